@@ -1,0 +1,1 @@
+"""Benchmarks: read, build, check and split them."""

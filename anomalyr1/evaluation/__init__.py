@@ -1,0 +1,1 @@
+"""From predictions to masks, metrics and a report."""

@@ -1,0 +1,139 @@
+"""Boxes and their frames: original image <-> model frame, IoU, one-to-one matching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from anomalyr1.schema import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An original image of `width` x `height` pixels, resized to `model_width` x `model_height`.
+
+    Qwen2.5-VL speaks in pixels of the image as its processor resized it. The two axes are rounded to
+    multiples of 28 separately, so each has a scale of its own.
+    """
+
+    width: int
+    height: int
+    model_width: int
+    model_height: int
+
+    @classmethod
+    def from_grid(
+        cls, width: int, height: int, grid_thw: Sequence[int], patch_size: int = 14
+    ) -> Frame:
+        """From the query image's row of `image_grid_thw` (frames, rows, columns of patches).
+
+        >>> Frame.from_grid(1024, 1024, (1, 70, 70)).model_width
+        980
+        """
+        _, rows, columns = (int(value) for value in grid_thw)
+        return cls(width, height, columns * patch_size, rows * patch_size)
+
+    def to_model(self, box: Box) -> Box:
+        """Original-image pixels -> model-frame pixels, not clamped.
+
+        >>> Frame(200, 100, 112, 56).to_model(Box(100, 50, 200, 100)).xyxy
+        (56.0, 28.0, 112.0, 56.0)
+        """
+        sx, sy = self.model_width / self.width, self.model_height / self.height
+        return Box(box.x1 * sx, box.y1 * sy, box.x2 * sx, box.y2 * sy, box.label)
+
+    def to_original(self, box: Box) -> Box:
+        """Model-frame pixels -> original-image pixels, clamped to the image."""
+        sx, sy = self.width / self.model_width, self.height / self.model_height
+        return clamp(
+            Box(box.x1 * sx, box.y1 * sy, box.x2 * sx, box.y2 * sy, box.label),
+            self.width,
+            self.height,
+        )
+
+
+def clamp(box: Box, width: float, height: float) -> Box:
+    """Cut a box to [0, width] x [0, height].
+
+    >>> clamp(Box(-5, 10, 50, 500), 40, 100).xyxy
+    (0.0, 10.0, 40.0, 100.0)
+    """
+    return Box(
+        min(max(0.0, float(box.x1)), width),
+        min(max(0.0, float(box.y1)), height),
+        min(max(0.0, float(box.x2)), width),
+        min(max(0.0, float(box.y2)), height),
+        box.label,
+    )
+
+
+def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
+    """Intersection over union of every pair: (len(first), len(second)), 0 where both are empty."""
+    a = np.array([box.xyxy for box in first], dtype=np.float64).reshape(-1, 4)
+    b = np.array([box.xyxy for box in second], dtype=np.float64).reshape(-1, 4)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = np.clip(high - low, 0, None).prod(axis=-1)
+    area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=-1)
+    area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=-1)
+    union = area_a[:, None] + area_b[None] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def iou(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes.
+
+    >>> iou(Box(0, 0, 2, 2), Box(1, 0, 3, 2))
+    0.3333333333333333
+    """
+    return float(iou_matrix([first], [second])[0, 0])
+
+
+def match_boxes(predicted: Sequence[Box], gold: Sequence[Box]) -> list[tuple[int, int, float]]:
+    """One-to-one matching that maximises the summed IoU (Hungarian method).
+
+    Returns (index in `predicted`, index in `gold`, IoU) for every pair that overlaps.
+    """
+    if not predicted or not gold:
+        return []
+    scores = iou_matrix(predicted, gold)
+    rows, columns = linear_sum_assignment(scores, maximize=True)
+    return [
+        (int(r), int(c), float(scores[r, c]))
+        for r, c in zip(rows, columns, strict=True)
+        if scores[r, c] > 0
+    ]
+
+
+def set_iou(predicted: Sequence[Box], gold: Sequence[Box]) -> float:
+    """Soft set IoU: summed IoU of the matched pairs over max(#predicted, #gold); none and none is 1.
+
+    >>> set_iou([], []), set_iou([Box(0, 0, 2, 2)], [])
+    (1.0, 0.0)
+    >>> set_iou([Box(0, 0, 2, 2), Box(9, 9, 10, 10)], [Box(0, 0, 2, 2)])
+    0.5
+    """
+    if not predicted and not gold:
+        return 1.0
+    return sum(score for _, _, score in match_boxes(predicted, gold)) / max(
+        len(predicted), len(gold)
+    )
+
+
+def grid_cell(box: Box, width: float, height: float) -> str:
+    """The cell of a 3x3 grid that holds the box's centre, in words.
+
+    >>> grid_cell(Box(0, 0, 10, 10), 100, 100), grid_cell(Box(40, 40, 60, 60), 100, 100)
+    ('top left', 'center')
+    """
+    column = min(2, int(3 * (box.x1 + box.x2) / 2 / width))
+    row = min(2, int(3 * (box.y1 + box.y2) / 2 / height))
+    if row == 1 and column == 1:
+        return "center"
+    vertical = ("top", "", "bottom")[row]
+    horizontal = ("left", "center", "right")[column]
+    return f"{vertical} {horizontal}".strip() if row != 1 else horizontal

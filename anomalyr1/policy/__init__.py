@@ -1,0 +1,1 @@
+"""The policy: loading, building and decoding."""

@@ -1,0 +1,186 @@
+"""Named prompt templates: what the policy is shown, and what a perfect completion looks like.
+
+SFT, GRPO, evaluation and prediction all build their messages here. The order is fixed so that the
+questions of one image share everything up to the question: system text, reference images, the image
+to inspect, domain knowledge, then the question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from anomalyr1.errors import InputError
+from anomalyr1.geometry import Frame, grid_cell
+from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
+
+Template = Literal["choice", "grounding", "inspect"]
+TEMPLATES: tuple[Template, ...] = get_args(Template)
+
+SYSTEM = (
+    "You inspect industrial products. Look at the image, think inside <think> </think>, "
+    "then give the final answer inside <answer> </answer>."
+)
+
+REFERENCE_HEADER = "Reference images of the normal product:"
+QUERY_HEADER = "Image to inspect:"
+KNOWLEDGE_HEADER = "What is known about the product:"
+
+_CHOICE = "Answer with the letter of one option. Close the reasoning with a sentence that names it: So the answer is ..."
+_BOXES = 'a JSON list of boxes in pixels, [{"bbox_2d": [x1, y1, x2, y2], "label": "..."}], or [] if there is no defect'
+_INSTRUCTIONS: dict[Template, str] = {
+    "choice": _CHOICE,
+    "grounding": (
+        f"Answer with {_BOXES}. Close the reasoning with a sentence that names the verdict: "
+        "So the product is normal. or So the product is abnormal."
+    ),
+    "inspect": f"{_CHOICE} After the letter, on a new line, give {_BOXES}.",
+}
+
+
+def template_for(question: Question, template: Template = "choice") -> Template:
+    """The template a question is shown with: a grounding question has no letters to choose from."""
+    return "grounding" if question.is_grounding else template
+
+
+def build_messages(
+    sample: Sample,
+    question: Question,
+    template: Template = "choice",
+    *,
+    references: int = 0,
+    knowledge: str | None = None,
+) -> list[dict[str, Any]]:
+    """The conversation the policy is asked to continue.
+
+    Images are placeholders (`{"type": "image"}`), `references` reference images first and the image
+    to inspect last; the caller hands the image files over in that order.
+
+    Args:
+        sample: the image; not read apart from being named in errors.
+        question: what is asked; its options are shown in their stored order.
+        template: `choice` asks for a letter, `grounding` for boxes, `inspect` for both in one answer.
+        references: number of normal reference images shown.
+        knowledge: domain knowledge about the product, or None.
+
+    Raises:
+        InputError: the template does not exist, or asks for a letter where there is no option.
+    """
+    if template not in TEMPLATES:
+        raise InputError(
+            f"expected a prompt template out of {', '.join(TEMPLATES)}, found {template!r}; correct prompt.template"
+        )
+    if question.is_grounding != (template == "grounding"):
+        raise InputError(
+            f"expected template {template_for(question)!r} for a {question.type} question of {sample.image}, found {template!r}"
+        )
+    content: list[dict[str, str]] = []
+    if references:
+        content.append(_text(f"{REFERENCE_HEADER}\n"))
+        content += [{"type": "image"}] * references
+        content.append(_text("\n"))
+    content += [_text(f"{QUERY_HEADER}\n"), {"type": "image"}, _text("\n")]
+    if knowledge:
+        content.append(_text(f"{KNOWLEDGE_HEADER}\n{knowledge.strip()}\n"))
+    content.append(_text(question_text(question, template)))
+    return [
+        {"role": "system", "content": [_text(SYSTEM)]},
+        {"role": "user", "content": _merge_text(content)},
+    ]
+
+
+def question_text(question: Question, template: Template) -> str:
+    """The question, its options a line each, and what the answer must look like.
+
+    >>> q = Question("Is there a defect?", "Anomaly Detection", {"A": "Yes.", "B": "No."}, "B")
+    >>> question_text(q, "choice").splitlines()[:3]
+    ['Is there a defect?', 'A. Yes.', 'B. No.']
+    """
+    lines = [question.text]
+    lines += [f"{letter}. {text}" for letter, text in question.options.items()]
+    lines.append(_INSTRUCTIONS[template])
+    return "\n".join(lines)
+
+
+def format_boxes(boxes: Sequence[Box]) -> str:
+    """Qwen2.5-VL's own form, whole pixels.
+
+    >>> format_boxes([Box(1, 2, 3, 4, "scratch")])
+    '[{"bbox_2d": [1, 2, 3, 4], "label": "scratch"}]'
+    """
+    return json.dumps(
+        [
+            {"bbox_2d": [round(value) for value in box.xyxy], "label": box.label or "defect"}
+            for box in boxes
+        ],
+        ensure_ascii=False,
+    )
+
+
+def format_answer(question: Question, template: Template, boxes: Sequence[Box]) -> str:
+    """The text between the answer tags of a correct completion; `boxes` in the model frame."""
+    if template == "grounding":
+        return format_boxes(boxes)
+    if template == "inspect":
+        return f"{question.answer}\n{format_boxes(boxes)}"
+    return str(question.answer)
+
+
+def gold_completion(sample: Sample, question: Question, template: Template, frame: Frame) -> str:
+    """A completion that earns the full reward: the target of supervised fine-tuning.
+
+    The reasoning states what the annotation knows (defect, place, boxes in the model frame), then
+    names its conclusion. Where the boxes are not on record it speaks of none.
+    """
+    gold = sample.boxes if question.boxes is None else question.boxes
+    boxes = [] if gold is None else [frame.to_model(box) for box in gold]
+    if template == "grounding":
+        verdict = f"So the product is {'abnormal' if boxes else 'normal'}."
+    else:
+        verdict = f"So the answer is {question.answer}."
+    reasoning = " ".join([_observation(sample, question, boxes, frame), verdict])
+    return (
+        f"<think>{reasoning}</think>\n<answer>{format_answer(question, template, boxes)}</answer>"
+    )
+
+
+def _observation(sample: Sample, question: Question, boxes: Sequence[Box], frame: Frame) -> str:
+    if question.subtask not in (ANOMALY_DETECTION, GROUNDING) and not question.presupposes_defect:
+        return _chosen(question)
+    if not boxes:
+        return (
+            _chosen(question)
+            if not sample.is_normal
+            else "The surface is even, no defect is visible."
+        )
+    seen = "; ".join(_seen(sample, box, frame) for box in boxes)
+    if question.presupposes_defect:
+        return f"{seen}. {_chosen(question)}"
+    return f"{seen}."
+
+
+def _seen(sample: Sample, box: Box, frame: Frame) -> str:
+    corners = ", ".join(str(round(value)) for value in box.xyxy)
+    name = (box.label or sample.defect).replace("_", " ")
+    return f"{name} at [{corners}], {grid_cell(box, frame.model_width, frame.model_height)}"
+
+
+def _chosen(question: Question) -> str:
+    chosen = question.options.get(question.answer or "", "")
+    return f"This fits: {chosen.rstrip('.')}."
+
+
+def _text(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+def _merge_text(content: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Join neighbouring text parts, so that the same prompt is always the same list."""
+    merged: list[dict[str, str]] = []
+    for part in content:
+        if part["type"] == "text" and merged and merged[-1]["type"] == "text":
+            merged[-1] = _text(merged[-1]["text"] + part["text"])
+        else:
+            merged.append(part)
+    return merged

@@ -1,0 +1,1 @@
+"""ROAM: what a completion is worth."""

@@ -1,0 +1,202 @@
+"""Frozen records that cross module borders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+ANOMALY_DETECTION = "Anomaly Detection"
+GROUNDING = "Defect Grounding"
+
+# MMAD's seven subtasks (ICLR 2025, table 2), in the order of its published tables.
+SUBTASKS = (
+    ANOMALY_DETECTION,
+    "Defect Classification",
+    "Defect Localization",
+    "Defect Description",
+    "Defect Analysis",
+    "Object Classification",
+    "Object Analysis",
+)
+
+_SUBTASK_OF = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}
+_PRESUPPOSE_DEFECT = frozenset(SUBTASKS[1:5])
+
+QUESTION_TYPES = (*SUBTASKS, *_SUBTASK_OF, GROUNDING)
+
+Outcome = Literal[
+    "malformed",
+    "aligned_correct",
+    "silent_correct",
+    "contradictory",
+    "aligned_wrong",
+    "silent_wrong",
+]
+OUTCOMES: tuple[Outcome, ...] = (
+    "malformed",
+    "aligned_correct",
+    "silent_correct",
+    "contradictory",
+    "aligned_wrong",
+    "silent_wrong",
+)
+
+
+def subtask_of(question_type: str) -> str:
+    """The MMAD column a question type counts in.
+
+    >>> subtask_of("Object Details")
+    'Object Analysis'
+    >>> subtask_of("Anomaly Detection")
+    'Anomaly Detection'
+    """
+    return _SUBTASK_OF.get(question_type, question_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned box in pixels; `x2` and `y2` are exclusive.
+
+    The frame (original image or model frame) is the business of whoever holds the box;
+    `geometry.Frame` converts between the two.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label: str | None = None
+
+    @property
+    def area(self) -> float:
+        """Area in square pixels; 0 for a degenerate box."""
+        return max(0.0, self.x2 - self.x1) * max(0.0, self.y2 - self.y1)
+
+    @property
+    def xyxy(self) -> tuple[float, float, float, float]:
+        """(x1, y1, x2, y2)."""
+        return (self.x1, self.y1, self.x2, self.y2)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question about one image.
+
+    A choice question has `options` (letter -> text, in display order) and a gold letter in `answer`.
+    A grounding question has no options; its gold answer is `boxes` in original-image pixels, where
+    `()` means a normal image and None means that the gold boxes are not known.
+    """
+
+    text: str
+    type: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    answer: str | None = None
+    boxes: tuple[Box, ...] | None = None
+    annotation: bool | None = None
+
+    @property
+    def is_grounding(self) -> bool:
+        """True when the answer is a list of boxes instead of a letter."""
+        return not self.options
+
+    @property
+    def subtask(self) -> str:
+        """The MMAD column this question counts in."""
+        return subtask_of(self.type)
+
+    @property
+    def presupposes_defect(self) -> bool:
+        """True when the wording gives away that the image is defective."""
+        return self.type in _PRESUPPOSE_DEFECT
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a benchmark with its questions.
+
+    `image` is the benchmark key: the path relative to `root`, `<dataset>/<class>/...`.
+    `mask`, `similar_templates` and `random_templates` are relative to `root` as well.
+    `boxes` are gold boxes in original-image pixels; None where the benchmark has none on record.
+    """
+
+    image: str
+    root: Path
+    questions: tuple[Question, ...]
+    mask: str | None = None
+    similar_templates: tuple[str, ...] = ()
+    random_templates: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] | None = None
+    split: str | None = None
+
+    @property
+    def dataset(self) -> str:
+        """First part of the key."""
+        return self.image.split("/", 1)[0]
+
+    @property
+    def category(self) -> str:
+        """Second part of the key: the product."""
+        parts = self.image.split("/")
+        return parts[1] if len(parts) > 2 else parts[0]
+
+    @property
+    def is_normal(self) -> bool:
+        """MMAD's rule: a path component equals "good"."""
+        return "good" in PurePosixPath(self.image).parts
+
+    @property
+    def defect(self) -> str:
+        """The parent folder: "good" or the name of the defect."""
+        return PurePosixPath(self.image).parent.name
+
+    @property
+    def path(self) -> Path:
+        """The image file."""
+        return self.root / self.image
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a completion says, as read by `parsing.parse_response`.
+
+    `answer` is an option letter (upper case) for a choice question. `boxes` are in the frame the
+    completion speaks in (the model frame); `()` is a stated "none", None is "no readable list".
+    `conclusion` is what the reasoning ends on: an option letter, or "normal" / "abnormal" for a
+    grounding question; None when the reasoning names none. `errors` names what is wrong, worst first.
+    """
+
+    reasoning: str | None
+    answer_text: str | None
+    conclusion: str | None
+    answer: str | None
+    boxes: tuple[Box, ...] | None
+    well_formed: bool
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One line of predictions.jsonl: one completion for one question.
+
+    `frame` is the model frame (width, height) in pixels that boxes in `completion` refer to, `size`
+    the original image's. `gold_boxes` are in original-image pixels. `template` names the prompt.
+    `score` is a real anomaly score in [0, 1] (P(Yes)) or None where the backend gives none.
+    """
+
+    image: str
+    question_index: int
+    question_type: str
+    options: Mapping[str, str]
+    answer: str | None
+    completion: str
+    template: str = "choice"
+    frame: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+    gold_boxes: tuple[Box, ...] | None = None
+    mask: str | None = None
+    normal: bool | None = None
+    question: str = ""
+    references: tuple[str, ...] = ()
+    score: float | None = None
