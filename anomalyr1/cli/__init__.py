@@ -1,0 +1,50 @@
+"""The command line: verbs, and one way to report a user's mistake."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from anomalyr1 import __version__
+from anomalyr1.cli import data, evaluate, reward, run
+from anomalyr1.errors import InputError
+
+app = typer.Typer(
+    help="Train and evaluate a reasoning vision-language policy for industrial anomaly detection.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(data.app, name="data", help="Build, split, check and describe benchmarks.")
+app.add_typer(reward.app, name="reward", help="Take the reward apart.")
+run.register(app)
+evaluate.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a verb; a user's mistake prints one line and exits with status 2."""
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]error:[/] {_escape(str(error))}", highlight=False
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

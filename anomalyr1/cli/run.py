@@ -1,0 +1,82 @@
+"""Verbs that load a policy: train, sft, eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigPath = Annotated[Path, typer.Argument(help="YAML config.", metavar="CONFIG")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="section.key=value, applied last.", metavar="[KEY=VALUE]..."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the main command."""
+    app.command()(train)
+    app.command()(sft)
+    app.command(name="eval")(evaluate)
+
+
+def train(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Train a policy with GRPO; an interrupted run goes on.
+
+    Example: anomalyr1 train configs/grpo/tiny_cpu.yaml grpo.max_steps=60
+    """
+    _quiet()
+    from trl import GRPOConfig
+
+    from anomalyr1.config import load_config
+    from anomalyr1.training.grpo import train as run
+    from anomalyr1.training.inputs import trl_keys
+
+    policy = run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}))
+    print(f"policy: {policy}")
+
+
+def sft(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Fine-tune a policy on gold reasoning and answers; an interrupted run goes on.
+
+    Example: anomalyr1 sft configs/sft/tiny_cpu.yaml sft.max_steps=200
+    """
+    _quiet()
+    from trl import SFTConfig
+
+    from anomalyr1.config import load_config
+    from anomalyr1.training.inputs import trl_keys
+    from anomalyr1.training.sft import finetune
+
+    policy = finetune(load_config(config, overrides or (), {"sft": trl_keys(SFTConfig)}))
+    print(f"policy: {policy}")
+
+
+def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Answer a benchmark, make masks, score, and write the report; resumes per question.
+
+    Example: anomalyr1 eval configs/eval/tiny_cpu.yaml policy.path=runs/tiny/policy
+    """
+    _quiet()
+    from anomalyr1.config import load_config
+    from anomalyr1.evaluation.run import evaluate as run
+
+    print(f"report: {run(load_config(config, overrides or ()))}")
+
+
+def _quiet() -> None:
+    """Libraries keep to warnings; their progress bars would break up the lines of a log."""
+    import logging
+    import os
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    from datasets import disable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()

@@ -1,0 +1,162 @@
+"""The typed sections of a config file and their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from anomalyr1.config.reward import RewardConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on. Paths are relative to the working directory.
+
+    Attributes:
+        benchmark: folder (or mmad.json) of the training questions.
+        heldout: benchmark whose first `heldout_limit` questions are scored during training.
+        question_types: keep these types only; None keeps all.
+        shuffle_options: reorder the options of every question from this seed; None keeps the order
+            on disk.
+        limit: keep the questions of the first so many images (in a seeded order); None keeps all.
+        root: where the images are, if not where the benchmark says.
+    """
+
+    benchmark: str | None = None
+    heldout: str | None = None
+    heldout_limit: int = 64
+    question_types: list[str] | None = None
+    shuffle_options: int | None = None
+    limit: int | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """What the policy is shown; the same for SFT, GRPO and evaluation.
+
+    Attributes:
+        template: `choice` asks for a letter, `inspect` for a letter and boxes. Grounding questions
+            always use `grounding`.
+        references: normal reference images shown before the query (0 for zero-shot).
+        reference_kind: MMAD's `similar` or `random` template list; the other serves where the first
+            is empty.
+        domain_knowledge: path of MMAD's domain_knowledge.json, or None. It describes the test
+            categories, so it is off by default.
+        knowledge_tokens: budget for that text, in tokens of the policy; whole sentences are kept.
+        max_prompt_tokens: rows longer than this are refused by name before launch. Prompts are
+            never cut.
+    """
+
+    template: Literal["choice", "inspect"] = "choice"
+    references: int = 1
+    reference_kind: Literal["similar", "random"] = "similar"
+    domain_knowledge: str | None = None
+    knowledge_tokens: int = 512
+    max_prompt_tokens: int = 4096
+
+
+@dataclass(frozen=True)
+class LoraSection:
+    """Low-rank adaptation (Hu et al. 2022); the language model's linear layers by default."""
+
+    r: int = 64
+    alpha: int = 128
+    dropout: float = 0.05
+    target_modules: str | list[str] = r"^(?!.*visual).*\.(q|k|v|o|gate|up|down)_proj$"
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Which model answers, and how it is held in memory.
+
+    Attributes:
+        path: hub id, checkpoint folder or adapter folder.
+        revision: hub revision, for repeatable runs.
+        dtype: `auto` keeps the dtype of the checkpoint.
+        attention: attention kernel of transformers.
+        min_pixels: images are scaled up to at least this many pixels.
+        max_pixels: images are scaled down to at most this many pixels; gold boxes follow.
+        freeze_vision: leave the vision tower as it is.
+        freeze_projector: leave the vision-to-language projector as it is.
+        lora: train adapters instead of the weights; None trains the weights.
+    """
+
+    path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] = "sdpa"
+    min_pixels: int = 3136
+    max_pixels: int = 480000
+    freeze_vision: bool = True
+    freeze_projector: bool = False
+    lora: LoraSection | None = None
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How a policy is evaluated.
+
+    Attributes:
+        benchmark: folder (or mmad.json) of the questions asked.
+        batch_size: questions decoded together.
+        max_new_tokens: completion budget; use the one of training.
+        limit: ask about the first so many images only; None asks about all.
+        bootstrap: resamples behind the 95 % intervals.
+        gallery: images drawn in the report.
+        question_types: ask these types only; None asks all.
+        shuffle_options: reorder options from this seed; None keeps the order on disk.
+        root: where the images are, if not where the benchmark says.
+    """
+
+    benchmark: str | None = None
+    batch_size: int = 16
+    max_new_tokens: int = 512
+    limit: int | None = None
+    bootstrap: int = 2000
+    gallery: int = 48
+    question_types: list[str] | None = None
+    shuffle_options: int | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """How boxes become masks at evaluation.
+
+    Attributes:
+        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2.
+        checkpoint: SAM2 hub id or local .pt file.
+        model_config: SAM2's own config name, for a local checkpoint.
+    """
+
+    kind: Literal["none", "box", "grabcut", "sam2"] = "grabcut"
+    checkpoint: str = "facebook/sam2.1-hiera-tiny"
+    model_config: str = "configs/sam2.1/sam2.1_hiera_t.yaml"
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. A verb reads the sections it needs; all files share one form.
+
+    Attributes:
+        run_dir: the run folder; everything the run writes is below it.
+        seed: seeds python, numpy, torch, the order of the rows and the sampling.
+        resume: `auto` continues what `run_dir` holds, `never` refuses a folder that holds a run.
+        keep_completions_every: steps between two files of sampled completions.
+        sft: handed verbatim to `trl.SFTConfig`.
+        grpo: handed verbatim to `trl.GRPOConfig`.
+    """
+
+    run_dir: str = "runs/default"
+    seed: int = 0
+    resume: Literal["auto", "never"] = "auto"
+    keep_completions_every: int = 10
+    data: DataConfig = field(default_factory=DataConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    sft: dict[str, Any] = field(default_factory=dict)
+    grpo: dict[str, Any] = field(default_factory=dict)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)

@@ -1,0 +1,213 @@
+"""Images and masks from disk, and boxes from masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from anomalyr1.errors import InputError
+from anomalyr1.schema import Box
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+Mask = NDArray[np.bool_]  # (height, width)
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOptions:
+    """How boxes are read from a mask.
+
+    Attributes:
+        connectivity: 4 or 8 neighbours make a pixel part of a component.
+        min_area: components (after merging) of fewer pixels are left out, but never the last one:
+            a mask that marks something always gives a box.
+        merge_distance: components whose boxes are at most this many pixels apart become one.
+    """
+
+    connectivity: int = 8
+    min_area: int = 9
+    merge_distance: int = 5
+
+    def __post_init__(self) -> None:
+        if self.connectivity not in (4, 8):
+            raise InputError(f"expected connectivity 4 or 8, found {self.connectivity}")
+        if self.min_area < 1 or self.merge_distance < 0:
+            raise InputError(
+                "expected min_area of at least 1 and merge_distance of at least 0, "
+                f"found {self.min_area} and {self.merge_distance}"
+            )
+
+
+def open_image(path: Path) -> Image.Image:
+    """The image upright (EXIF) and in RGB; 16-bit grey is scaled to 8 bits.
+
+    Raises:
+        InputError: the file is missing or is not a readable image.
+    """
+    try:
+        with Image.open(path) as image:
+            turn = _UPRIGHT.get(_orientation(image))
+            image.load()
+            rgb = _to_rgb(image)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of the upright image; reads the header only.
+
+    Raises:
+        InputError: the file is missing or is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = _orientation(image) in (5, 6, 7, 8)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from None
+    return (height, width) if turned else (width, height)
+
+
+def mask_file(path: Path) -> Path | None:
+    """Where a mask really is: `path`, or the same name with .png; None when neither exists."""
+    if path.exists():
+        return path
+    png = path.with_suffix(".png")
+    return png if png.exists() else None
+
+
+def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
+    """A binary mask of shape (height, width): True where any RGB channel is above 0.
+
+    A directory is the union of the images in it (MVTec-LOCO). A missing file is tried again with
+    the suffix .png (GoodsAD).
+
+    Args:
+        path: mask file, or directory of mask files.
+        size: (width, height) that the mask is resized to (nearest neighbour); None keeps its own.
+
+    Raises:
+        InputError: there is no mask, it is not an image, or masks of one directory differ in size.
+    """
+    found = mask_file(path)
+    if found is None:
+        raise InputError(f"expected a mask at {path}, found no such file; check mask_path")
+    files = [found]
+    if found.is_dir():
+        files = sorted(f for f in found.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise InputError(f"expected mask images in {found}, found none; check mask_path")
+    union: Mask | None = None
+    for file in files:
+        mask = np.asarray(open_image(file)).max(axis=2) > 0
+        if union is not None and union.shape != mask.shape:
+            raise InputError(f"expected masks of one size in {found}, found {file.name} to differ")
+        union = mask if union is None else union | mask
+    assert union is not None
+    return union if size is None else resize_mask(union, size)
+
+
+def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
+    """Nearest-neighbour resize to (width, height)."""
+    if mask.shape == (size[1], size[0]):
+        return mask
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+
+
+def boxes_from_mask(
+    mask: Mask, options: BoxOptions | None = None, label: str | None = None
+) -> tuple[Box, ...]:
+    """Bounding boxes of the connected components, top left first.
+
+    >>> mask = np.zeros((10, 10), bool)
+    >>> mask[2:5, 3:7] = True
+    >>> boxes_from_mask(mask)[0].xyxy
+    (3, 2, 7, 5)
+    """
+    options = options or BoxOptions()
+    structure = ndimage.generate_binary_structure(2, 1 if options.connectivity == 4 else 2)
+    labels, count = ndimage.label(mask, structure)
+    if not count:
+        return ()
+    areas = np.bincount(labels.ravel())[1:].tolist()
+    parts = [
+        ((s[1].start, s[0].start, s[1].stop, s[0].stop), area)
+        for s, area in zip(ndimage.find_objects(labels), areas, strict=True)
+    ]
+    if options.merge_distance:
+        parts = _merge(parts, options.merge_distance)
+    kept = [corners for corners, area in parts if area >= options.min_area]
+    if not kept:
+        kept = [max(parts, key=lambda part: part[1])[0]]
+    return tuple(Box(*corners, label) for corners in sorted(kept, key=lambda c: (c[1], c[0])))
+
+
+Part = tuple[tuple[int, int, int, int], int]  # corners, area in pixels
+
+
+def _merge(parts: Sequence[Part], distance: int) -> list[Part]:
+    """Join parts that are near each other until none are."""
+    done: list[Part] = []
+    waiting = list(parts)
+    while waiting:
+        corners, area = waiting.pop()
+        near = next((p for p in done if _gap(p[0], corners) <= distance), None)
+        if near is None:
+            done.append((corners, area))
+            continue
+        done.remove(near)
+        (a, b) = (near[0], corners)
+        hull = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+        waiting.append((hull, area + near[1]))
+    return done
+
+
+def _gap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> int:
+    """Free pixels between two boxes along the axis with the wider gap; 0 if they touch."""
+    return max(b[0] - a[2], a[0] - b[2], b[1] - a[3], a[1] - b[3], 0)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation from the header; a PNG is not decoded for it."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    value: Any = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return value if isinstance(value, int) else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        pixels = np.asarray(image, dtype=np.float64)
+        if pixels.max(initial=0.0) > 255:
+            pixels = pixels / 256
+        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if not path.exists():
+        return InputError(f"expected an image at {path}, found no such file; check the path")
+    return InputError(
+        f"expected an image at {path}, found a file that does not decode "
+        f"({type(error).__name__}: {error}); replace it"
+    )

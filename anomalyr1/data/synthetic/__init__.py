@@ -1,0 +1,1 @@
+"""Procedural images of industrial surfaces: products, defects with masks, lighting, a benchmark."""

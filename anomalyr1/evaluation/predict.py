@@ -1,0 +1,175 @@
+"""The policy answers a benchmark: one line of predictions.jsonl a question, appended and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from anomalyr1.config import Config
+from anomalyr1.data.images import open_image
+from anomalyr1.data.mmad import Benchmark
+from anomalyr1.errors import InputError
+from anomalyr1.evaluation.records import prediction_to_row
+from anomalyr1.policy.generate import generate
+from anomalyr1.policy.load import Policy, load_policy
+from anomalyr1.provenance import write_provenance
+from anomalyr1.rows import Row, build_rows, open_benchmark
+from anomalyr1.schema import Prediction
+from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_json
+
+PREDICTIONS = "predictions.jsonl"
+_IDENTITY = "predictions.identity.json"
+
+
+def predict_benchmark(config: Config, console: Console | None = None) -> Path:
+    """Ask every question of `eval.benchmark` and write `<run_dir>/predictions.jsonl`.
+
+    A run that was cut off goes on where it stopped: whole lines are kept, a torn last line is asked
+    again. Lines that came from another policy, prompt or benchmark are never mixed in.
+
+    Returns:
+        The predictions file.
+
+    Raises:
+        InputError: the benchmark or the policy cannot be used, or the folder holds predictions
+            that were made differently.
+    """
+    console = console or Console()
+    run_dir = Path(config.run_dir)
+    path = run_dir / PREDICTIONS
+    benchmark, samples = open_benchmark(
+        config.eval.benchmark,
+        "eval.benchmark",
+        config.prompt,
+        root=config.eval.root,
+        limit=config.eval.limit,
+        shuffle=config.eval.shuffle_options,
+        seed=config.seed,
+    )
+    _claim(run_dir, _identity(config, benchmark), config)
+    policy = load_policy(config.policy)
+    rows = build_rows(
+        samples, config.prompt, policy.processor, question_types=config.eval.question_types
+    )
+    done = {
+        (row["image"], row["question_index"]) for row in resume_jsonl(path, "earlier predictions")
+    }
+    open_rows = [row for row in rows if (row.sample.image, row.index) not in done]
+    write_provenance(
+        run_dir,
+        "eval",
+        config,
+        {
+            "benchmark": str(benchmark.path),
+            "sha256": benchmark.sha256,
+            "manifest": benchmark.manifest,
+        },
+    )
+    if done:
+        console.print(f"{len(done)} of {len(rows)} questions were already answered")
+    started = time.monotonic()
+    answered = 0
+    for batch in _batches(open_rows, config.eval.batch_size):
+        append_jsonl(path, [prediction_to_row(p) for p in answer(policy, batch, config)])
+        answered += len(batch)
+        if answered == len(open_rows) or answered // 200 != (answered - len(batch)) // 200:
+            rate = answered / (time.monotonic() - started)
+            console.print(
+                f"answered {len(done) + answered}/{len(rows)} questions, {rate:.1f} a second",
+                highlight=False,
+            )
+    return path
+
+
+def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Prediction]:
+    """Greedy completions of some rows, with all that scoring needs to know of each."""
+    completions = generate(
+        policy,
+        [row.messages for row in rows],
+        [[open_image(Path(name)) for name in row.images] for row in rows],
+        max_new_tokens=config.eval.max_new_tokens,
+    )
+    for row, completion in zip(rows, completions, strict=True):
+        sample, question = row.sample, row.question
+        gold = sample.boxes if question.boxes is None else question.boxes
+        yield Prediction(
+            image=sample.image,
+            question_index=row.index,
+            question_type=question.type,
+            options=question.options,
+            answer=question.answer,
+            completion=completion,
+            template=row.template,
+            frame=(row.frame.model_width, row.frame.model_height),
+            size=(row.frame.width, row.frame.height),
+            gold_boxes=gold,
+            mask=sample.mask,
+            normal=sample.is_normal,
+            question=question.text,
+            references=row.references,
+        )
+
+
+def _batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _claim(run_dir: Path, identity: dict[str, Any], config: Config) -> None:
+    """Record what the predictions of this folder are made from; refuse a different origin."""
+    record = run_dir / _IDENTITY
+    if not (run_dir / PREDICTIONS).exists():
+        write_json(record, identity)
+        return
+    if config.resume == "never":
+        raise InputError(
+            f"expected no predictions in {run_dir} (resume: never), found some; "
+            "choose another run_dir or set resume=auto"
+        )
+    before = read_json(record, "the origin of the predictions") if record.exists() else None
+    if before != identity:
+        changed = [key for key in identity if (before or {}).get(key) != identity[key]]
+        raise InputError(
+            f"expected the predictions in {run_dir} to come from the same {', '.join(changed)}, "
+            "found others; choose another run_dir or delete its predictions.jsonl"
+        )
+
+
+def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
+    policy = asdict(config.policy)
+    return {
+        "benchmark": benchmark.sha256,
+        "prompt": asdict(config.prompt),
+        "policy": {key: policy[key] for key in ("path", "revision", "min_pixels", "max_pixels")},
+        "weights": _weights_digest(Path(config.policy.path)),
+        "options": {
+            "seed": config.seed if config.eval.limit is not None else None,
+            "limit": config.eval.limit,
+            "question_types": config.eval.question_types,
+            "shuffle_options": config.eval.shuffle_options,
+            "max_new_tokens": config.eval.max_new_tokens,
+        },
+    }
+
+
+def _weights_digest(folder: Path) -> str | None:
+    """Hash of a local checkpoint's weight files (their headers, sizes and ends); None for a hub id."""
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(json.dumps([file.name, size]).encode())
+        with file.open("rb") as content:
+            for offset in range(0, size, max(1, size // 64)):
+                content.seek(offset)
+                digest.update(content.read(1 << 16))
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""Cluster bootstrap: intervals for numbers whose questions share images.
+
+The questions of one image are not independent, so whole images are drawn, not questions (Davison
+and Hinkley, "Bootstrap Methods and their Application", section 3.8). Every metric here is a
+function of sums over images, which makes a resample one row of a matrix product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 1000
+SEED = 0
+LEVEL = 0.95
+
+_CHUNK_DRAWS = 2_000_000
+
+
+def resample_sums(
+    values: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED
+) -> NDArray[np.float64]:
+    """Column sums of `values` over images drawn with replacement.
+
+    Args:
+        values: (images, columns), one row an image.
+        resamples: number of bootstrap resamples.
+        seed: the same seed and number of images draw the same images, which pairs two runs.
+
+    Returns:
+        (resamples, columns).
+
+    >>> resample_sums(np.ones((5, 1)), resamples=2).tolist()
+    [[5.0], [5.0]]
+    """
+    images, columns = values.shape
+    sums = np.zeros((resamples, columns))
+    if images == 0:
+        return sums
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _CHUNK_DRAWS // images)
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = generator.integers(images, size=(size, images))
+        drawn += np.arange(size)[:, None] * images
+        weights = np.bincount(drawn.ravel(), minlength=size * images).reshape(size, images)
+        sums[start : start + size] = weights @ values
+    return sums
+
+
+def interval(estimates: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.float64]:
+    """Percentile interval over the first axis, resamples without a value (NaN) left out.
+
+    Args:
+        estimates: (resamples, ...).
+        level: the coverage aimed at.
+
+    Returns:
+        (2, ...): lower and upper end; NaN where no resample has a value.
+    """
+    tails = [50 * (1 - level), 50 * (1 + level)]
+    if not np.isnan(estimates).any():
+        return np.asarray(np.percentile(estimates, tails, axis=0))
+    flat = estimates.reshape(len(estimates), -1)
+    ends = np.full((2, flat.shape[1]), np.nan)
+    for column in range(flat.shape[1]):
+        known = flat[~np.isnan(flat[:, column]), column]
+        if known.size:
+            ends[:, column] = np.percentile(known, tails)
+    return ends.reshape(2, *estimates.shape[1:])
+
+
+def mean_interval(values: NDArray[np.float64], seed: int = SEED) -> tuple[float, float] | None:
+    """Interval of the mean of one value an image; None with fewer than two images.
+
+    >>> mean_interval(np.array([1.0, 1.0, 1.0]))
+    (1.0, 1.0)
+    """
+    if values.size < 2:
+        return None
+    means = resample_sums(values.reshape(-1, 1), seed=seed)[:, 0] / values.size
+    low, high = interval(means)
+    return float(low), float(high)

@@ -1,0 +1,144 @@
+"""Boxes without scores: what the policy names is a set, not a ranking.
+
+All boxes of one image are in one frame (the original image). Values are percent, except
+`count_error`. COCO's AP is left out on purpose: with tied scores it depends on the order of images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from scipy.optimize import linear_sum_assignment
+
+from anomalyr1.geometry import iou_matrix, set_iou
+from anomalyr1.metrics.bootstrap import SEED, interval, mean_interval, resample_sums
+from anomalyr1.metrics.detection import percent
+from anomalyr1.schema import Box
+
+THRESHOLDS = (0.33, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBoxes:
+    """Predicted and gold boxes of one image; `()` gold is a normal image."""
+
+    predicted: tuple[Box, ...]
+    gold: tuple[Box, ...]
+
+
+def matches(predicted: Sequence[Box], gold: Sequence[Box], threshold: float) -> int:
+    """The largest number of one-to-one pairs whose IoU reaches the threshold.
+
+    >>> matches([Box(0, 0, 4, 4), Box(0, 0, 4, 4)], [Box(0, 0, 4, 4)], 0.5)
+    1
+    """
+    if not predicted or not gold:
+        return 0
+    reached = iou_matrix(predicted, gold) >= threshold
+    rows, columns = linear_sum_assignment(reached, maximize=True)
+    return int(reached[rows, columns].sum())
+
+
+def box_scores(images: Sequence[ImageBoxes], seed: int = SEED) -> dict[str, Any]:
+    """Every box metric over a set of images.
+
+    Returns:
+        `images`, `predicted`, `gold`: how many of each.
+        `f1@t`, `precision@t`, `recall@t` for t in 0.33 and 0.5: pairs matched over the whole set;
+        None with nothing predicted and nothing to find.
+        `ar`: COCO's average recall at IoU 0.50:0.95 and 100 boxes an image.
+        `pointing`: share of images with a defect where the centre of the first predicted box lies
+        in a gold box; no box is a miss.
+        `set_iou`: mean soft set IoU (one-to-one matching) over all images, `set_iou_anomalous` over
+        those with a gold box.
+        `count_error`: mean |number of predicted - number of gold boxes|; not a percentage.
+        `intervals`: 95 % cluster bootstrap by image for F1 and set IoU.
+    """
+    predicted = sum(len(image.predicted) for image in images)
+    gold = sum(len(image.gold) for image in images)
+    anomalous = [image for image in images if image.gold]
+    ious = np.array([set_iou(image.predicted, image.gold) for image in images])
+    ious_anomalous = np.array([set_iou(image.predicted, image.gold) for image in anomalous])
+    result: dict[str, Any] = {"images": len(images), "predicted": predicted, "gold": gold}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for threshold in THRESHOLDS:
+        hit = np.array([matches(image.predicted, image.gold, threshold) for image in images])
+        total = int(hit.sum())
+        result[f"f1@{threshold}"] = percent(2 * total, predicted + gold)
+        result[f"precision@{threshold}"] = percent(total, predicted)
+        result[f"recall@{threshold}"] = percent(total, gold)
+        intervals[f"f1@{threshold}"] = _f1_interval(images, hit, seed)
+    result["ar"] = average_recall(images)
+    result["pointing"] = percent(sum(_points_at_gold(i) for i in anomalous), len(anomalous))
+    result["set_iou"] = 100 * float(ious.mean()) if ious.size else None
+    result["set_iou_anomalous"] = 100 * float(ious_anomalous.mean()) if anomalous else None
+    errors = [abs(len(image.predicted) - len(image.gold)) for image in images]
+    result["count_error"] = sum(errors) / len(errors) if errors else None
+    intervals["set_iou"] = mean_interval(100 * ious, seed)
+    intervals["set_iou_anomalous"] = mean_interval(100 * ious_anomalous, seed)
+    result["intervals"] = intervals
+    return result
+
+
+def average_recall(images: Sequence[ImageBoxes]) -> float | None:
+    """COCO's AR (IoU 0.50:0.95, all areas, 100 boxes an image, one class); None without gold."""
+    if not any(image.gold for image in images):
+        return None
+    if not any(image.predicted for image in images):
+        return 0.0
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "info": {},
+            "images": [{"id": index} for index in range(len(images))],
+            "categories": [{"id": 1, "name": "defect"}],
+            "annotations": _annotations([image.gold for image in images]),
+        }
+        truth.createIndex()
+        found = _annotations([image.predicted for image in images])
+        evaluation = COCOeval(
+            truth, truth.loadRes([{**box, "score": 1.0} for box in found]), "bbox"
+        )
+        evaluation.evaluate()
+        evaluation.accumulate()
+    recall = evaluation.eval["recall"][:, 0, 0, -1]  # every IoU, the class, all areas, 100 boxes
+    return 100 * float(recall.mean())
+
+
+def _annotations(boxes: Sequence[Sequence[Box]]) -> list[Mapping[str, Any]]:
+    """COCO annotations with ids from 1: pycocotools takes id 0 for "not matched"."""
+    rows: list[Mapping[str, Any]] = []
+    for index, of_image in enumerate(boxes):
+        for box in of_image:
+            width, height = max(0.0, box.x2 - box.x1), max(0.0, box.y2 - box.y1)
+            row = {"image_id": index, "category_id": 1, "bbox": [box.x1, box.y1, width, height]}
+            rows.append({**row, "id": len(rows) + 1, "area": width * height, "iscrowd": 0})
+    return rows
+
+
+def _points_at_gold(image: ImageBoxes) -> bool:
+    if not image.predicted:
+        return False
+    first = image.predicted[0]
+    x, y = (first.x1 + first.x2) / 2, (first.y1 + first.y2) / 2
+    return any(box.x1 <= x < box.x2 and box.y1 <= y < box.y2 for box in image.gold)
+
+
+def _f1_interval(
+    images: Sequence[ImageBoxes], hit: np.ndarray[Any, Any], seed: int
+) -> tuple[float, float] | None:
+    boxes = np.array([len(image.predicted) + len(image.gold) for image in images])
+    if len(images) < 2 or not boxes.any():
+        return None
+    sums = resample_sums(np.stack([hit, boxes], axis=1).astype(np.float64), seed=seed)
+    nothing = np.full(len(sums), np.nan)
+    f1 = np.divide(200 * sums[:, 0], sums[:, 1], out=nothing, where=sums[:, 1] > 0)
+    low, high = interval(f1)
+    return float(low), float(high)

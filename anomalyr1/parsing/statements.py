@@ -1,0 +1,231 @@
+"""Sentences that commit to an option: "So the answer is B.", "B and C are wrong.", "答案是B。"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from anomalyr1.parsing.tidy import plain, tidy
+
+_LINK = (
+    r"(?: (?:here|then|therefore|thus|clearly|now|still|also|indeed|definitely|probably|actually))?,?"
+    r" ?(?:(?:is|would be|must be|should be|has to be|can only be|becomes|remains)\b|=|:)"
+)
+_ADVERBS = (
+    r"(?: (?:clearly|therefore|thus|then|indeed|definitely|certainly|actually|still|now|most likely|"
+    r"likely|probably|just|simply|only|in fact|also|as follows))*"
+)
+_NEGATED = r"(?P<{}> (?:definitely |certainly |clearly )?(?:not|never|neither))?"
+# What leads up to a named option. Lower case; matched against lower-cased text.
+_CUE = re.compile(
+    r"(?:answer|choice|option|conclusion|solution)"
+    r"(?:(?P<cannot> can not be| could not be)|"
+    + _LINK
+    + _NEGATED.format("no1")
+    + r")"
+    + _ADVERBS
+    + r"|(?P<it>it|this|that)(?: (?:is|must be|should be|has to be)\b"
+    + _NEGATED.format("no2")
+    + r"|(?P<cannot2> can not be))"
+    + _ADVERBS
+    + r"|(?P<verb>choose|choosing|pick|picking|select|selecting|go with|going with|settle on|opt for"
+    r"|corresponds to|correspond to|corresponding to)\b"
+    r"|(?P<leap>(?:so|thus|hence|therefore|finally|wait|actually)\b,?|=>|->|→)"
+    r"|(?P<zh>(?:答案|结论|选项)(?:应该|应当|应|就|显然|必须|只能)?(?P<no3>不)?(?:[是为选:]|应该是)+"
+    r"|(?P<no4>不|别|不应|不能|排除)?选(?!项)择?"
+    r"|(?:所以|因此|应该|应当|故|就|那么|而|于是)(?:就|应该|应)?(?P<no5>不)?[是为])"
+)
+_FILL = re.compile(
+    r"[,:]?(?: (?:that|option|choice|letter|answer|the|either|选项)\b)* ?(?:选项)?[:(\[\"'「【<]* ?"
+)
+_LETTER = re.compile(r"([A-Za-z])(?![A-Za-z0-9_]|-[A-Za-z]|'[a-z])")
+_MORE = re.compile(
+    r"(?:(?:, ?(?:and |or )?| and | or | & | ?/ ?|、|和|或者?|还是)(?:option |选项)?[A-Z](?![A-Za-z0-9_-])){1,25}"
+)
+_AND_THEN = re.compile(r" (?:is|are|was|were|can|do|does|seems?|looks?|must|should)\b|[是都均不错]")
+_END = re.compile(
+    r"[\"')\]}」】>]*(?:$|[.,;:!?。，；：！？、()\n\u4e00-\u9fff]"
+    r"| (?:because|since|as|which|that|given|due|based|not|rather|instead|but|and|here|for|with|in)\b| ?[-—–(])"
+)
+_FULL_STOP = re.compile(r"[\"')\]}」】>]*(?:$|[.!。！\n])")
+_LIST = r"[A-Z](?:(?:, ?(?:and |or )?| and | or | & | ?/ ?| |、|和|或|与)(?:选项)?[A-Z](?![A-Za-z0-9_-])){0,25}"
+# A verdict on named options. Matched against the text as written.
+_VERDICT = re.compile(
+    r"(?<![A-Za-z0-9_'-])(?P<list>" + _LIST + r")\)?(?:"
+    r" (?:is|are|was|were|must be|seems?|looks?|(?P<can>can) not be|can be)(?P<not> not)?"
+    r"(?: (?:the|all|both|clearly|therefore|also|obviously|definitely|most|only|simply))*"
+    r"(?: (?:(?P<good>correct|right|true|best|answer)|(?P<bad>wrong|incorrect|false|ruled out|excluded|"
+    r"eliminated|impossible|invalid|out|inaccurate))\b)"
+    r"|(?:选项)?(?:都|均|也)?(?:是|为)?(?:都)?(?:(?P<zh_bad>不正确|不对|错|排除|不符合?|不是)|(?P<zh_good>正确|对(?!于|比|应)))"
+    r")"
+)
+_NOT_LETTER = re.compile(
+    r"(?:\bnot|\brule out|\bruling out|不是|排除)(?: option| choice)? ?([A-Z])(?![A-Za-z0-9_'-])"
+)
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless)\b|如果|假如|假设|若|是否"
+)
+_DENIED = re.compile(
+    r"(?:\b(?:not|never)(?: (?:think|believe|say|agree|mean|true|sure|that|the|correct|right|final|best))* ?"
+    r"|不认为|并非|不能说)$"
+)
+_LED_IN = re.compile(
+    r"(?:\b(?:so|thus|hence|therefore|wait|actually|instead|rather|but|no|then|conclude|concluding|means)"
+    r"(?: that)?[,:]? ?)$"
+)
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_BREAKS = ".!?。！？；;\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A commitment at `position`: to `letter` (None: to several or to none of the options)."""
+
+    position: int
+    letter: str | None
+    denied: bool = False
+
+
+def conclude(text: str, options: Mapping[str, str]) -> str | None:
+    """The option letter that a text ends on, None when it is unclear.
+
+    Only sentences that name a conclusion count, by letter or by an option's text; the last one
+    wins, and denying it later takes it back. A loose capital letter is never read.
+
+    >>> options = {"A": "Top left.", "B": "Rim.", "C": "Base."}
+    >>> conclude("A scratch is visible. So the answer is B. Wait, so it is C.", options)
+    'C'
+    >>> conclude("The answer is C because A B are wrong", options)
+    'C'
+    >>> conclude("A scratch is visible.", options) is None
+    True
+    """
+    current: str | None = None
+    for statement in statements(text, options):
+        if not statement.denied:
+            current = statement.letter
+        elif statement.letter == current:
+            current = None
+    return current
+
+
+def statements(text: str, options: Mapping[str, str]) -> list[Statement]:
+    """Every commitment and denial in a text, in order."""
+    text = tidy(text)
+    lower = text.translate(_LOWER)
+    names = _names(tuple(options.items()))
+    found = [*_named(text, lower, options, names), *_judged(text, lower, options)]
+    for match in _NOT_LETTER.finditer(text):
+        found.append(Statement(match.start(1), match[1], denied=True))
+    return sorted(found, key=lambda statement: statement.position)
+
+
+@lru_cache(maxsize=1024)
+def _names(options: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """(text, letter), longest text first; texts that two options share are left out."""
+    texts = [plain(text).translate(_LOWER) for _, text in options]
+    pairs = [
+        (text, letter)
+        for text, (letter, _) in zip(texts, options, strict=True)
+        if len(text) > 1 and texts.count(text) == 1
+    ]
+    return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+
+
+def _named(
+    text: str, lower: str, options: Mapping[str, str], names: tuple[tuple[str, str], ...]
+) -> Iterator[Statement]:
+    """A cue, then a letter or an option's text."""
+    for cue in _CUE.finditer(lower):
+        start = cue.start()
+        if (
+            start
+            and lower[start - 1].isalnum()
+            and lower[start].isascii()
+            and lower[start - 1].isascii()
+        ):
+            continue
+        fill = _FILL.match(lower, cue.end())
+        position = fill.end() if fill else cue.end()
+        bound = cue["it"] is not None
+        before = _sentence_before(lower, start)
+        text_allowed = not bound or _LED_IN.search(before) is not None
+        end_pattern = _FULL_STOP if cue["leap"] else _END
+        value = _value(text, lower, position, end_pattern, bound or bool(cue["leap"]))
+        letter: str | None = None
+        if text_allowed and (by_text := _by_text(lower, position, names, end_pattern)) is not None:
+            letter, end = by_text
+        elif value is not None:
+            letter, end = value
+            letter = letter if letter in options else None
+        else:
+            continue
+        if _SUPPOSED.search(before) or _is_question(text, end):
+            continue
+        denied = any(cue[name] for name in ("no1", "no2", "no3", "no4", "no5", "cannot", "cannot2"))
+        yield Statement(position, letter, denied or _DENIED.search(before) is not None)
+
+
+def _value(
+    text: str, lower: str, position: int, end_pattern: re.Pattern[str], capital: bool
+) -> tuple[str | None, int] | None:
+    """The letter at `position`; None inside the pair when several are named."""
+    match = _LETTER.match(text, position)
+    if match is None or (capital and not match[1].isupper()):
+        return None
+    more = _MORE.match(text, match.end())
+    if more is not None and not _AND_THEN.match(text, more.end()):
+        return None, more.end()
+    sure = match[1].isupper() and match[1] not in "AI" and end_pattern is _END
+    if not sure and not end_pattern.match(text, match.end()):
+        return None
+    return match[1].upper(), match.end()
+
+
+def _by_text(
+    lower: str, position: int, names: tuple[tuple[str, str], ...], end_pattern: re.Pattern[str]
+) -> tuple[str, int] | None:
+    starts = [position]
+    for article in ("a ", "an ", "the "):
+        if lower.startswith(article, position):
+            starts.append(position + len(article))
+    for name, letter in names:
+        for start in starts:
+            end = start + len(name)
+            if lower.startswith(name, start) and end_pattern.match(lower, end):
+                return letter, end
+    return None
+
+
+def _judged(text: str, lower: str, options: Mapping[str, str]) -> Iterator[Statement]:
+    """Named options, then a verdict on them."""
+    for match in _VERDICT.finditer(text):
+        letters = [letter for letter in re.findall(r"[A-Z]", match["list"])]
+        good = bool(match["good"] or match["zh_good"]) != bool(match["not"] or match["can"])
+        if _SUPPOSED.search(_sentence_before(lower, match.start())) or _is_question(
+            text, match.end()
+        ):
+            continue
+        if not good:
+            yield from (Statement(match.start(), letter, denied=True) for letter in letters)
+        elif match["bad"] or match["zh_bad"]:
+            continue  # "is not wrong" commits to nothing
+        else:
+            only = letters[0] if len(letters) == 1 and letters[0] in options else None
+            yield Statement(match.start(), only)
+
+
+def _sentence_before(lower: str, position: int) -> str:
+    """The part of the sentence before `position`; at most 200 characters."""
+    window = lower[max(0, position - 200) : position]
+    return window[max(window.rfind(mark) for mark in _BREAKS) + 1 :]
+
+
+def _is_question(text: str, position: int) -> bool:
+    """True when the sentence at `position` ends on a question mark."""
+    for character in text[position : position + 200]:
+        if character in _BREAKS:
+            return character in "?？"
+    return False

@@ -1,0 +1,140 @@
+"""Loading a policy: model, processor, LoRA, frozen parts, pixel caps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from qwen_vl_utils.vision_process import smart_resize
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+from anomalyr1.config import PolicyConfig
+from anomalyr1.errors import InputError
+from anomalyr1.geometry import Frame
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model and the processor that feeds it."""
+
+    model: PreTrainedModel
+    processor: ProcessorMixin
+
+
+def load_policy(config: PolicyConfig, *, trainable: bool = False) -> Policy:
+    """Load model and processor by hub id, checkpoint folder or adapter folder.
+
+    An adapter folder (one with `adapter_config.json`) is loaded onto its base model. When
+    `trainable`, the parts that the config freezes stop asking for gradients; a fresh LoRA adapter is
+    not added here but by the trainer, from `lora_config`.
+
+    Raises:
+        InputError: nothing loadable is at `config.path`.
+    """
+    processor = load_processor(config)
+    adapter = Path(config.path) / "adapter_config.json"
+    base = config.path
+    if adapter.is_file():
+        base = str(json.loads(adapter.read_text())["base_model_name_or_path"])
+    model = _load_model(base, config)
+    if adapter.is_file():
+        model = PeftModel.from_pretrained(
+            model, config.path, is_trainable=trainable, use_safetensors=True
+        )
+    if trainable:
+        freeze(model, vision=config.freeze_vision, projector=config.freeze_projector)
+    else:
+        model.requires_grad_(False)
+        model.eval()
+    return Policy(model, processor)
+
+
+def load_processor(config: PolicyConfig) -> ProcessorMixin:
+    """The processor alone, with the pixel caps of the config.
+
+    Raises:
+        InputError: nothing loadable is at `config.path`.
+    """
+    try:
+        processor = AutoProcessor.from_pretrained(
+            config.path, revision=config.revision, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise _not_loadable(config.path, error) from None
+    processor.image_processor.size = {
+        "shortest_edge": config.min_pixels,
+        "longest_edge": config.max_pixels,
+    }
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+def lora_config(config: PolicyConfig) -> LoraConfig | None:
+    """The adapter the trainer adds, or None for training the weights themselves."""
+    if config.lora is None:
+        return None
+    return LoraConfig(
+        r=config.lora.r,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=config.lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def freeze(model: torch.nn.Module, *, vision: bool, projector: bool) -> None:
+    """Stop gradients in the vision tower and, separately, in its patch merger (the projector)."""
+    for name, parameter in model.named_parameters():
+        if ".visual.merger." in f".{name}":
+            parameter.requires_grad_(parameter.requires_grad and not projector)
+        elif ".visual." in f".{name}":
+            parameter.requires_grad_(parameter.requires_grad and not vision)
+
+
+def model_frame(width: int, height: int, processor: ProcessorMixin) -> Frame:
+    """The frame of an image of `width` x `height` pixels once this processor has resized it."""
+    images = processor.image_processor
+    model_height, model_width = smart_resize(
+        height,
+        width,
+        factor=images.patch_size * images.merge_size,
+        min_pixels=images.size["shortest_edge"],
+        max_pixels=images.size["longest_edge"],
+    )
+    return Frame(width, height, model_width, model_height)
+
+
+def image_tokens(frame: Frame, processor: ProcessorMixin) -> int:
+    """Prompt tokens that an image of this frame takes."""
+    images = processor.image_processor
+    factor = images.patch_size * images.merge_size
+    return (frame.model_width // factor) * (frame.model_height // factor)
+
+
+def _load_model(path: str, config: PolicyConfig) -> PreTrainedModel:
+    options: dict[str, Any] = {
+        "dtype": config.dtype if config.dtype == "auto" else getattr(torch, config.dtype),
+        "attn_implementation": config.attention,
+    }
+    try:
+        return AutoModelForImageTextToText.from_pretrained(
+            path,
+            revision=config.revision,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **options,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise _not_loadable(path, error) from None
+
+
+def _not_loadable(path: str, error: Exception) -> InputError:
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(
+        f"expected a Qwen2.5-VL checkpoint (hub id or folder) at policy.path={path}, "
+        f"found none that loads ({first_line}); check the path or download it first"
+    )

@@ -1,0 +1,93 @@
+"""Where a number comes from: command, config, versions, seed, data hash and commit."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from anomalyr1.config import Config, dump_config
+from anomalyr1.storage import read_json, write_json, write_text
+
+PACKAGES = (
+    "anomalyr1",
+    "torch",
+    "torchvision",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "deepspeed",
+    "datasets",
+    "qwen-vl-utils",
+    "sam2",
+    "pycocotools",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+)
+
+
+def write_provenance(
+    run_dir: Path, verb: str, config: Config, data: Mapping[str, Any] | None = None
+) -> None:
+    """Write `config.yaml` and `provenance.json` into the run folder.
+
+    A later verb on the same folder (an evaluation of a trained policy, a resumed run) is added to
+    the list of commands; nothing that was recorded before is lost.
+
+    Args:
+        run_dir: the run folder.
+        verb: what is being run: train, sft, eval.
+        config: the resolved config.
+        data: benchmark paths with their sha256, and manifests.
+    """
+    path = run_dir / "provenance.json"
+    record: dict[str, Any] = read_json(path) if path.exists() else {"runs": []}
+    record["runs"].append(
+        {
+            "verb": verb,
+            "command": shlex.join(["anomalyr1", *sys.argv[1:]]),
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seed": config.seed,
+            "data": dict(data or {}),
+            "commit": commit(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": versions(),
+        }
+    )
+    write_text(run_dir / "config.yaml", dump_config(config))
+    write_json(path, record)
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages a result depends on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of this code with `+changes` where the tree differs; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,189 @@
+"""Benchmark questions as the policy meets them: the one path from a Sample to a prompt.
+
+SFT, GRPO, evaluation and prediction all take their rows from here, so that their prompts are equal
+token for token.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import ProcessorMixin
+
+from anomalyr1.config import PromptConfig
+from anomalyr1.data.images import image_size
+from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
+from anomalyr1.data.questions import shuffle_options
+from anomalyr1.errors import InputError
+from anomalyr1.geometry import Frame
+from anomalyr1.policy.load import image_tokens, model_frame
+from anomalyr1.prompts import Template, build_messages, template_for
+from anomalyr1.schema import Box, Question, Sample
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question as the policy meets it.
+
+    Attributes:
+        sample: the image with its gold.
+        index: the question's place in the sample.
+        question: the question, options in the order shown.
+        template: the prompt template in use.
+        messages: the conversation; image placeholders in the order of `images`.
+        images: paths, references first, the query last.
+        references: the reference images' paths relative to the root.
+        frame: the query image's model frame.
+        tokens: length of the prompt in tokens, image tokens included.
+    """
+
+    sample: Sample
+    index: int
+    question: Question
+    template: Template
+    messages: list[dict[str, Any]]
+    images: tuple[str, ...]
+    references: tuple[str, ...]
+    frame: Frame
+    tokens: int
+
+    @property
+    def sample_id(self) -> str:
+        """Names the row in logs and errors."""
+        return f"{self.sample.image}#{self.index}"
+
+    @property
+    def gold_boxes(self) -> list[Box] | None:
+        """Gold boxes in the model frame where the answer asks for boxes and they are known."""
+        if self.template == "choice":
+            return None
+        gold = self.sample.boxes if self.question.boxes is None else self.question.boxes
+        return None if gold is None else [self.frame.to_model(box) for box in gold]
+
+
+def build_rows(
+    samples: Iterable[Sample],
+    prompt: PromptConfig,
+    processor: ProcessorMixin,
+    *,
+    question_types: Sequence[str] | None = None,
+) -> list[Row]:
+    """Every question of every sample, shown as the prompt section says.
+
+    Raises:
+        InputError: a prompt is longer than `prompt.max_prompt_tokens`; all such rows are named.
+    """
+    rows = list(_rows(samples, prompt, processor, question_types))
+    if not rows:
+        kept = f" of the types {', '.join(question_types)}" if question_types else ""
+        raise InputError(f"expected at least one question{kept}, found none; check the benchmark")
+    long = [row for row in rows if row.tokens > prompt.max_prompt_tokens]
+    if long:
+        named = ", ".join(f"{row.sample_id} ({row.tokens})" for row in long)
+        raise InputError(
+            f"expected prompts of at most {prompt.max_prompt_tokens} tokens, found {len(long)} longer: "
+            f"{named}; raise prompt.max_prompt_tokens or lower policy.max_pixels"
+        )
+    return rows
+
+
+def open_benchmark(
+    path: str | None,
+    key: str,
+    prompt: PromptConfig,
+    *,
+    root: str | None = None,
+    limit: int | None = None,
+    shuffle: int | None = None,
+    seed: int = 0,
+) -> tuple[Benchmark, list[Sample]]:
+    """A benchmark and the samples of it that a run uses, every file there.
+
+    Args:
+        path: folder or mmad.json; `key` names the config key it came from.
+        key: for the error message.
+        prompt: says how many references a sample needs.
+        root: where the images are, if not where the benchmark says.
+        limit: keep so many images, chosen from `seed`; None keeps all.
+        shuffle: reorder the options of every question from this seed; None leaves them.
+        seed: of the choice of images.
+
+    Raises:
+        InputError: there is no benchmark, or images are missing; all of them are named.
+    """
+    if path is None:
+        raise InputError(f"expected a benchmark folder at {key}, found none; set {key}=FOLDER")
+    benchmark = load_benchmark(Path(path), root=None if root is None else Path(root))
+    samples = list(benchmark.samples)
+    if limit is not None and limit < len(samples):
+        kept = sorted(random.Random(seed).sample(range(len(samples)), limit))
+        samples = [samples[i] for i in kept]
+    missing = missing_files(samples, prompt.references, prompt.reference_kind)
+    if missing:
+        raise InputError(
+            f"expected every image of {benchmark.path} under {benchmark.root}, found {len(missing)} "
+            f"missing: {', '.join(missing)}; bring them or correct the benchmark's root"
+        )
+    if shuffle is not None:
+        samples = [_shuffled(sample, shuffle) for sample in samples]
+    return benchmark, samples
+
+
+def _shuffled(sample: Sample, seed: int) -> Sample:
+    questions = tuple(shuffle_options(q, sample.image, seed) for q in sample.questions)
+    return replace(sample, questions=questions)
+
+
+def reference_paths(sample: Sample, prompt: PromptConfig) -> tuple[str, ...]:
+    """The reference images shown with a sample, relative to its root.
+
+    Raises:
+        InputError: the sample has fewer templates than the prompt section asks for.
+    """
+    chosen = choose_references(sample, prompt.references, prompt.reference_kind)
+    if len(chosen) < prompt.references:
+        raise InputError(
+            f"expected {prompt.references} reference image(s) for {sample.image}, "
+            f"found {len(chosen)}; lower prompt.references or add templates to the benchmark"
+        )
+    return chosen
+
+
+def _rows(
+    samples: Iterable[Sample],
+    prompt: PromptConfig,
+    processor: ProcessorMixin,
+    question_types: Sequence[str] | None,
+) -> Iterator[Row]:
+    tokenizer = processor.tokenizer
+    for sample in samples:
+        asked = [
+            (index, question)
+            for index, question in enumerate(sample.questions)
+            if question_types is None or question.type in question_types
+        ]
+        if not asked:
+            continue
+        references = reference_paths(sample, prompt)
+        paths = (*(sample.root / name for name in references), sample.path)
+        frames = [model_frame(*image_size(path), processor) for path in paths]
+        vision_tokens = sum(image_tokens(frame, processor) - 1 for frame in frames)
+        for index, question in asked:
+            template = template_for(question, prompt.template)
+            messages = build_messages(sample, question, template, references=len(references))
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            yield Row(
+                sample=sample,
+                index=index,
+                question=question,
+                template=template,
+                messages=messages,
+                images=tuple(str(path) for path in paths),
+                references=references,
+                frame=frames[-1],
+                tokens=len(tokenizer(text, add_special_tokens=False)["input_ids"]) + vision_tokens,
+            )

@@ -1,0 +1,109 @@
+"""From boxes to one binary mask: the interface, the choice by name, and the box itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalyr1.errors import InputError
+from anomalyr1.geometry import clamp
+from anomalyr1.schema import Box
+
+SEGMENTERS = ("box", "grabcut", "sam2")
+
+
+class Segmenter(Protocol):
+    """Turns boxes into one mask, the union over the boxes.
+
+    Attributes:
+        name: one of `SEGMENTERS`; masks are filed under it.
+        settings: everything else that the masks depend on, as a short text.
+    """
+
+    name: str
+    settings: str
+
+    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
+        """Segment what the boxes enclose.
+
+        Args:
+            image: (height, width, 3) RGB.
+            boxes: in pixels of `image`; degenerate boxes are passed over.
+
+        Returns:
+            (height, width), all False without boxes.
+        """
+        ...
+
+
+class BoxFill:
+    """The filled boxes: what a segmenter has to beat."""
+
+    name = "box"
+    settings = "filled"
+
+    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
+        """Fill the boxes."""
+        return fill_boxes(boxes, image.shape[1], image.shape[0])
+
+
+def load_segmenter(
+    name: str, checkpoint: str | None = None, config: str | None = None, device: str | None = None
+) -> Segmenter:
+    """The segmenter of that name.
+
+    Args:
+        name: `box`, `grabcut` or `sam2`.
+        checkpoint: SAM2 weights, a local file or a hub id; only for `sam2`.
+        config: SAM2 model config, where the checkpoint's name does not tell it.
+        device: torch device; None takes CUDA where there is one.
+
+    Raises:
+        InputError: there is no such segmenter, or SAM2 or its checkpoint is missing.
+    """
+    if name == "box":
+        return BoxFill()
+    if name == "grabcut":
+        from anomalyr1.segmentation.grabcut import GrabCut
+
+        return GrabCut()
+    if name == "sam2":
+        from anomalyr1.segmentation.sam2 import load_sam2
+
+        return load_sam2(checkpoint, config, device)
+    raise InputError(
+        f"expected a segmenter out of {', '.join(SEGMENTERS)}, found {name!r}; correct the name"
+    )
+
+
+def fill_boxes(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool_]:
+    """The union of the boxes as a mask of shape (height, width).
+
+    >>> fill_boxes([Box(1, 0, 3, 1)], 4, 2).astype(int).tolist()
+    [[0, 1, 1, 0], [0, 0, 0, 0]]
+    """
+    mask = np.zeros((height, width), dtype=np.bool_)
+    for x1, y1, x2, y2 in pixel_boxes(boxes, width, height):
+        mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def pixel_boxes(boxes: Sequence[Box], width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """Whole-pixel corners inside the image, at least one pixel wide and high.
+
+    Boxes without an area inside the image are left out.
+
+    >>> pixel_boxes([Box(0.2, 0.4, 2.6, 0.6), Box(5, 5, 5, 9), Box(8, 0, 9, 9)], 8, 8)
+    [(0, 0, 3, 1)]
+    """
+    corners = []
+    for box in boxes:
+        inside = clamp(box, width, height)
+        if inside.area <= 0:
+            continue
+        x1, y1 = min(round(inside.x1), width - 1), min(round(inside.y1), height - 1)
+        corners.append((x1, y1, max(round(inside.x2), x1 + 1), max(round(inside.y2), y1 + 1)))
+    return corners

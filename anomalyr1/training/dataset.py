@@ -1,0 +1,58 @@
+"""Rows -> the datasets TRL trains on: image paths, decoded on access."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset, Features, Image, List, Value
+
+from anomalyr1.prompts import gold_completion
+from anomalyr1.rows import Row
+
+_MESSAGES = List({"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})})
+_FEATURES = Features(
+    {
+        "sample_id": Value("string"),
+        "question_type": Value("string"),
+        "prompt": _MESSAGES,
+        "completion": _MESSAGES,
+        "images": List(Image(mode="RGB")),
+        "answer": Value("string"),
+        "options": {letter: Value("string") for letter in "ABCDE"},
+        "boxes": List(List(Value("float32"))),
+        "box_labels": List(Value("string")),
+        "frame": List(Value("int32")),
+    }
+)
+
+
+def to_dataset(rows: Sequence[Row], *, with_completion: bool = False) -> Dataset:
+    """Rows as an in-memory dataset that holds image paths and decodes them on access.
+
+    Args:
+        rows: what `build_rows` gave.
+        with_completion: add the gold completion, the target of supervised fine-tuning.
+    """
+    columns = [name for name in _FEATURES if with_completion or name != "completion"]
+    features = Features({name: _FEATURES[name] for name in columns})
+    return Dataset.from_list([_record(row, with_completion) for row in rows], features=features)
+
+
+def _record(row: Row, with_completion: bool) -> dict[str, Any]:
+    gold = row.gold_boxes
+    record: dict[str, Any] = {
+        "sample_id": row.sample_id,
+        "question_type": row.question.type,
+        "prompt": row.messages,
+        "images": list(row.images),
+        "answer": row.question.answer,
+        "options": dict(row.question.options),
+        "boxes": None if gold is None else [list(box.xyxy) for box in gold],
+        "box_labels": None if gold is None else [box.label or "defect" for box in gold],
+        "frame": [row.frame.model_width, row.frame.model_height],
+    }
+    if with_completion:
+        text = gold_completion(row.sample, row.question, row.template, row.frame)
+        record["completion"] = [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
+    return record

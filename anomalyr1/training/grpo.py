@@ -1,0 +1,58 @@
+"""`anomalyr1 train`: GRPO with the ROAM reward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import PartialState
+from transformers import set_seed
+from trl import GRPOConfig
+
+from anomalyr1.config import Config
+from anomalyr1.policy.load import load_policy, lora_config
+from anomalyr1.provenance import write_provenance
+from anomalyr1.rewards.build import build_rewards
+from anomalyr1.training.callbacks import HistoryCallback, quiet
+from anomalyr1.training.checkpoints import POLICY_DIR, prepare_run
+from anomalyr1.training.dataset import to_dataset
+from anomalyr1.training.inputs import data_record, heldout_rows, training_rows, trl_arguments
+from anomalyr1.training.trainer import PolicyTrainer
+
+
+def train(config: Config) -> Path:
+    """Train a policy with GRPO, or go on with an interrupted run.
+
+    Returns:
+        The folder of the trained policy, `<run_dir>/policy`.
+
+    Raises:
+        InputError: anything in the config or the data that training would trip over.
+    """
+    run_dir = Path(config.run_dir)
+    set_seed(config.seed)
+    reward_funcs, reward_weights = build_rewards(config.reward)
+    arguments = trl_arguments(
+        GRPOConfig, "grpo", config.grpo, config, reward_weights=list(reward_weights)
+    )
+    checkpoint = prepare_run(run_dir, config.resume)
+    policy = load_policy(config.policy, trainable=True)
+    benchmark, rows = training_rows(config, policy.processor)
+    heldout = heldout_rows(config, policy.processor)
+    trainer = PolicyTrainer(
+        model=policy.model,
+        processing_class=policy.processor,
+        reward_funcs=list(reward_funcs),
+        args=arguments,
+        train_dataset=to_dataset(rows),
+        eval_dataset=None if heldout is None else to_dataset(heldout),
+        peft_config=lora_config(config.policy),
+        callbacks=[HistoryCallback(run_dir)],
+        run_dir=run_dir,
+        keep_every=config.keep_completions_every,
+    )
+    quiet(trainer)
+    if PartialState().is_main_process:
+        write_provenance(run_dir, "train", config, data_record(benchmark))
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.save_model(str(run_dir / POLICY_DIR))
+    return run_dir / POLICY_DIR

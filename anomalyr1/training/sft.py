@@ -1,0 +1,54 @@
+"""`anomalyr1 sft`: supervised fine-tuning on the same prompts, with gold reasoning and answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import PartialState
+from transformers import set_seed
+from trl import SFTConfig, SFTTrainer
+
+from anomalyr1.config import Config
+from anomalyr1.policy.load import load_policy, lora_config
+from anomalyr1.provenance import write_provenance
+from anomalyr1.training.callbacks import HistoryCallback, quiet
+from anomalyr1.training.checkpoints import POLICY_DIR, prepare_run
+from anomalyr1.training.dataset import to_dataset
+from anomalyr1.training.inputs import data_record, heldout_rows, training_rows, trl_arguments
+
+
+def finetune(config: Config) -> Path:
+    """Fine-tune a policy on gold completions, or go on with an interrupted run.
+
+    The loss is on the completion only; nothing is cut (`max_length` is None).
+
+    Returns:
+        The folder of the tuned policy, `<run_dir>/policy`.
+
+    Raises:
+        InputError: anything in the config or the data that training would trip over.
+    """
+    run_dir = Path(config.run_dir)
+    set_seed(config.seed)
+    arguments = trl_arguments(
+        SFTConfig, "sft", config.sft, config, max_length=None, completion_only_loss=True
+    )
+    checkpoint = prepare_run(run_dir, config.resume)
+    policy = load_policy(config.policy, trainable=True)
+    benchmark, rows = training_rows(config, policy.processor)
+    heldout = heldout_rows(config, policy.processor)
+    trainer = SFTTrainer(
+        model=policy.model,
+        processing_class=policy.processor,
+        args=arguments,
+        train_dataset=to_dataset(rows, with_completion=True),
+        eval_dataset=None if heldout is None else to_dataset(heldout, with_completion=True),
+        peft_config=lora_config(config.policy),
+        callbacks=[HistoryCallback(run_dir)],
+    )
+    quiet(trainer)
+    if PartialState().is_main_process:
+        write_provenance(run_dir, "sft", config, data_record(benchmark))
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.save_model(str(run_dir / POLICY_DIR))
+    return run_dir / POLICY_DIR

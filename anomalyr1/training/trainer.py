@@ -1,0 +1,80 @@
+"""TRL's GRPOTrainer with the two things it lacks here: completions kept for replay, seeded resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+from anomalyr1.storage import write_jsonl
+
+
+class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer that keeps the sampled completions of every n-th step.
+
+    Each file `completions/step-NNNNN.jsonl` is valid input of `anomalyr1 reward replay`.
+    """
+
+    def __init__(self, *args: Any, run_dir: Path, keep_every: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._completions_dir = run_dir / "completions"
+        self._keep_every = keep_every
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[Any],
+    ) -> torch.Tensor:
+        """Rewards (B*G, terms); the gold of each row goes along into the completions kept."""
+        for column in ("sample_id", "question_type", "answer", "options", "boxes"):
+            self._log_completion_extra(column, [row[column] for row in inputs])
+        rewards: torch.Tensor = super()._calculate_rewards(
+            inputs, prompts, completions, completion_ids_list
+        )
+        return rewards
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as TRL does, then keep the completions when it is their step."""
+        training = self.model.training
+        super().log(logs, start_time)
+        step = self.state.global_step
+        due = self._keep_every > 0 and (step == 1 or step % self._keep_every == 0)
+        if due and training and "reward" in logs and self.accelerator.is_main_process:
+            path = self._completions_dir / f"step-{step:05d}.jsonl"
+            write_jsonl(path, self._kept_completions(step))
+
+    def _kept_completions(self, step: int) -> list[dict[str, Any]]:
+        rows = []
+        for index, completion in enumerate(self._logs["completion"]):
+            row: dict[str, Any] = {"step": step, "completion": _text_of(completion)}
+            for column, values in self._logs["extra"].items():
+                row[column] = values[index]
+            row["options"] = _without_none(row.get("options"))
+            row["rewards"] = {
+                name: _number(values[index]) for name, values in self._logs["rewards"].items()
+            }
+            row["advantage"] = _number(self._logs["advantages"][index])
+            rows.append(row)
+        return rows
+
+
+def _text_of(completion: Any) -> str:
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1]["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
+
+
+def _without_none(options: dict[str, str | None] | None) -> dict[str, str] | None:
+    kept = {letter: text for letter, text in (options or {}).items() if text is not None}
+    return kept or None
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else float(value)

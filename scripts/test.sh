@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs what is missing, then runs every check and every test that is not marked slow or gpu.
+# Arguments go to pytest:  ./scripts/test.sh -k parsing
+set -euo pipefail
+cd "$(dirname "$0")/.."
+./scripts/setup.sh
+export PATH="$PWD/.venv/bin:$PATH"
+export TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+
+ruff check .
+ruff format --check .
+mypy
+lint-imports
+python -m pytest -m "not slow and not gpu" "$@"
