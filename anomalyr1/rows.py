@@ -175,7 +175,9 @@ def _rows(
         for index, question in asked:
             template = template_for(question, prompt.template)
             messages = build_messages(sample, question, template, references=len(references))
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
             yield Row(
                 sample=sample,
                 index=index,

@@ -40,7 +40,9 @@ def load_config(
         merged = OmegaConf.merge(_read(path, ()), _dotlist(overrides))
         raw = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
-        raise InputError(f"expected a readable config in {path}, found: {_one_line(error)}") from None
+        raise InputError(
+            f"expected a readable config in {path}, found: {_one_line(error)}"
+        ) from None
     problems: list[str] = []
     config = _build(Config, raw, "", problems)
     for section, names in (verbatim or {}).items():

@@ -79,6 +79,7 @@ class PolicyConfig:
         max_pixels: images are scaled down to at most this many pixels; gold boxes follow.
         freeze_vision: leave the vision tower as it is.
         freeze_projector: leave the vision-to-language projector as it is.
+        shared_prefix: compute a prompt once for all of its completions; false is stock TRL.
         lora: train adapters instead of the weights; None trains the weights.
     """
 
@@ -90,6 +91,7 @@ class PolicyConfig:
     max_pixels: int = 480000
     freeze_vision: bool = True
     freeze_projector: bool = False
+    shared_prefix: bool = True
     lora: LoraSection | None = None
 
 

@@ -26,9 +26,9 @@ _LABEL_KEYS = ("label", "name", "category")
 
 
 def split_list(text: str) -> tuple[str, str | None]:
-    """The text around a list of boxes, and the list; None where no list opens.
+    r"""The text around a list of boxes, and the list; None where no list opens.
 
-    >>> split_list("B\\n[[1, 2, 3, 4]]")
+    >>> split_list("B\n[[1, 2, 3, 4]]")
     ('B', '[[1, 2, 3, 4]]')
     >>> split_list("[B]")
     ('[B]', None)
@@ -46,8 +46,8 @@ def split_list(text: str) -> tuple[str, str | None]:
 def read_boxes(text: str) -> tuple[tuple[Box, ...] | None, set[str]]:
     """The boxes of a list and what is wrong with them; None where the list cannot be read.
 
-    Accepted: `[{"bbox_2d": [x1, y1, x2, y2], "label": "..."}]` (keys `bbox` and `box` too), lists of
-    four numbers, one bare box, `[]`, single quotes, round brackets, trailing or missing commas
+    Accepted: `[{"bbox_2d": [x1, y1, x2, y2], "label": "..."}]` (keys `bbox` and `box` too), lists
+    of four numbers, one bare box, `[]`, single quotes, round brackets, trailing or missing commas
     between boxes. One unreadable entry makes the whole list unreadable: nothing is guessed.
     Swapped corners are put in order and reported. A box without area is kept and reported: it still
     says "there is a defect", and overlaps nothing.

@@ -9,12 +9,15 @@ from anomalyr1.parsing import faults
 from anomalyr1.parsing.statements import statements
 from anomalyr1.parsing.tidy import plain, tidy
 
-_ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*", re.ASCII)
+_ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
 _LEADING = re.compile(
-    r"[(\[\"'<]*(?:(?:option|choice|answer|选项) ?:?[(]?)? ?([A-Za-z])([)\]\"'>]*[.:,、)\]]| [-–—]|)\s*",
+    r"[(\[\"'<]*(?:(?:option|choice|answer|选项) ?:?[(]?)? ?"
+    r"([A-Za-z])([)\]\"'>]*[.:,、)\]]| [-–—]|)\s*",
     re.IGNORECASE,
 )
-_ENUMERATED = re.compile(r"[\W_]*(?:[A-Z](?:[\W_]+|\s*(?:and|or|和|或)\s*)){1,25}[A-Z][\W_]*")
+_ENUMERATED = re.compile(
+    r"[\W_]*(?:[A-Z](?:[\W_]+(?:(?:and|or)[\W_]+)?|[和或与])){1,25}[A-Z][\W_]*"
+)
 # A further capital letter that stands alone, unless it is the article before a lower-case word.
 _ANOTHER = re.compile(r"(?<![A-Za-z0-9_'-])([A-Z])(?![A-Za-z0-9_'-])(?! [a-z])")
 
@@ -22,9 +25,9 @@ _ANOTHER = re.compile(r"(?<![A-Za-z0-9_'-])([A-Z])(?![A-Za-z0-9_'-])(?! [a-z])")
 def read_letter(text: str, options: Mapping[str, str]) -> tuple[str | None, set[str]]:
     """The option an answer names and, where it names none, why.
 
-    Read, in this order: a letter alone in any case and any brackets; an option's text; a letter with
-    its option's text ("B. Yes."); a statement ("The answer is B"). Two different options are never
-    resolved in favour of one.
+    Read, in this order: a letter alone in any case and any brackets; an option's text; a letter
+    with its option's text ("B. Yes."); a statement ("The answer is B"). Two different options are
+    never resolved in favour of one.
 
     >>> options = {"A": "No.", "B": "Yes."}
     >>> [read_letter(text, options)[0] for text in ("b", "**(B)**", "yes", "B. Yes", "答案是B")]
@@ -62,7 +65,7 @@ def _among(letter: str, options: Mapping[str, str]) -> tuple[str | None, set[str
 def _with_rest(
     leading: re.Match[str], rest: str, texts: Mapping[str, str], options: Mapping[str, str]
 ) -> tuple[str | None, set[str]] | None:
-    """A letter that opens the answer, read together with what follows; None when it is no letter."""
+    """A letter that opens the answer, read with what follows; None when it is no letter."""
     letter, mark = leading[1].upper(), leading[2]
     described = plain(rest)
     named = [key for key, option in texts.items() if option == described]

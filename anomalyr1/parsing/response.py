@@ -20,11 +20,12 @@ def parse_response(text: str, question: Question, *, gate: Gate = "strict") -> R
     """Read a completion. Never raises, and takes time linear in the length of `text`.
 
     `well_formed` says whether the gate is passed. The strict gate asks for exactly one
-    `<think>...</think>` and one `<answer>...</answer>` after it, a word of reasoning, and nothing but
-    whitespace around them. `answer` and `boxes` are filled for an ill-formed completion too where
-    there is just one way to read it: one answer block, or the same text in all of them; without any
-    answer tag, what stands outside the think block if that is a bare letter, an option's text, a
-    statement ("The answer is B") or a list of boxes. Whoever scores decides whether that counts.
+    `<think>...</think>` and one `<answer>...</answer>` after it, a word of reasoning, and nothing
+    but whitespace around them. `answer` and `boxes` are filled for an ill-formed completion too
+    where there is just one way to read it: one answer block, or the same text in all of them;
+    without any answer tag, what stands outside the think block if that is a bare letter, an
+    option's text, a statement ("The answer is B") or a list of boxes. Whoever scores decides
+    whether that counts.
 
     Args:
         text: the completion.

@@ -10,70 +10,66 @@ from functools import lru_cache
 from anomalyr1.parsing.tidy import plain, tidy
 
 _LINK = (
-    r"(?: (?:here|then|therefore|thus|clearly|now|still|also|indeed|definitely|probably|actually))?,?"
+    r"(?: (?:here|then|therefore|thus|clearly|now|still|also|indeed|definitely|probably"
+    r"|actually))?,?"
     r" ?(?:(?:is|would be|must be|should be|has to be|can only be|becomes|remains)\b|=|:)"
 )
 _ADVERBS = (
-    r"(?: (?:clearly|therefore|thus|then|indeed|definitely|certainly|actually|still|now|most likely|"
-    r"likely|probably|just|simply|only|in fact|also|as follows))*"
+    r"(?: (?:clearly|therefore|thus|then|indeed|definitely|certainly|actually|still|now|likely"
+    r"|most likely|probably|just|simply|only|in fact|also|as follows)\b)*"
 )
-_NEGATED = r"(?P<{}> (?:definitely |certainly |clearly )?(?:not|never|neither))?"
-# What leads up to a named option. Lower case; matched against lower-cased text.
+_NEGATED = r"(?P<{}> (?:definitely |certainly |clearly )?(?:not|never|neither)\b)?"
+# What leads up to a named option; matched against lower-cased text.
 _CUE = re.compile(
-    r"(?:answer|choice|option|conclusion|solution)"
-    r"(?:(?P<cannot> can not be| could not be)|"
-    + _LINK
-    + _NEGATED.format("no1")
-    + r")"
-    + _ADVERBS
-    + r"|(?P<it>it|this|that)(?: (?:is|must be|should be|has to be)\b"
-    + _NEGATED.format("no2")
-    + r"|(?P<cannot2> can not be))"
-    + _ADVERBS
-    + r"|(?P<verb>choose|choosing|pick|picking|select|selecting|go with|going with|settle on|opt for"
+    r"(?:answer|choice|option|conclusion|solution)(?:(?P<no1> can not be| could not be)"
+    rf"|{_LINK}{_NEGATED.format('no2')}){_ADVERBS}"
+    rf"|(?P<it>it|this|that)(?: (?:is|must be|should be|has to be)\b{_NEGATED.format('no3')}"
+    rf"|(?P<no4> can not be)){_ADVERBS}"
+    r"|(?:choose|choosing|pick|picking|select|selecting|go with|going with|settle on|opt for"
     r"|corresponds to|correspond to|corresponding to)\b"
     r"|(?P<leap>(?:so|thus|hence|therefore|finally|wait|actually)\b,?|=>|->|→)"
-    r"|(?P<zh>(?:答案|结论|选项)(?:应该|应当|应|就|显然|必须|只能)?(?P<no3>不)?(?:[是为选:]|应该是)+"
-    r"|(?P<no4>不|别|不应|不能|排除)?选(?!项)择?"
-    r"|(?:所以|因此|应该|应当|故|就|那么|而|于是)(?:就|应该|应)?(?P<no5>不)?[是为])"
+    r"|(?:答案|结论|选项)(?:应该|应当|应|就|显然|必须|只能)?(?P<no5>不)?(?:是|为|:|应?选(?!项))+"
+    r"|(?P<no6>不应|不能|不|别|排除)?选(?!项)择?"
+    r"|(?:所以|因此|应该|应当|故|就|那么|而|于是)(?:就|应该|应)?(?P<no7>不)?[是为]"
 )
+_DENIALS = tuple(f"no{number}" for number in range(1, 8))
 _FILL = re.compile(
-    r"[,:]?(?: (?:that|option|choice|letter|answer|the|either|选项)\b)* ?(?:选项)?[:(\[\"'「【<]* ?"
+    r"[,:]?(?: (?:that|option|choice|letter|answer|the|either)\b| ?选项)* ?[:(\[\"'「【<]* ?"
 )
 _LETTER = re.compile(r"([A-Za-z])(?![A-Za-z0-9_]|-[A-Za-z]|'[a-z])")
-_MORE = re.compile(
-    r"(?:(?:, ?(?:and |or )?| and | or | & | ?/ ?|、|和|或者?|还是)(?:option |选项)?[A-Z](?![A-Za-z0-9_-])){1,25}"
-)
+_SINGLE = r"(?:option |选项)?[A-Z](?![A-Za-z0-9_-])"
+_SEPARATOR = r"(?:, ?(?:and |or )?| and | or | & | ?/ ?|、|和|与|或者?|还是)"
+_MORE = re.compile(rf"(?:{_SEPARATOR}{_SINGLE}){{1,25}}")
 _AND_THEN = re.compile(r" (?:is|are|was|were|can|do|does|seems?|looks?|must|should)\b|[是都均不错]")
 _END = re.compile(
-    r"[\"')\]}」】>]*(?:$|[.,;:!?。，；：！？、()\n\u4e00-\u9fff]"
-    r"| (?:because|since|as|which|that|given|due|based|not|rather|instead|but|and|here|for|with|in)\b| ?[-—–(])"
+    r"[\"')\]}」】>]*(?:$|[.,;:!?。，；：！？、()\n\u4e00-\u9fff]| ?[-—–(]"
+    r"| (?:because|since|as|which|that|given|due|based|not|rather|instead|but|and|here|for|with"
+    r"|in)\b)"
 )
 _FULL_STOP = re.compile(r"[\"')\]}」】>]*(?:$|[.!。！\n])")
-_LIST = r"[A-Z](?:(?:, ?(?:and |or )?| and | or | & | ?/ ?| |、|和|或|与)(?:选项)?[A-Z](?![A-Za-z0-9_-])){0,25}"
-# A verdict on named options. Matched against the text as written.
+# A verdict on named options; matched against the text as written.
 _VERDICT = re.compile(
-    r"(?<![A-Za-z0-9_'-])(?P<list>" + _LIST + r")\)?(?:"
+    rf"(?<![A-Za-z0-9_'-])(?P<list>[A-Z](?:(?:{_SEPARATOR}| ){_SINGLE}){{0,25}})\)?(?:"
     r" (?:is|are|was|were|must be|seems?|looks?|(?P<can>can) not be|can be)(?P<not> not)?"
-    r"(?: (?:the|all|both|clearly|therefore|also|obviously|definitely|most|only|simply))*"
-    r"(?: (?:(?P<good>correct|right|true|best|answer)|(?P<bad>wrong|incorrect|false|ruled out|excluded|"
-    r"eliminated|impossible|invalid|out|inaccurate))\b)"
-    r"|(?:选项)?(?:都|均|也)?(?:是|为)?(?:都)?(?:(?P<zh_bad>不正确|不对|错|排除|不符合?|不是)|(?P<zh_good>正确|对(?!于|比|应)))"
-    r")"
+    r"(?: (?:the|all|both|clearly|therefore|also|obviously|definitely|most|only|simply)\b)*"
+    r" (?:(?P<good>correct|right|true|best|answer)|(?P<bad>wrong|incorrect|false|ruled out|excluded"
+    r"|eliminated|impossible|invalid|out|inaccurate))\b"
+    r"|(?:选项)?[都均也]?[是为]?都?"
+    r"(?:(?P<zh_bad>不正确|不对|错|排除|不符合?|不是)|(?P<zh_good>正确|对(?![于比应]))))"
 )
-_NOT_LETTER = re.compile(
+_REJECTED = re.compile(
     r"(?:\bnot|\brule out|\bruling out|不是|排除)(?: option| choice)? ?([A-Z])(?![A-Za-z0-9_'-])"
 )
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppose|supposing|assume|assuming|unless)\b|如果|假如|假设|若|是否"
 )
 _DENIED = re.compile(
-    r"(?:\b(?:not|never)(?: (?:think|believe|say|agree|mean|true|sure|that|the|correct|right|final|best))* ?"
-    r"|不认为|并非|不能说)$"
+    r"(?:\b(?:not|never)(?: (?:think|believe|say|agree|mean|true|sure|that|the|correct|right|final"
+    r"|best))* ?|不认为|并非|不能说)$"
 )
 _LED_IN = re.compile(
-    r"(?:\b(?:so|thus|hence|therefore|wait|actually|instead|rather|but|no|then|conclude|concluding|means)"
-    r"(?: that)?[,:]? ?)$"
+    r"\b(?:so|thus|hence|therefore|wait|actually|instead|rather|but|no|then|conclude|concluding"
+    r"|means)(?: that)?[,:]? ?$"
 )
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _BREAKS = ".!?。！？；;\n"
@@ -116,8 +112,9 @@ def statements(text: str, options: Mapping[str, str]) -> list[Statement]:
     text = tidy(text)
     lower = text.translate(_LOWER)
     names = _names(tuple(options.items()))
-    found = [*_named(text, lower, options, names), *_judged(text, lower, options)]
-    for match in _NOT_LETTER.finditer(text):
+    found = list(_named(text, lower, options, names))
+    found += _judged(text, lower, options, {statement.position for statement in found})
+    for match in _REJECTED.finditer(text):
         found.append(Statement(match.start(1), match[1], denied=True))
     return sorted(found, key=lambda statement: statement.position)
 
@@ -164,7 +161,7 @@ def _named(
             continue
         if _SUPPOSED.search(before) or _is_question(text, end):
             continue
-        denied = any(cue[name] for name in ("no1", "no2", "no3", "no4", "no5", "cannot", "cannot2"))
+        denied = any(cue[name] for name in _DENIALS)
         yield Statement(position, letter, denied or _DENIED.search(before) is not None)
 
 
@@ -199,10 +196,13 @@ def _by_text(
     return None
 
 
-def _judged(text: str, lower: str, options: Mapping[str, str]) -> Iterator[Statement]:
-    """Named options, then a verdict on them."""
+def _judged(
+    text: str, lower: str, options: Mapping[str, str], taken: set[int]
+) -> Iterator[Statement]:
+    """Named options, then a verdict on them; letters at `taken` belong to the sentence before."""
     for match in _VERDICT.finditer(text):
-        letters = [letter for letter in re.findall(r"[A-Z]", match["list"])]
+        named = re.finditer("[A-Z]", match["list"])
+        letters = [m.group() for m in named if match.start() + m.start() not in taken]
         good = bool(match["good"] or match["zh_good"]) != bool(match["not"] or match["can"])
         if _SUPPOSED.search(_sentence_before(lower, match.start())) or _is_question(
             text, match.end()

@@ -45,9 +45,9 @@ def split_blocks(text: str) -> Blocks:
 
 
 def released_blocks(text: str) -> Blocks | None:
-    """The first match of the released code's gate; None where it finds nothing.
+    r"""The first match of the released code's gate; None where it finds nothing.
 
-    The gate is a search for `<think>(.*?)</think>\\s*<answer>(.*?)</answer>` (chaoyuhao/AnomalyR1),
+    The gate is a search for `<think>(.*?)</think>\s*<answer>(.*?)</answer>` (chaoyuhao/AnomalyR1),
     `.` matching any character: text around the pair and further blocks pass. Written as three plain
     searches, which find the same groups in linear time: if the leftmost `<think>` opens no match,
     no later one does.

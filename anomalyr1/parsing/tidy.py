@@ -10,17 +10,18 @@ _WRAPPED = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf) ?\{([^{}]{0,200})\
 _IS = re.compile(r"\b(it|that|this|there|answer|choice|option)'s\b", re.IGNORECASE)
 _NOT = re.compile(r"n't\b", re.IGNORECASE)
 _CANNOT = re.compile(r"\bcan ?not\b|\bca not\b", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:the|an?) ")
 _EDGES = " \t\n.,;:!?。，；：！？、\"'()[]{}<>《》「」【】“”‘’-"
 
 
 def tidy(text: str) -> str:
-    """One plain form: compatibility characters folded, markup gone, single spaces, one idea a line.
+    r"""One plain form: compatibility characters folded, no markup, single spaces.
 
-    Full-width letters become plain ones, `**B**` and `\\boxed{B}` become `B`, contractions are
+    Full-width letters become plain ones, `**B**` and `\boxed{B}` become `B`, contractions are
     spelt out. A line break stays (it ends a sentence) unless a colon stands before it.
 
-    >>> tidy("It's  **Ｂ**,\\n\\nisn't it: \\n\\\\boxed{C}")
-    'It is B,\\nis not it: C'
+    >>> tidy("It's  **Ｂ**,\n\nisn't it: \n\\boxed{C}")
+    'It is B,\nis not it: C'
     """
     text = unicodedata.normalize("NFKC", text).translate(_MARKUP)
     if "\\" in text:
@@ -33,9 +34,9 @@ def tidy(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """For comparing an answer with an option's text: tidy, caseless, no punctuation at the ends.
+    """For comparing an answer with an option's text: tidy, caseless, bare of edges and article.
 
-    >>> plain(" **Broken  rim.** ") == plain("broken rim")
+    >>> plain(" **The  rim.** ") == plain("rim")
     True
     """
-    return tidy(text).replace("\n", " ").casefold().strip(_EDGES)
+    return _ARTICLE.sub("", tidy(text).replace("\n", " ").casefold().strip(_EDGES))

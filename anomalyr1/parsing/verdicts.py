@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Literal
 
@@ -14,34 +15,35 @@ _NOUN = r"(?:defects?|anomal(?:y|ies)|abnormalit(?:y|ies)|flaws?|damages?|faults
 _GOOD = r"normal|defect-free|fault-free|flawless|intact|undamaged|non-?defective|unblemished"
 _BAD = r"abnormal|anomalous|defective|faulty|damaged|flawed"
 _BEFORE = (
-    r"(?: (?:to be|be|been|a|an|very|quite|all|both|still|also|thus|therefore|indeed|just|rather|so|"
-    r"deemed|considered|judged|classified as|neither|nor|not|never|far from|anything but|\w{1,20}ly))"
+    r"(?: (?:to be|be|been|a|an|very|quite|all|both|still|also|thus|therefore|indeed|just|rather"
+    r"|so|deemed|considered|judged|classified as|neither|nor|not|never|far from|anything but"
+    r"|\w{1,20}ly))"
 )
 # "The product is (not) (clearly) normal", "Verdict: abnormal".
 _ADJECTIVE = re.compile(
-    r"(?P<no>\b(?:not|never) )?(?:\b(?:is|are|be|appears?|looks?|seems?|remains?|as|nothing|nor|neither|so"
-    r"|thus|hence|therefore)\b,?|\b(?:verdict|conclusion|result|answer|status|classification)\b:)"
-    r"(?P<between>" + _BEFORE + r"{0,5}) (?:(?P<good>" + _GOOD + r")|(?P<bad>" + _BAD + r"))\b(?!-)"
+    r"(?P<no>\b(?:not|never) )?(?:\b(?:is|are|be|appears?|looks?|seems?|remains?|as|nothing|nor"
+    r"|neither|so|thus|hence|therefore)\b,?"
+    r"|\b(?:verdict|conclusion|result|answer|status|classification)\b:)"
+    rf"{_BEFORE}{{0,5}} (?:(?P<good>{_GOOD})|{_BAD})\b(?!-)"
 )
-# "no visible defect", "not free of flaws", "nothing wrong or anomalous".
+# "no visible defect", "no flaw or damage", "not free of flaws".
 _ABSENCE = re.compile(
     r"(?P<no>\b(?:not|never) )?\b(?:no|without|zero|lacks?|absence of|free of|free from|neither|nor"
-    r"|not (?:have|show|see|find|contain|exhibit|reveal|any))\b(?: [\w-]+,?){0,6}? " + _NOUN
+    r"|not (?:have|show|see|find|contain|exhibit|reveal|any))\b"
+    rf"(?: [\w-]+,?){{0,6}}? {_NOUN}(?:,? (?:or|and|nor)(?: [\w-]+){{0,3}}? {_NOUN}){{0,6}}"
 )
 # "there is a small defect", "defects are (not) visible".
 _PRESENCE = re.compile(
     r"\b(?:there (?:is|are)|has|have|shows?|contains?|exhibits?|reveals?|sees?|found|finds?)\b"
-    r"(?P<between>(?: [\w-]+,?){0,5}?) "
-    + _NOUN
-    + r"|\b"
-    + _NOUN
-    + r" (?:is|are|was|were|can be)(?P<no> not)?(?: \w+ly)?"
+    rf"(?P<between>(?: [\w-]+,?){{0,5}}?) {_NOUN}"
+    rf"|\b{_NOUN} (?:is|are|was|were|can be)(?P<no> not)?(?: \w{{1,20}}ly)?"
     r" (?:visible|present|found|detected|seen|observed|identified|there)\b"
 )
 _CHINESE = re.compile(
-    r"(?P<absent>(?:没有|无|未发现|未见|不存在|未检测到|不是|并非|不属于)(?:任何|明显|可见|的)*(?:缺陷|异常|瑕疵|损坏))"
-    r"|(?P<present>(?:是|为|有|存在|发现|属于|出现)(?:一个|一处|明显|的|多处|一些|轻微)*(?:缺陷|异常|瑕疵|损坏)|异常的?$)"
-    r"|(?P<no>不|非|不是|并非)?(?P<good>正常|合格|完好)的?(?:产品)?$"
+    r"(?P<absent>(?:没有|无|未发现|未见|不存在|未检测到|不是|并非|不属于)(?:任何|发现|明显|可见|的)*"
+    r"(?:缺陷|异常|瑕疵|损坏))"
+    r"|(?:是|为|有|存在|发现|属于|出现)(?:一个|一处|明显|的|多处|一些|轻微)*(?:缺陷|异常|瑕疵|损坏)|异常的?$"
+    r"|(?P<no>不是|并非|不|非)?(?P<good>正常|合格|完好)的?(?:产品)?$"
 )
 _UNSURE = re.compile(
     r"\b(?:if|whether|suppose|assume|assuming|unless|could|might|may|unsure|uncertain|unclear"
@@ -55,16 +57,18 @@ _NEGATOR = re.compile(
     r"\b(?:not|never|no|without|neither|nor|far from|anything but|nothing|hardly)\b"
 )
 _CLAUSE = re.compile(
-    r"([.!?。！？;；\n，]|, (?=but|so|however|and|yet|therefore|thus|hence)|\b(?:but|however|although|though|yet)\b)"
+    r"([.!?。！？;；\n，]|, (?=but|so|however|and|yet|therefore|thus|hence)"
+    r"|\b(?:but|however|although|though|yet)\b)"
 )
 
 
 def conclude_verdict(text: str) -> Verdict | None:
     """The verdict a text ends on; None when it names none.
 
-    Read clause by clause: adjectives said of the product ("is normal", "looks defective"), absence or
-    presence of a defect ("no flaw is visible"), each with its negation. The last clause that says
-    something counts. Conditions, guesses, questions and sentences about a reference image say nothing.
+    Read clause by clause: adjectives said of the product ("is normal", "looks defective"), absence
+    or presence of a defect ("no flaw is visible"), each with its negation. The last clause that says
+    something counts. Conditions, guesses, questions and sentences about a reference image say
+    nothing.
 
     >>> conclude_verdict("A dark line crosses the rim. So the product is abnormal.")
     'abnormal'
@@ -91,21 +95,24 @@ def _clauses(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _last_verdict(clause: str) -> Verdict | None:
-    found: list[tuple[int, int, Verdict]] = []
-    for match in _ADJECTIVE.finditer(clause):
-        negated = bool(match["no"]) != bool(
-            _NEGATOR.search(match.group()[len(match["no"] or "") :])
-        )
-        found.append((match.end(), 0, _verdict(bool(match["good"]) != negated)))
-    for match in _PRESENCE.finditer(clause):
-        if not (match["between"] and _NEGATOR.search(match["between"])):
-            found.append((match.end(), 0, _verdict(bool(match["no"]))))
+    found: list[tuple[int, Verdict]] = []
+    absent = [(0, 0)]
     for match in _ABSENCE.finditer(clause):
-        found.append((match.end(), 1, _verdict(not match["no"])))
+        absent.append(match.span())
+        found.append((match.end(), _verdict(not match["no"])))
+    for match in _PRESENCE.finditer(clause):
+        _, last_end = absent[bisect_right(absent, (match.start(), len(clause))) - 1]
+        denied = match["between"] and _NEGATOR.search(match["between"])
+        if not denied and match.start() >= last_end:
+            found.append((match.end(), _verdict(bool(match["no"]))))
+    for match in _ADJECTIVE.finditer(clause):
+        said = match.group()[len(match["no"] or "") :]
+        negated = bool(match["no"]) != bool(_NEGATOR.search(said))
+        found.append((match.end(), _verdict(bool(match["good"]) != negated)))
     for match in _CHINESE.finditer(clause):
         good = bool(match["absent"]) or (bool(match["good"]) and not match["no"])
-        found.append((match.end(), 1, _verdict(good)))
-    return max(found)[2] if found else None
+        found.append((match.end(), _verdict(good)))
+    return max(found, default=(0, None), key=lambda pair: pair[0])[1]
 
 
 def _verdict(good: bool) -> Verdict:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from anomalyr1.policy.load import Policy
+from anomalyr1.policy.vision import RowImages, backbone_of
 
 
 @torch.inference_mode()
@@ -60,3 +61,49 @@ def generate(
     completions = output[:, inputs["input_ids"].shape[1] :]
     decoded: list[str] = processor.batch_decode(completions, skip_special_tokens=True)
     return decoded
+
+
+def generate_shared(
+    model: Any,
+    groups: Sequence[Sequence[int]],
+    inputs: dict[str, torch.Tensor],
+    images: RowImages | None,
+    **options: Any,
+) -> torch.Tensor:
+    """`model.generate` for rows of which several share a prompt: each prompt is prefilled once.
+
+    The cache of the prefill is cut by one token, because `generate` wants the last prompt token
+    uncached, and repeated for the rows of each group.
+
+    Args:
+        model: a Qwen2.5-VL, with or without adapters.
+        groups: row numbers with equal prompts.
+        inputs: `input_ids`, `attention_mask`, `mm_token_type_ids` of all rows (B, P), left-padded.
+        images: the rows' images, or None.
+        options: of `generate`.
+
+    Returns:
+        (B, P + C) tokens, as `generate` gives.
+    """
+    backbone = backbone_of(model)
+    firsts = [group[0] for group in groups]
+    owner = torch.empty(len(inputs["input_ids"]), dtype=torch.long)
+    for number, group in enumerate(groups):
+        owner[list(group)] = number
+    owner = owner.to(inputs["input_ids"].device)
+    vision = {} if images is None else images.batch(firsts)
+    backbone.rope_deltas = None
+    prefill = model(
+        **{name: value[firsts] for name, value in inputs.items()},
+        **vision,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    cache = prefill.past_key_values
+    cache.crop(-1)
+    cache.batch_select_indices(owner)
+    if backbone.rope_deltas is not None:
+        backbone.rope_deltas = backbone.rope_deltas[owner]
+    output: torch.Tensor = model.generate(**inputs, past_key_values=cache, **options)
+    backbone.rope_deltas = None
+    return output

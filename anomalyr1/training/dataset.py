@@ -10,7 +10,9 @@ from datasets import Dataset, Features, Image, List, Value
 from anomalyr1.prompts import gold_completion
 from anomalyr1.rows import Row
 
-_MESSAGES = List({"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})})
+_MESSAGES = List(
+    {"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})}
+)
 _FEATURES = Features(
     {
         "sample_id": Value("string"),

@@ -47,6 +47,7 @@ def train(config: Config) -> Path:
         eval_dataset=None if heldout is None else to_dataset(heldout),
         peft_config=lora_config(config.policy),
         callbacks=[HistoryCallback(run_dir)],
+        shared_prefix=config.policy.shared_prefix,
         run_dir=run_dir,
         keep_every=config.keep_completions_every,
     )

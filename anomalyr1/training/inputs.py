@@ -61,7 +61,9 @@ def trl_arguments(
         return kind(output_dir=output_dir, seed=config.seed, **fixed, **dict(given))
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"expected a {section} section that TRL accepts, found: {reason}") from None
+        raise InputError(
+            f"expected a {section} section that TRL accepts, found: {reason}"
+        ) from None
 
 
 def training_rows(config: Config, processor: ProcessorMixin) -> tuple[Benchmark, list[Row]]:

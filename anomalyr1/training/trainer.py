@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
+
 
 from anomalyr1.storage import write_jsonl
+from anomalyr1.training.sharing import SharedPrefixTrainer
 
 
-class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
+class PolicyTrainer(SharedPrefixTrainer):
     """GRPOTrainer that keeps the sampled completions of every n-th step.
 
     Each file `completions/step-NNNNN.jsonl` is valid input of `anomalyr1 reward replay`.

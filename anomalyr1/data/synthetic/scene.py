@@ -5,7 +5,7 @@ Canvases are float32 of shape (n, n, 3), RGB in [0, 1]; alphas float32 of shape 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -70,7 +70,7 @@ def over(canvas: Canvas, paint: Canvas | Color, alpha: Alpha) -> Canvas:
 
 
 def polygon(n: int, points: Sequence[Point], onto: Alpha | None = None) -> Alpha:
-    """A filled polygon; points are (x, y) in canvas pixels. Drawn onto an alpha when one is given."""
+    """A filled polygon of (x, y) in canvas pixels; `onto` adds it to an alpha."""
     alpha = np.zeros((n, n), np.float32) if onto is None else onto
     cv2.fillPoly(alpha, [_fixed(points)], 1.0, cv2.LINE_AA, _SHIFT)
     return alpha
@@ -139,6 +139,16 @@ def jitter(rng: np.random.Generator, color: Sequence[float], amount: float = 0.0
     """A colour near the given one."""
     r, g, b = np.clip(np.asarray(color) + rng.uniform(-amount, amount, 3), 0, 1).tolist()
     return (r, g, b)
+
+
+def margin(n: int, share: float) -> Alpha:
+    """The canvas without a border of `share` of its side."""
+    return box(n, share * n, share * n, (1 - share) * n, (1 - share) * n)
+
+
+def other_colors(colors: Mapping[str, Color], name: str) -> tuple[str, ...]:
+    """The names of the other colours."""
+    return tuple(other for other in colors if other != name)
 
 
 def _fixed(points: Sequence[Point]) -> NDArray[np.int32]:

@@ -1,0 +1,127 @@
+"""`anomalyr1 score` and `anomalyr1 report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to an app."""
+    app.command()(score)
+    app.command()(report)
+
+
+def score(
+    predictions: Annotated[Path, typer.Argument(help="A predictions.jsonl.")],
+    compat: Annotated[
+        bool, typer.Option("--compat", help="Print the table under MMAD's own accounting.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; metrics.json beside the predictions.")
+    ] = None,
+) -> None:
+    """Score predictions: MMAD tables, detection, boxes and masks, with 95 % intervals.
+
+    Completions are parsed again; no image, policy or GPU is needed. metrics.json holds both
+    accountings whichever is printed.
+
+    Example: anomalyr1 score runs/tiny/predictions.jsonl --compat
+    """
+    from anomalyr1.evaluation.score import score as score_predictions
+
+    metrics = score_predictions(predictions, out)
+    console = Console()
+    _print_accuracy(console, metrics, "compat" if compat else "strict")
+    _print_localization(console, metrics.get("localization", {}))
+    console.print(f"wrote {out or predictions.parent / 'metrics.json'}", soft_wrap=True)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of predictions.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; report.html in the first run by default.")
+    ] = None,
+    gallery: Annotated[int, typer.Option(min=0, help="Most images in the gallery.")] = 60,
+    root: Annotated[
+        Path | None, typer.Option(help="Data root of the images, where provenance tells none.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page: tables, training curves and a gallery of answers.
+
+    Several runs are compared, with paired intervals on the questions they share.
+
+    Example: anomalyr1 report runs/tiny runs/tiny/before --out report.html
+    """
+    from anomalyr1.evaluation.report import write_report
+
+    path = write_report(runs, out, gallery=gallery, root=root)
+    Console().print(f"wrote {path}", soft_wrap=True)
+
+
+def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: str) -> None:
+    rows = metrics["mmad"][accounting]
+    described = {
+        "strict": "strict: every question counts, an unreadable answer is wrong",
+        "compat": "compat: MMAD's own accounting, unreadable answers leave the count",
+    }
+    if rows:
+        table = Table(title=f"Accuracy, percent ({described[accounting]})", title_justify="left")
+        table.add_column("")
+        columns = [name for name, value in rows["Average"].items() if value is not None]
+        for name in columns:
+            table.add_column(name, justify="right")
+        for dataset, cells in rows.items():
+            style = "bold" if dataset == "Average" else None
+            table.add_row(dataset, *(percent(cells[name]) for name in columns), style=style)
+        console.print(table)
+    counted = metrics["counted"][accounting]
+    for name, meaning in (
+        ("macro", "mean of the datasets' averages"),
+        ("micro", "correct over counted questions"),
+    ):
+        value, ends = metrics[name][accounting], metrics["intervals"][name][accounting]
+        if value is not None:
+            console.print(f"{name} {accounting} {percent(value)}{between(ends)}  {meaning}")
+    console.print(
+        f"{counted} questions counted, {percent(metrics['invalid_rate'])} % of all answers unreadable"
+    )
+
+
+def _print_localization(console: Console, localization: Mapping[str, Any]) -> None:
+    if "boxes" in localization:
+        boxes = localization["boxes"]["pooled"]
+        console.print(
+            f"boxes on {boxes['images']} images: "
+            f"F1@0.33 {percent(boxes['f1@0.33'])}{between(boxes['intervals']['f1@0.33'])}, "
+            f"F1@0.5 {percent(boxes['f1@0.5'])}, set IoU {percent(boxes['set_iou'])}, "
+            f"AR {percent(boxes['ar'])}, pointing {percent(boxes['pointing'])}"
+        )
+    if not localization.get("masks"):
+        return
+    table = Table(title="Masks, percent", title_justify="left")
+    columns = ("iou", "dice", "pixel_f1", "pro", "pixel_fpr", "normal_flagged")
+    for name in ("segmenter", "from boxes", "images", *columns):
+        table.add_column(name, justify="right")
+    for segmenter, sources in localization["masks"].items():
+        for source in ("predicted", "gold", "whole"):
+            if source in sources:
+                pooled = sources[source]["pooled"]
+                values = (percent(pooled[name]) for name in columns)
+                table.add_row(segmenter, source, str(pooled["images"]), *values)
+    console.print(table)
+
+
+def percent(value: float | None) -> str:
+    """One decimal; a dash where there is no value."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def between(ends: Sequence[float] | None) -> str:
+    """An interval in brackets, or nothing."""
+    return "" if ends is None else f" [{ends[0]:.1f}, {ends[1]:.1f}]"

@@ -1,0 +1,128 @@
+"""Box and mask metrics of a set of completions, pooled and by dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anomalyr1.errors import InputError
+from anomalyr1.evaluation.masks import SOURCES
+from anomalyr1.evaluation.reading import ImageReading, Reading, image_readings
+from anomalyr1.evaluation.rle import decode_mask
+from anomalyr1.metrics.boxes import ImageBoxes, box_scores
+from anomalyr1.metrics.detection import Verdict, detection
+from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
+from anomalyr1.storage import read_jsonl
+
+T = TypeVar("T")
+
+
+def localization(readings: Sequence[Reading], masks_dir: Path) -> dict[str, Any]:
+    """`boxes`, and `masks` by segmenter and source; empty where nothing was asked to be located.
+
+    The sources of a mask are the predicted boxes, the gold boxes (the ceiling of that segmenter)
+    and the whole image as one box (the floor).
+
+    Raises:
+        InputError: masks were made from other predictions.
+    """
+    images = image_readings(readings)
+    result: dict[str, Any] = {}
+    with_gold = [image for image in images if image.gold is not None]
+    if with_gold:
+        result["boxes"] = _grouped(with_gold, lambda image: image.dataset, _box_scores)
+    files = sorted(masks_dir.glob("*.jsonl")) if masks_dir.is_dir() else []
+    if images and files:
+        result["masks"] = {path.stem: _mask_scores(path, images) for path in files}
+    return result
+
+
+def _grouped(
+    items: Sequence[T], dataset: Callable[[T], str], scores: Callable[[Sequence[T]], dict[str, Any]]
+) -> dict[str, Any]:
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(dataset(item), []).append(item)
+    return {
+        "pooled": scores(items),
+        "datasets": {name: scores(group) for name, group in groups.items()},
+    }
+
+
+def _box_scores(images: Sequence[ImageReading]) -> dict[str, Any]:
+    """Box metrics; an unreadable answer predicts no box and is a wrong verdict on the image."""
+    boxes = [ImageBoxes(image.predicted or (), image.gold or ()) for image in images]
+    verdicts = [
+        Verdict(
+            normal=not image.gold,
+            correct=image.predicted is not None and bool(image.predicted) == bool(image.gold),
+        )
+        for image in images
+    ]
+    return {
+        **box_scores(boxes),
+        "unreadable": sum(image.predicted is None for image in images),
+        "detection": detection(verdicts),
+    }
+
+
+def _mask_scores(path: Path, images: Sequence[ImageReading]) -> dict[str, Any]:
+    """Mask metrics of one segmenter, and what the masks are compared with."""
+    rows = read_masks(path, images)
+    counts: dict[str, list[tuple[str, PixelCounts]]] = {source: [] for source in SOURCES}
+    targets = {"mask": 0, "boxes": 0, "normal": 0, "none": 0}
+    for image, row in rows.items():
+        targets[row["target_from"] or "none"] += 1
+        if row["target"] is None:
+            continue
+        target = decode_mask(row["target"])
+        for source in SOURCES:
+            code = row["masks"][source]
+            if code is not None:
+                compared = count_pixels(decode_mask(code), target)
+                counts[source].append((image.split("/", 1)[0], compared))
+    result: dict[str, Any] = {
+        source: _grouped(
+            pairs,
+            lambda pair: pair[0],
+            lambda group: pixel_scores([counted for _, counted in group]),
+        )
+        for source, pairs in counts.items()
+        if pairs
+    }
+    result["targets"] = targets
+    result["missing"] = len(images) - len(rows)
+    return result
+
+
+def read_masks(path: Path, images: Sequence[ImageReading]) -> dict[str, Mapping[str, Any]]:
+    """The lines of masks/<segmenter>.jsonl by image.
+
+    Raises:
+        InputError: a line belongs to other predictions than `images`.
+    """
+    known = {image.image: image for image in images}
+    rows: dict[str, Mapping[str, Any]] = {}
+    for row in read_jsonl(path, "masks"):
+        try:
+            image, made_from = row["image"], row["key"]["predicted"]
+            row["masks"], row["target"], row["target_from"]
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"expected masks as `anomalyr1 eval` writes them, found a line without {error} in "
+                f"{path}; make the masks again"
+            ) from None
+        if image not in known or made_from != _corners(known[image]):
+            raise InputError(
+                f"expected masks of these predictions, found other boxes for {image} in {path}; "
+                "make the masks again"
+            )
+        rows[image] = row
+    return rows
+
+
+def _corners(image: ImageReading) -> list[list[float]] | None:
+    if image.predicted is None:
+        return None
+    return [[float(corner) for corner in box.xyxy] for box in image.predicted]

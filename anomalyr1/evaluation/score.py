@@ -1,0 +1,150 @@
+"""metrics.json from predictions.jsonl (and masks/): no image, no policy, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalyr1.evaluation.localization import localization
+from anomalyr1.evaluation.outcomes import outcome_shares
+from anomalyr1.evaluation.reading import Reading, choice_records, read_completions
+from anomalyr1.evaluation.records import read_predictions
+from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES, SEED
+from anomalyr1.metrics.detection import Verdict, detection, percent
+from anomalyr1.metrics.mcq import (
+    ACCOUNTINGS,
+    AVERAGE,
+    MISS,
+    OVERKILL,
+    Accuracy,
+    ChoiceRecord,
+    accuracy,
+    counted_by_mmad,
+)
+from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
+from anomalyr1.storage import write_json
+
+
+def score(
+    predictions: Path | str, out: Path | str | None = None, masks_dir: Path | str | None = None
+) -> dict[str, Any]:
+    """Score a predictions.jsonl and write metrics.json.
+
+    Completions are parsed again, so a mended parser needs no GPU. All shares are percent (0-100);
+    what cannot be computed is null, never 0. The same files give the same numbers.
+
+    Args:
+        predictions: a predictions.jsonl.
+        out: where to write; `metrics.json` beside the predictions by default.
+        masks_dir: the folder of masks/<segmenter>.jsonl; `masks` beside the predictions by default.
+
+    Returns:
+        What was written: `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
+        `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`, and
+        `localization` where there are boxes or masks.
+
+    Raises:
+        InputError: a line of a file cannot be read, or masks were made from other predictions.
+    """
+    path = Path(predictions)
+    readings = read_completions(read_predictions(path))
+    metrics = {
+        "predictions": {
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "questions": len(readings),
+            "images": len({reading.prediction.image for reading in readings}),
+        },
+        **score_readings(readings),
+    }
+    folder = Path(masks_dir) if masks_dir is not None else path.parent / "masks"
+    located = localization(readings, folder)
+    if located:
+        metrics["localization"] = located
+    write_json(Path(out) if out is not None else path.parent / "metrics.json", metrics)
+    return metrics
+
+
+def score_readings(readings: Sequence[Reading]) -> dict[str, Any]:
+    """Everything in metrics.json that choice answers decide."""
+    records = choice_records(readings)
+    results: dict[str, Accuracy] = {name: accuracy(records, name) for name in ACCOUNTINGS}
+    return {
+        "mmad": {name: _columns(r.table, (*SUBTASKS, AVERAGE)) for name, r in results.items()},
+        "macro": {name: result.macro for name, result in results.items()},
+        "micro": {name: result.micro for name, result in results.items()},
+        "overkill_miss": {
+            name: _columns(result.table, (OVERKILL, MISS)) for name, result in results.items()
+        },
+        "intervals": _intervals(results),
+        "counts": _counts(records),
+        "counted": {
+            "strict": sum(record.gold is not None for record in records),
+            "compat": sum(counted_by_mmad(records)),
+        },
+        "invalid_rate": _invalid_rate(readings),
+        "invalid": {
+            "choice": _invalid_rate([r for r in readings if not r.is_grounding]),
+            "grounding": _invalid_rate([r for r in readings if r.is_grounding]),
+        },
+        "detection": _detection(readings),
+        "outcomes": outcome_shares(readings),
+    }
+
+
+def _columns(
+    table: Mapping[str, Mapping[str, Any]], columns: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    return {row: {name: cells[name] for name in columns} for row, cells in table.items()}
+
+
+def _intervals(results: Mapping[str, Accuracy]) -> dict[str, Any]:
+    return {
+        "level": 100 * LEVEL,
+        "method": "percentile cluster bootstrap by image, stratified by dataset",
+        "resamples": RESAMPLES,
+        "seed": SEED,
+        **{name: result.intervals for name, result in results.items()},
+        "macro": {name: result.macro_interval for name, result in results.items()},
+        "micro": {name: result.micro_interval for name, result in results.items()},
+    }
+
+
+def _counts(records: Sequence[ChoiceRecord]) -> dict[str, dict[str, int]]:
+    """Questions with a gold letter, per dataset and subtask; Anomaly Detection by class too."""
+    counts: dict[str, dict[str, int]] = {}
+    for record in records:
+        row = counts.setdefault(
+            record.dataset, dict.fromkeys((*SUBTASKS, "normal", "anomalous"), 0)
+        )
+        if record.gold is None:
+            continue
+        row[record.subtask] += 1
+        if record.subtask == ANOMALY_DETECTION:
+            row["normal" if record.normal else "anomalous"] += 1
+    return counts
+
+
+def _invalid_rate(readings: Sequence[Reading]) -> float | None:
+    """Share of completions from which no answer could be read."""
+    return percent(sum(not reading.is_readable for reading in readings), len(readings))
+
+
+def _detection(readings: Sequence[Reading]) -> dict[str, Any]:
+    """Image-level detection from the Anomaly Detection answers, pooled and by dataset."""
+    verdicts: dict[str, list[Verdict]] = {}
+    asked = [
+        reading
+        for reading in readings
+        if reading.prediction.question_type == ANOMALY_DETECTION and not reading.is_grounding
+    ]
+    for record, reading in zip(choice_records(asked), asked, strict=True):
+        if record.gold is not None:
+            verdict = Verdict(record.normal, record.correct, reading.prediction.score)
+            verdicts.setdefault(record.dataset, []).append(verdict)
+    return {
+        "pooled": detection([verdict for group in verdicts.values() for verdict in group]),
+        "datasets": {dataset: detection(group) for dataset, group in verdicts.items()},
+    }

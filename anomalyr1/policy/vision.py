@@ -1,0 +1,56 @@
+"""Which patches belong to which row of a batch, and the part of a model that knows positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RowImages:
+    """The images of each row, cut out of a flat batch.
+
+    Attributes:
+        pixels: per row, its patches (patches, patch dimensions); empty for a row without images.
+        grids: per row, (images, 3) frames, rows and columns of patches.
+    """
+
+    pixels: list[Tensor]
+    grids: list[Tensor]
+
+    @classmethod
+    def split(
+        cls, pixel_values: Tensor | None, grid_thw: Tensor | None, counts: Sequence[int] | None
+    ) -> RowImages | None:
+        """Cut flat `pixel_values` by the number of images of each row; None without images."""
+        if pixel_values is None or grid_thw is None or counts is None:
+            return None
+        grids = list(torch.split(grid_thw, list(counts)))
+        patches = [int(grid.prod(dim=-1).sum()) for grid in grids]
+        return cls(list(torch.split(pixel_values, patches)), grids)
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Model inputs for some of the rows, in that order; empty when none has an image."""
+        grids = torch.cat([self.grids[row] for row in rows])
+        if not len(grids):
+            return {}
+        pixels = torch.cat([self.pixels[row] for row in rows])
+        return {"pixel_values": pixels, "image_grid_thw": grids}
+
+
+def backbone_of(model: Any) -> Any:
+    """The Qwen2.5-VL model below adapters and wrappers: it computes M-RoPE positions.
+
+    Raises:
+        TypeError: there is none, so prefixes cannot be shared.
+    """
+    while model is not None and not hasattr(model, "get_rope_index"):
+        inner = getattr(model, "base_model", None)
+        model = getattr(model, "model", None) if inner is None or inner is model else inner
+    if model is None:
+        raise TypeError("expected a model with get_rope_index (Qwen2.5-VL)")
+    return model
