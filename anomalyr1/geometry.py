@@ -16,8 +16,8 @@ from anomalyr1.schema import Box
 class Frame:
     """An original image of `width` x `height` pixels, resized to `model_width` x `model_height`.
 
-    Qwen2.5-VL speaks in pixels of the image as its processor resized it. The two axes are rounded to
-    multiples of 28 separately, so each has a scale of its own.
+    Qwen2.5-VL speaks in pixels of the image as its processor resized it. The two axes are rounded
+    to multiples of 28 separately, so each has a scale of its own.
     """
 
     width: int
@@ -40,8 +40,8 @@ class Frame:
     def to_model(self, box: Box) -> Box:
         """Original-image pixels -> model-frame pixels, not clamped.
 
-        >>> Frame(200, 100, 112, 56).to_model(Box(100, 50, 200, 100)).xyxy
-        (56.0, 28.0, 112.0, 56.0)
+        >>> Frame(200, 100, 400, 50).to_model(Box(100, 50, 200, 100)).xyxy
+        (200.0, 25.0, 400.0, 50.0)
         """
         sx, sy = self.model_width / self.width, self.model_height / self.height
         return Box(box.x1 * sx, box.y1 * sy, box.x2 * sx, box.y2 * sy, box.label)
@@ -63,10 +63,10 @@ def clamp(box: Box, width: float, height: float) -> Box:
     (0.0, 10.0, 40.0, 100.0)
     """
     return Box(
-        min(max(0.0, float(box.x1)), width),
-        min(max(0.0, float(box.y1)), height),
-        min(max(0.0, float(box.x2)), width),
-        min(max(0.0, float(box.y2)), height),
+        min(max(0.0, float(box.x1)), float(width)),
+        min(max(0.0, float(box.y1)), float(height)),
+        min(max(0.0, float(box.x2)), float(width)),
+        min(max(0.0, float(box.y2)), float(height)),
         box.label,
     )
 
@@ -81,7 +81,8 @@ def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float6
     area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=-1)
     area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=-1)
     union = area_a[:, None] + area_b[None] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    scores: NDArray[np.float64] = np.zeros_like(union)
+    return np.divide(intersection, union, out=scores, where=union > 0)
 
 
 def iou(first: Box, second: Box) -> float:
@@ -110,7 +111,7 @@ def match_boxes(predicted: Sequence[Box], gold: Sequence[Box]) -> list[tuple[int
 
 
 def set_iou(predicted: Sequence[Box], gold: Sequence[Box]) -> float:
-    """Soft set IoU: summed IoU of the matched pairs over max(#predicted, #gold); none and none is 1.
+    """Summed IoU of the matched pairs over max(#predicted, #gold); none and none is 1.
 
     >>> set_iou([], []), set_iou([Box(0, 0, 2, 2)], [])
     (1.0, 0.0)

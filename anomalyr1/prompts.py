@@ -27,8 +27,14 @@ REFERENCE_HEADER = "Reference images of the normal product:"
 QUERY_HEADER = "Image to inspect:"
 KNOWLEDGE_HEADER = "What is known about the product:"
 
-_CHOICE = "Answer with the letter of one option. Close the reasoning with a sentence that names it: So the answer is ..."
-_BOXES = 'a JSON list of boxes in pixels, [{"bbox_2d": [x1, y1, x2, y2], "label": "..."}], or [] if there is no defect'
+_CHOICE = (
+    "Answer with the letter of one option. Close the reasoning with a sentence that names it: "
+    "So the answer is ..."
+)
+_BOXES = (
+    'a JSON list of boxes in pixels, [{"bbox_2d": [x1, y1, x2, y2], "label": "..."}], '
+    "or [] if there is no defect"
+)
 _INSTRUCTIONS: dict[Template, str] = {
     "choice": _CHOICE,
     "grounding": (
@@ -37,6 +43,15 @@ _INSTRUCTIONS: dict[Template, str] = {
     ),
     "inspect": f"{_CHOICE} After the letter, on a new line, give {_BOXES}.",
 }
+
+
+# Text that stands in every prompt as it is.
+FIXED_PHRASES = (
+    SYSTEM,
+    f"{REFERENCE_HEADER}\n",
+    f"{QUERY_HEADER}\n",
+    *(f"\n{instruction}" for instruction in _INSTRUCTIONS.values()),
+)
 
 
 def template_for(question: Question, template: Template = "choice") -> Template:
@@ -60,7 +75,7 @@ def build_messages(
     Args:
         sample: the image; not read apart from being named in errors.
         question: what is asked; its options are shown in their stored order.
-        template: `choice` asks for a letter, `grounding` for boxes, `inspect` for both in one answer.
+        template: `choice` asks for a letter, `grounding` for boxes, `inspect` for both at once.
         references: number of normal reference images shown.
         knowledge: domain knowledge about the product, or None.
 
@@ -69,11 +84,13 @@ def build_messages(
     """
     if template not in TEMPLATES:
         raise InputError(
-            f"expected a prompt template out of {', '.join(TEMPLATES)}, found {template!r}; correct prompt.template"
+            f"expected a prompt template out of {', '.join(TEMPLATES)}, found {template!r}; "
+            "correct prompt.template"
         )
     if question.is_grounding != (template == "grounding"):
         raise InputError(
-            f"expected template {template_for(question)!r} for a {question.type} question of {sample.image}, found {template!r}"
+            f"expected template {template_for(question)!r} for a {question.type} question of "
+            f"{sample.image}, found {template!r}"
         )
     content: list[dict[str, str]] = []
     if references:

@@ -85,8 +85,8 @@ def build_rows(
     if long:
         named = ", ".join(f"{row.sample_id} ({row.tokens})" for row in long)
         raise InputError(
-            f"expected prompts of at most {prompt.max_prompt_tokens} tokens, found {len(long)} longer: "
-            f"{named}; raise prompt.max_prompt_tokens or lower policy.max_pixels"
+            f"expected prompts of at most {prompt.max_prompt_tokens} tokens, found {len(long)} "
+            f"longer: {named}; raise prompt.max_prompt_tokens or lower policy.max_pixels"
         )
     return rows
 
@@ -125,8 +125,8 @@ def open_benchmark(
     missing = missing_files(samples, prompt.references, prompt.reference_kind)
     if missing:
         raise InputError(
-            f"expected every image of {benchmark.path} under {benchmark.root}, found {len(missing)} "
-            f"missing: {', '.join(missing)}; bring them or correct the benchmark's root"
+            f"expected every image of {benchmark.path} under {benchmark.root}, found "
+            f"{len(missing)} missing: {', '.join(missing)}; bring them or correct the benchmark's root"
         )
     if shuffle is not None:
         samples = [_shuffled(sample, shuffle) for sample in samples]
@@ -136,6 +136,17 @@ def open_benchmark(
 def _shuffled(sample: Sample, seed: int) -> Sample:
     questions = tuple(shuffle_options(q, sample.image, seed) for q in sample.questions)
     return replace(sample, questions=questions)
+
+
+def benchmark_record(benchmark: Benchmark) -> dict[str, Any]:
+    """What provenance keeps of a benchmark."""
+    return {
+        "benchmark": str(benchmark.path),
+        "root": str(benchmark.root),
+        "sha256": benchmark.sha256,
+        "images": len(benchmark.samples),
+        "manifest": benchmark.manifest,
+    }
 
 
 def reference_paths(sample: Sample, prompt: PromptConfig) -> tuple[str, ...]:

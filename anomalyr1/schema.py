@@ -84,9 +84,9 @@ class Box:
 class Question:
     """One question about one image.
 
-    A choice question has `options` (letter -> text, in display order) and a gold letter in `answer`.
-    A grounding question has no options; its gold answer is `boxes` in original-image pixels, where
-    `()` means a normal image and None means that the gold boxes are not known.
+    A choice question has `options` (letter -> text, in display order) and a gold letter in
+    `answer`. A grounding question has no options; its gold answer is `boxes` in original-image
+    pixels, where `()` means a normal image and None means that the gold boxes are not known.
     """
 
     text: str
@@ -164,7 +164,8 @@ class Response:
     `answer` is an option letter (upper case) for a choice question. `boxes` are in the frame the
     completion speaks in (the model frame); `()` is a stated "none", None is "no readable list".
     `conclusion` is what the reasoning ends on: an option letter, or "normal" / "abnormal" for a
-    grounding question; None when the reasoning names none. `errors` names what is wrong, worst first.
+    grounding question; None when the reasoning names none. `errors` names what is wrong, worst
+    first.
     """
 
     reasoning: str | None

@@ -103,10 +103,12 @@ def _iterate(path: Path, expected: str, torn_tail: bool) -> Iterator[dict[str, A
             row = json.loads(line)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(
-                f"expected {expected}, found broken JSON at {path}:{number} ({error}); mend the line"
+                f"expected {expected}, found broken JSON at {path}:{number} ({error}); "
+                "mend the line"
             ) from None
         if not isinstance(row, dict):
             raise InputError(
-                f"expected a JSON object a line, found {type(row).__name__} at {path}:{number}; mend the line"
+                f"expected a JSON object a line, found {type(row).__name__} at "
+                f"{path}:{number}; mend the line"
             )
         yield row

@@ -67,29 +67,35 @@ def report(
 def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: str) -> None:
     rows = metrics["mmad"][accounting]
     described = {
-        "strict": "strict: every question counts, an unreadable answer is wrong",
-        "compat": "compat: MMAD's own accounting, unreadable answers leave the count",
+        "strict": "an unreadable answer is wrong",
+        "compat": "MMAD's own accounting",
     }
     if rows:
-        table = Table(title=f"Accuracy, percent ({described[accounting]})", title_justify="left")
+        table = Table(
+            title=f"Accuracy in percent, {accounting}: {described[accounting]}",
+            title_justify="left",
+        )
         table.add_column("")
-        columns = [name for name, value in rows["Average"].items() if value is not None]
-        for name in columns:
-            table.add_column(name, justify="right")
-        for dataset, cells in rows.items():
-            style = "bold" if dataset == "Average" else None
-            table.add_row(dataset, *(percent(cells[name]) for name in columns), style=style)
+        for dataset in rows:
+            table.add_column(dataset, justify="right", overflow="fold")
+        for name, average in rows["Average"].items():
+            style = "bold" if name == "Average" else None
+            if average is not None:
+                table.add_row(name, *(percent(rows[d][name]) for d in rows), style=style)
+        for name in ("Overkill", "Miss"):
+            shares = metrics["overkill_miss"][accounting]
+            table.add_row(name, *(percent(shares[d][name]) for d in rows), style="dim")
         console.print(table)
-    counted = metrics["counted"][accounting]
     for name, meaning in (
         ("macro", "mean of the datasets' averages"),
         ("micro", "correct over counted questions"),
     ):
         value, ends = metrics[name][accounting], metrics["intervals"][name][accounting]
         if value is not None:
-            console.print(f"{name} {accounting} {percent(value)}{between(ends)}  {meaning}")
+            console.print(f"{name} {accounting} {percent(value)}{between(ends)}: {meaning}")
     console.print(
-        f"{counted} questions counted, {percent(metrics['invalid_rate'])} % of all answers unreadable"
+        f"{metrics['counted'][accounting]} questions counted, "
+        f"{percent(metrics['invalid_rate'])} % of all answers unreadable"
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from anomalyr1.errors import InputError
+
 
 @dataclass
 class IouOptions:
@@ -26,6 +28,15 @@ class IouOptions:
     size_gamma: float = 0.5
     size_scale: float = 64.0
 
+    def __post_init__(self) -> None:
+        """Refuse options outside their range."""
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise InputError(f"expected threshold in (0, 1] or null, found {self.threshold}")
+        if not 0 <= self.size_gamma < 1:
+            raise InputError(f"expected size_gamma in [0, 1), found {self.size_gamma}")
+        if self.size_scale <= 0:
+            raise InputError(f"expected size_scale above 0, found {self.size_scale}")
+
 
 @dataclass
 class LengthOptions:
@@ -39,6 +50,14 @@ class LengthOptions:
     max_tokens: int = 1024
     soft_tokens: int = 256
 
+    def __post_init__(self) -> None:
+        """Refuse a soft range that is empty or longer than the whole."""
+        if not 0 < self.soft_tokens <= self.max_tokens:
+            raise InputError(
+                f"expected soft_tokens from 1 to max_tokens {self.max_tokens}, "
+                f"found {self.soft_tokens}"
+            )
+
 
 @dataclass
 class RepetitionOptions:
@@ -51,6 +70,13 @@ class RepetitionOptions:
 
     ngram: int = 3
     max_penalty: float = -1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a reward for repetition."""
+        if self.ngram < 1:
+            raise InputError(f"expected ngram of at least 1, found {self.ngram}")
+        if self.max_penalty > 0:
+            raise InputError(f"expected max_penalty of at most 0, found {self.max_penalty}")
 
 
 @dataclass

@@ -28,8 +28,8 @@ NEAR_BITS = 20
 
 Measured on circuit boards, magnetic tiles and solar cells: JPEG at quality 70 together with a crop
 of 2 % on one side, on two or all round moves at most 18 bits, a crop of random shares per side at
-most 22 in 95 % of the images. Different images come as near in 0.003 % (boards), 0.07 % (tiles, some of
-which were photographed twice) and 0.02 % (neighbouring solar cells) of the pairs."""
+most 22 in 95 % of the images. Different images come as near in 0.003 % (boards), 0.07 % (tiles,
+some photographed twice) and 0.02 % (neighbouring solar cells) of the pairs."""
 
 _SIDE = 64
 _CHUNK = 1024
@@ -137,6 +137,14 @@ def near_pairs(
         for row, column in np.argwhere(agreement >= BITS - 2 * bits).tolist():
             pairs.append((start + row, column, round((BITS - agreement[row, column]) / 2)))
     return pairs
+
+
+def nearest(image: Fingerprint, others: Sequence[Fingerprint]) -> list[int]:
+    """Indices of the others, the most similar first; equals in their given order."""
+    if not others:
+        return []
+    agreement = _signs([other.phash for other in others]) @ _signs([image.phash])[0]
+    return [int(index) for index in np.argsort(-agreement, kind="stable")]
 
 
 def _crop_signs(prints: Sequence[Fingerprint]) -> list[NDArray[np.float32]]:

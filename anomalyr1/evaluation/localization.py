@@ -10,6 +10,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.evaluation.masks import SOURCES
 from anomalyr1.evaluation.reading import ImageReading, Reading, image_readings
 from anomalyr1.evaluation.rle import decode_mask
+from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.boxes import ImageBoxes, box_scores
 from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
@@ -18,7 +19,9 @@ from anomalyr1.storage import read_jsonl
 T = TypeVar("T")
 
 
-def localization(readings: Sequence[Reading], masks_dir: Path) -> dict[str, Any]:
+def localization(
+    readings: Sequence[Reading], masks_dir: Path, resamples: int = RESAMPLES
+) -> dict[str, Any]:
     """`boxes`, and `masks` by segmenter and source; empty where nothing was asked to be located.
 
     The sources of a mask are the predicted boxes, the gold boxes (the ceiling of that segmenter)
@@ -31,10 +34,12 @@ def localization(readings: Sequence[Reading], masks_dir: Path) -> dict[str, Any]
     result: dict[str, Any] = {}
     with_gold = [image for image in images if image.gold is not None]
     if with_gold:
-        result["boxes"] = _grouped(with_gold, lambda image: image.dataset, _box_scores)
+        result["boxes"] = _grouped(
+            with_gold, lambda image: image.dataset, lambda group: _box_scores(group, resamples)
+        )
     files = sorted(masks_dir.glob("*.jsonl")) if masks_dir.is_dir() else []
     if images and files:
-        result["masks"] = {path.stem: _mask_scores(path, images) for path in files}
+        result["masks"] = {path.stem: _mask_scores(path, images, resamples) for path in files}
     return result
 
 
@@ -50,7 +55,7 @@ def _grouped(
     }
 
 
-def _box_scores(images: Sequence[ImageReading]) -> dict[str, Any]:
+def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
     """Box metrics; an unreadable answer predicts no box and is a wrong verdict on the image."""
     boxes = [ImageBoxes(image.predicted or (), image.gold or ()) for image in images]
     verdicts = [
@@ -61,13 +66,13 @@ def _box_scores(images: Sequence[ImageReading]) -> dict[str, Any]:
         for image in images
     ]
     return {
-        **box_scores(boxes),
+        **box_scores(boxes, resamples),
         "unreadable": sum(image.predicted is None for image in images),
         "detection": detection(verdicts),
     }
 
 
-def _mask_scores(path: Path, images: Sequence[ImageReading]) -> dict[str, Any]:
+def _mask_scores(path: Path, images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
     """Mask metrics of one segmenter, and what the masks are compared with."""
     rows = read_masks(path, images)
     counts: dict[str, list[tuple[str, PixelCounts]]] = {source: [] for source in SOURCES}
@@ -86,7 +91,7 @@ def _mask_scores(path: Path, images: Sequence[ImageReading]) -> dict[str, Any]:
         source: _grouped(
             pairs,
             lambda pair: pair[0],
-            lambda group: pixel_scores([counted for _, counted in group]),
+            lambda group: pixel_scores([counted for _, counted in group], resamples),
         )
         for source, pairs in counts.items()
         if pairs

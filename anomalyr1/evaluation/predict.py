@@ -20,7 +20,7 @@ from anomalyr1.evaluation.records import prediction_to_row
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.provenance import write_provenance
-from anomalyr1.rows import Row, build_rows, open_benchmark
+from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.schema import Prediction
 from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_json
 
@@ -66,11 +66,7 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         run_dir,
         "eval",
         config,
-        {
-            "benchmark": str(benchmark.path),
-            "sha256": benchmark.sha256,
-            "manifest": benchmark.manifest,
-        },
+        benchmark_record(benchmark),
     )
     if done:
         console.print(f"{len(done)} of {len(rows)} questions were already answered")

@@ -64,7 +64,7 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
     if question_type not in QUESTION_TYPES:
         read.fail("question_type", f"one of {', '.join(QUESTION_TYPES)}", question_type)
     return Prediction(
-        image=read.text("image"),
+        image=read.path("image", read.text("image")),
         question_index=read.index("question_index"),
         question_type=question_type,
         options=read.options(),
@@ -74,7 +74,7 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
         frame=frame,
         size=size,
         gold_boxes=read.boxes(),
-        mask=read.optional("mask", str, "a path relative to the data root or null"),
+        mask=read.mask(),
         normal=read.optional("normal", bool, "true, false or null"),
         question=read.text("question", default="", empty=True),
         references=read.references(),
@@ -140,6 +140,16 @@ class _Row:
             self.fail(field, "a text that is not empty", value)
         return value
 
+    def path(self, field: str, value: str) -> str:
+        parts = value.split("/")
+        if not value or parts[0] == "" or ".." in parts or "\\" in value:
+            self.fail(field, "a path below the data root, with forward slashes", value)
+        return value
+
+    def mask(self) -> str | None:
+        value = self.optional("mask", str, "a path below the data root or null")
+        return self.path("mask", value) if value else None
+
     def index(self, field: str) -> int:
         value = self._row.get(field)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -201,7 +211,7 @@ class _Row:
         value = self._row.get("references") or []
         if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
             self.fail("references", "a list of paths", value)
-        return tuple(value)
+        return tuple(self.path("references", path) for path in value)
 
     def score(self) -> float | None:
         value = self._row.get("score")

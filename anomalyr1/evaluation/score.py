@@ -28,7 +28,11 @@ from anomalyr1.storage import write_json
 
 
 def score(
-    predictions: Path | str, out: Path | str | None = None, masks_dir: Path | str | None = None
+    predictions: Path | str,
+    out: Path | str | None = None,
+    masks_dir: Path | str | None = None,
+    *,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Score a predictions.jsonl and write metrics.json.
 
@@ -39,6 +43,7 @@ def score(
         predictions: a predictions.jsonl.
         out: where to write; `metrics.json` beside the predictions by default.
         masks_dir: the folder of masks/<segmenter>.jsonl; `masks` beside the predictions by default.
+        resamples: bootstrap resamples behind the intervals.
 
     Returns:
         What was written: `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
@@ -50,6 +55,16 @@ def score(
     """
     path = Path(predictions)
     readings = read_completions(read_predictions(path))
+    folder = Path(masks_dir) if masks_dir is not None else path.parent / "masks"
+    metrics = measure(path, readings, folder, resamples)
+    write_json(Path(out) if out is not None else path.parent / "metrics.json", metrics)
+    return metrics
+
+
+def measure(
+    path: Path, readings: Sequence[Reading], masks_dir: Path, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """What `score` writes, from completions that were read already."""
     metrics = {
         "predictions": {
             "file": path.name,
@@ -57,20 +72,18 @@ def score(
             "questions": len(readings),
             "images": len({reading.prediction.image for reading in readings}),
         },
-        **score_readings(readings),
+        **_answers(readings, resamples),
     }
-    folder = Path(masks_dir) if masks_dir is not None else path.parent / "masks"
-    located = localization(readings, folder)
-    if located:
-        metrics["localization"] = located
-    write_json(Path(out) if out is not None else path.parent / "metrics.json", metrics)
-    return metrics
+    located = localization(readings, masks_dir, resamples)
+    return {**metrics, "localization": located} if located else metrics
 
 
-def score_readings(readings: Sequence[Reading]) -> dict[str, Any]:
+def _answers(readings: Sequence[Reading], resamples: int) -> dict[str, Any]:
     """Everything in metrics.json that choice answers decide."""
     records = choice_records(readings)
-    results: dict[str, Accuracy] = {name: accuracy(records, name) for name in ACCOUNTINGS}
+    results: dict[str, Accuracy] = {
+        name: accuracy(records, name, resamples) for name in ACCOUNTINGS
+    }
     return {
         "mmad": {name: _columns(r.table, (*SUBTASKS, AVERAGE)) for name, r in results.items()},
         "macro": {name: result.macro for name, result in results.items()},
@@ -78,7 +91,7 @@ def score_readings(readings: Sequence[Reading]) -> dict[str, Any]:
         "overkill_miss": {
             name: _columns(result.table, (OVERKILL, MISS)) for name, result in results.items()
         },
-        "intervals": _intervals(results),
+        "intervals": _intervals(results, resamples),
         "counts": _counts(records),
         "counted": {
             "strict": sum(record.gold is not None for record in records),
@@ -100,11 +113,11 @@ def _columns(
     return {row: {name: cells[name] for name in columns} for row, cells in table.items()}
 
 
-def _intervals(results: Mapping[str, Accuracy]) -> dict[str, Any]:
+def _intervals(results: Mapping[str, Accuracy], resamples: int) -> dict[str, Any]:
     return {
         "level": 100 * LEVEL,
         "method": "percentile cluster bootstrap by image, stratified by dataset",
-        "resamples": RESAMPLES,
+        "resamples": resamples,
         "seed": SEED,
         **{name: result.intervals for name, result in results.items()},
         "macro": {name: result.macro_interval for name, result in results.items()},

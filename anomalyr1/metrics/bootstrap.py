@@ -70,7 +70,9 @@ def interval(estimates: NDArray[np.float64], level: float = LEVEL) -> NDArray[np
     return ends.reshape(2, *estimates.shape[1:])
 
 
-def mean_interval(values: NDArray[np.float64], seed: int = SEED) -> tuple[float, float] | None:
+def mean_interval(
+    values: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED
+) -> tuple[float, float] | None:
     """Interval of the mean of one value an image; None with fewer than two images.
 
     >>> mean_interval(np.array([1.0, 1.0, 1.0]))
@@ -78,6 +80,6 @@ def mean_interval(values: NDArray[np.float64], seed: int = SEED) -> tuple[float,
     """
     if values.size < 2:
         return None
-    means = resample_sums(values.reshape(-1, 1), seed=seed)[:, 0] / values.size
+    means = resample_sums(values.reshape(-1, 1), resamples, seed)[:, 0] / values.size
     low, high = interval(means)
     return float(low), float(high)

@@ -18,7 +18,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
 from anomalyr1.geometry import iou_matrix, set_iou
-from anomalyr1.metrics.bootstrap import SEED, interval, mean_interval, resample_sums
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval, mean_interval, resample_sums
 from anomalyr1.metrics.detection import percent
 from anomalyr1.schema import Box
 
@@ -46,7 +46,9 @@ def matches(predicted: Sequence[Box], gold: Sequence[Box], threshold: float) -> 
     return int(reached[rows, columns].sum())
 
 
-def box_scores(images: Sequence[ImageBoxes], seed: int = SEED) -> dict[str, Any]:
+def box_scores(
+    images: Sequence[ImageBoxes], resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Any]:
     """Every box metric over a set of images.
 
     Returns:
@@ -74,15 +76,15 @@ def box_scores(images: Sequence[ImageBoxes], seed: int = SEED) -> dict[str, Any]
         result[f"f1@{threshold}"] = percent(2 * total, predicted + gold)
         result[f"precision@{threshold}"] = percent(total, predicted)
         result[f"recall@{threshold}"] = percent(total, gold)
-        intervals[f"f1@{threshold}"] = _f1_interval(images, hit, seed)
+        intervals[f"f1@{threshold}"] = _f1_interval(images, hit, resamples, seed)
     result["ar"] = average_recall(images)
     result["pointing"] = percent(sum(_points_at_gold(i) for i in anomalous), len(anomalous))
     result["set_iou"] = 100 * float(ious.mean()) if ious.size else None
     result["set_iou_anomalous"] = 100 * float(ious_anomalous.mean()) if anomalous else None
     errors = [abs(len(image.predicted) - len(image.gold)) for image in images]
     result["count_error"] = sum(errors) / len(errors) if errors else None
-    intervals["set_iou"] = mean_interval(100 * ious, seed)
-    intervals["set_iou_anomalous"] = mean_interval(100 * ious_anomalous, seed)
+    intervals["set_iou"] = mean_interval(100 * ious, resamples, seed)
+    intervals["set_iou_anomalous"] = mean_interval(100 * ious_anomalous, resamples, seed)
     result["intervals"] = intervals
     return result
 
@@ -132,12 +134,12 @@ def _points_at_gold(image: ImageBoxes) -> bool:
 
 
 def _f1_interval(
-    images: Sequence[ImageBoxes], hit: np.ndarray[Any, Any], seed: int
+    images: Sequence[ImageBoxes], hit: np.ndarray[Any, Any], resamples: int, seed: int
 ) -> tuple[float, float] | None:
     boxes = np.array([len(image.predicted) + len(image.gold) for image in images])
     if len(images) < 2 or not boxes.any():
         return None
-    sums = resample_sums(np.stack([hit, boxes], axis=1).astype(np.float64), seed=seed)
+    sums = resample_sums(np.stack([hit, boxes], axis=1).astype(np.float64), resamples, seed)
     nothing = np.full(len(sums), np.nan)
     f1 = np.divide(200 * sums[:, 0], sums[:, 1], out=nothing, where=sums[:, 1] > 0)
     low, high = interval(f1)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import SEED, mean_interval
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, mean_interval
 from anomalyr1.metrics.detection import percent
 
 
@@ -65,7 +65,9 @@ def count_pixels(predicted: NDArray[np.bool_], gold: NDArray[np.bool_]) -> Pixel
     return PixelCounts(tp, fp, fn, gold.size - tp - fp - fn, _covered(predicted, gold))
 
 
-def pixel_scores(images: Sequence[PixelCounts], seed: int = SEED) -> dict[str, Any]:
+def pixel_scores(
+    images: Sequence[PixelCounts], resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Any]:
     """Every mask metric over a set of images, in percent.
 
     Returns:
@@ -100,7 +102,10 @@ def pixel_scores(images: Sequence[PixelCounts], seed: int = SEED) -> dict[str, A
         "pixel_fpr": percent(fp, fp + tn),
         "normal_flagged": percent(sum(not i.is_empty for i in normal), len(normal)),
         "normal_area": percent(sum(areas), len(areas)),
-        "intervals": {"iou": mean_interval(ious, seed), "dice": mean_interval(dices, seed)},
+        "intervals": {
+            "iou": mean_interval(ious, resamples, seed),
+            "dice": mean_interval(dices, resamples, seed),
+        },
     }
 
 

@@ -18,6 +18,9 @@ _TOKEN = re.compile(
     r"|(?P<word>null|None|true|True|false|False)\b|(?P<mark>[\[\](){},:]))",
     re.DOTALL,
 )
+_OPEN, _CLOSE = ("[", "{"), ("]", "}")
+_DEEPEST = 4  # a list of records that hold lists, wrapped once
+_LONGEST = 65_536  # characters of a list that is not plain JSON
 _MARKS = {"(": "[", ")": "]"}
 _WORDS = {"None": "null", "True": "true", "False": "false"}
 _FENCE = re.compile(r"```[A-Za-z]*")
@@ -88,16 +91,21 @@ def _load(text: str) -> Any:
 def _to_json(text: str) -> str | None:
     """Python-like or comma-less lists as JSON; None at the first token that belongs to neither."""
     pieces: list[str] = []
-    position, end = 0, len(text.rstrip())
+    position, end, depth = 0, len(text.rstrip()), 0
+    if end > _LONGEST:
+        return None
     while position < end:
         token = _TOKEN.match(text, position)
         if token is None:
             return None
         position = token.end()
         piece = _piece(token)
-        if pieces and piece in ("]", "}") and pieces[-1] == ",":
+        depth += (piece in _OPEN) - (piece in _CLOSE)
+        if not 0 <= depth <= _DEEPEST:
+            return None
+        if pieces and piece in _CLOSE and pieces[-1] == ",":
             pieces.pop()
-        if pieces and piece in ("[", "{") and pieces[-1] in ("]", "}"):
+        if pieces and piece in _OPEN and pieces[-1] in _CLOSE:
             pieces.append(",")
         pieces.append(piece)
     if pieces and pieces[-1] == ",":
@@ -120,7 +128,7 @@ def _is_one_value(pieces: list[str]) -> bool:
     """True when the first bracket closes at the very end."""
     depth = 0
     for index, piece in enumerate(pieces):
-        depth += (piece in ("[", "{")) - (piece in ("]", "}"))
+        depth += (piece in _OPEN) - (piece in _CLOSE)
         if depth == 0:
             return index == len(pieces) - 1
     return False

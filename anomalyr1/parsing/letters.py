@@ -9,7 +9,9 @@ from anomalyr1.parsing import faults
 from anomalyr1.parsing.statements import statements
 from anomalyr1.parsing.tidy import plain, tidy
 
-_ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
+_ALONE = re.compile(
+    r"[\W_]*(?:(?:option|choice|answer|选项|答案)[\W_]*)?([A-Za-z])[\W_]*", re.IGNORECASE
+)
 _LEADING = re.compile(
     r"[(\[\"'<]*(?:(?:option|choice|answer|选项) ?:?[(]?)? ?"
     r"([A-Za-z])([)\]\"'>]*[.:,、)\]]| [-–—]|)\s*",
@@ -18,8 +20,10 @@ _LEADING = re.compile(
 _ENUMERATED = re.compile(
     r"[\W_]*(?:[A-Z](?:[\W_]+(?:(?:and|or)[\W_]+)?|[和或与])){1,25}[A-Z][\W_]*"
 )
-# A further capital letter that stands alone, unless it is the article before a lower-case word.
-_ANOTHER = re.compile(r"(?<![A-Za-z0-9_'-])([A-Z])(?![A-Za-z0-9_'-])(?! [a-z])")
+# A further capital letter that stands alone, unless it is an article before a lower-case word.
+_ANOTHER = re.compile(r"(?<![A-Za-z0-9_'-])([B-Z]|A(?! [a-z]))(?![A-Za-z0-9_'-])")
+# Longer than any sensible answer: not searched for a letter.
+_LONGEST = 4096
 
 
 def read_letter(text: str, options: Mapping[str, str]) -> tuple[str | None, set[str]]:
@@ -37,6 +41,8 @@ def read_letter(text: str, options: Mapping[str, str]) -> tuple[str | None, set[
     >>> read_letter("A or B", options)
     (None, {'several_letters'})
     """
+    if len(text) > _LONGEST:
+        return None, {faults.UNREADABLE_ANSWER}
     tidied = tidy(text).strip()
     alone = _ALONE.fullmatch(tidied)
     if alone:

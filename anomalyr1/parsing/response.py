@@ -15,6 +15,9 @@ from anomalyr1.schema import Box, Question, Response
 
 Gate = Literal["strict", "released"]
 
+# A conclusion closes the reasoning: it is looked for in this many characters at the end.
+_CLOSING = 8192
+
 
 def parse_response(text: str, question: Question, *, gate: Gate = "strict") -> Response:
     """Read a completion. Never raises, and takes time linear in the length of `text`.
@@ -61,7 +64,7 @@ def _read(blocks: Blocks, options: Mapping[str, str], passed: bool) -> Response:
             found |= letter_faults
         elif listed is None:
             found.add(faults.UNREADABLE_BOXES if around else faults.EMPTY_ANSWER)
-        elif around:
+        elif around and boxes is not None:
             found.add(faults.TEXT_BESIDE_BOXES)
     return Response(
         reasoning=blocks.reasoning,
@@ -84,4 +87,5 @@ def _answer_text(blocks: Blocks) -> str | None:
 def _conclusion(reasoning: str | None, options: Mapping[str, str]) -> str | None:
     if reasoning is None:
         return None
-    return conclude(reasoning, options) if options else conclude_verdict(reasoning)
+    closing = reasoning[-_CLOSING:]
+    return conclude(closing, options) if options else conclude_verdict(closing)

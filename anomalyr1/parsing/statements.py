@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from anomalyr1.parsing.tidy import plain, tidy
+from anomalyr1.parsing.tidy import lowered, plain, split_ending, tidy
 
 _LINK = (
     r"(?: (?:here|then|therefore|thus|clearly|now|still|also|indeed|definitely|probably"
@@ -19,6 +19,12 @@ _ADVERBS = (
     r"|most likely|probably|just|simply|only|in fact|also|as follows)\b)*"
 )
 _NEGATED = r"(?P<{}> (?:definitely |certainly |clearly )?(?:not|never|neither)\b)?"
+# How a cue begins: found fast, then matched in full.
+_TRIGGER = re.compile(
+    r"answer|choice|option|conclusion|solution|it|this|that|choos|pick|select|go|settle|opt for"
+    r"|correspond|so|thus|hence|therefore|finally|wait|actually|=>|->|→|答案|结论|选|不|别|排除|所以|因此"
+    r"|应|故|就|那么|而|于是"
+)
 # What leads up to a named option; matched against lower-cased text.
 _CUE = re.compile(
     r"(?:answer|choice|option|conclusion|solution)(?:(?P<no1> can not be| could not be)"
@@ -58,7 +64,7 @@ _VERDICT = re.compile(
     r"(?:(?P<zh_bad>不正确|不对|错|排除|不符合?|不是)|(?P<zh_good>正确|对(?![于比应]))))"
 )
 _REJECTED = re.compile(
-    r"(?:\bnot|\brule out|\bruling out|不是|排除)(?: option| choice)? ?([A-Z])(?![A-Za-z0-9_'-])"
+    r"(?:not|rule out|ruling out|不是|排除)(?: option| choice)? ?([A-Z])(?![A-Za-z0-9_'-])"
 )
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppose|supposing|assume|assuming|unless)\b|如果|假如|假设|若|是否"
@@ -71,8 +77,8 @@ _LED_IN = re.compile(
     r"\b(?:so|thus|hence|therefore|wait|actually|instead|rather|but|no|then|conclude|concluding"
     r"|means)(?: that)?[,:]? ?$"
 )
-_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _BREAKS = ".!?。！？；;\n"
+_BREAK = re.compile(f"[{_BREAKS}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +104,12 @@ def conclude(text: str, options: Mapping[str, str]) -> str | None:
     >>> conclude("A scratch is visible.", options) is None
     True
     """
+    before, ending = split_ending(text)
+    stated = statements(ending, options)
+    if before and all(statement.denied for statement in stated):
+        stated = statements(before, options) + stated
     current: str | None = None
-    for statement in statements(text, options):
+    for statement in stated:
         if not statement.denied:
             current = statement.letter
         elif statement.letter == current:
@@ -110,7 +120,7 @@ def conclude(text: str, options: Mapping[str, str]) -> str | None:
 def statements(text: str, options: Mapping[str, str]) -> list[Statement]:
     """Every commitment and denial in a text, in order."""
     text = tidy(text)
-    lower = text.translate(_LOWER)
+    lower = lowered(text)
     names = _names(tuple(options.items()))
     found = list(_named(text, lower, options, names))
     found += _judged(text, lower, options, {statement.position for statement in found})
@@ -122,7 +132,7 @@ def statements(text: str, options: Mapping[str, str]) -> list[Statement]:
 @lru_cache(maxsize=1024)
 def _names(options: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """(text, letter), longest text first; texts that two options share are left out."""
-    texts = [plain(text).translate(_LOWER) for _, text in options]
+    texts = [plain(text) for _, text in options]
     pairs = [
         (text, letter)
         for text, (letter, _) in zip(texts, options, strict=True)
@@ -135,24 +145,23 @@ def _named(
     text: str, lower: str, options: Mapping[str, str], names: tuple[tuple[str, str], ...]
 ) -> Iterator[Statement]:
     """A cue, then a letter or an option's text."""
-    for cue in _CUE.finditer(lower):
-        start = cue.start()
-        if (
-            start
-            and lower[start - 1].isalnum()
-            and lower[start].isascii()
-            and lower[start - 1].isascii()
-        ):
+    reached = 0
+    for trigger in _TRIGGER.finditer(lower):
+        start = trigger.start()
+        cue = _CUE.match(lower, start)
+        if cue is None or start < reached or _inside_a_word(lower, start):
             continue
+        reached = cue.end()
         fill = _FILL.match(lower, cue.end())
         position = fill.end() if fill else cue.end()
-        bound = cue["it"] is not None
-        before = _sentence_before(lower, start)
-        text_allowed = not bound or _LED_IN.search(before) is not None
         end_pattern = _FULL_STOP if cue["leap"] else _END
-        value = _value(text, lower, position, end_pattern, bound or bool(cue["leap"]))
-        letter: str | None = None
-        if text_allowed and (by_text := _by_text(lower, position, names, end_pattern)) is not None:
+        value = _value(text, position, end_pattern, bool(cue["it"] or cue["leap"]))
+        by_text = _by_text(lower, position, names, end_pattern)
+        if value is None and by_text is None:
+            continue
+        before = _sentence_before(lower, start)
+        letter: str | None
+        if by_text is not None and (not cue["it"] or _LED_IN.search(before)):
             letter, end = by_text
         elif value is not None:
             letter, end = value
@@ -165,8 +174,13 @@ def _named(
         yield Statement(position, letter, denied or _DENIED.search(before) is not None)
 
 
+def _inside_a_word(lower: str, position: int) -> bool:
+    pair = lower[max(0, position - 1) : position + 1]
+    return len(pair) == 2 and pair.isascii() and pair.isalnum()
+
+
 def _value(
-    text: str, lower: str, position: int, end_pattern: re.Pattern[str], capital: bool
+    text: str, position: int, end_pattern: re.Pattern[str], capital: bool
 ) -> tuple[str | None, int] | None:
     """The letter at `position`; None inside the pair when several are named."""
     match = _LETTER.match(text, position)
@@ -225,7 +239,5 @@ def _sentence_before(lower: str, position: int) -> str:
 
 def _is_question(text: str, position: int) -> bool:
     """True when the sentence at `position` ends on a question mark."""
-    for character in text[position : position + 200]:
-        if character in _BREAKS:
-            return character in "?？"
-    return False
+    end = _BREAK.search(text, position, position + 200)
+    return end is not None and end.group() in "?？"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
 from typing import Literal
 
-from anomalyr1.parsing.tidy import tidy
+from anomalyr1.parsing.tidy import split_ending, tidy
 
 Verdict = Literal["normal", "abnormal"]
 
-_NOUN = r"(?:defects?|anomal(?:y|ies)|abnormalit(?:y|ies)|flaws?|damages?|faults?|imperfections?)\b(?!-)"
+_NOUN = (
+    r"(?:defects?|anomal(?:y|ies)|abnormalit(?:y|ies)|flaws?|damages?|faults?"
+    r"|imperfections?)\b(?!-)"
+)
 _GOOD = r"normal|defect-free|fault-free|flawless|intact|undamaged|non-?defective|unblemished"
 _BAD = r"abnormal|anomalous|defective|faulty|damaged|flawed"
 _BEFORE = (
@@ -66,8 +68,8 @@ def conclude_verdict(text: str) -> Verdict | None:
     """The verdict a text ends on; None when it names none.
 
     Read clause by clause: adjectives said of the product ("is normal", "looks defective"), absence
-    or presence of a defect ("no flaw is visible"), each with its negation. The last clause that says
-    something counts. Conditions, guesses, questions and sentences about a reference image say
+    or presence of a defect ("no flaw is visible"), each with its negation. The last clause that
+    says something counts. Conditions, guesses, questions and sentences about a reference image say
     nothing.
 
     >>> conclude_verdict("A dark line crosses the rim. So the product is abnormal.")
@@ -77,21 +79,21 @@ def conclude_verdict(text: str) -> Verdict | None:
     >>> conclude_verdict("The normal product has a round rim.") is None
     True
     """
-    current: Verdict | None = None
-    for clause, mark in _clauses(text):
-        if mark in ("?", "？") or _UNSURE.search(clause) or _OTHER_IMAGE.search(clause):
-            continue
-        current = _last_verdict(clause) or current
-    return current
+    for part in reversed(split_ending(text)):
+        for clause, mark in reversed(_clauses(part)):
+            if mark in ("?", "？") or _UNSURE.search(clause) or _OTHER_IMAGE.search(clause):
+                continue
+            verdict = _last_verdict(clause)
+            if verdict is not None:
+                return verdict
+    return None
 
 
-def _clauses(text: str) -> Iterator[tuple[str, str]]:
+def _clauses(text: str) -> list[tuple[str, str]]:
     """(clause, the mark that ends it)."""
-    pieces = _CLAUSE.split(tidy(text).lower())
-    for index in range(0, len(pieces), 2):
-        mark = pieces[index + 1] if index + 1 < len(pieces) else ""
-        if pieces[index].strip():
-            yield _IDIOM.sub("", pieces[index]).strip(), mark
+    pieces = [*_CLAUSE.split(tidy(text).lower()), ""]
+    pairs = zip(pieces[::2], pieces[1::2], strict=True)
+    return [(_IDIOM.sub("", clause).strip(), mark) for clause, mark in pairs if clause.strip()]
 
 
 def _last_verdict(clause: str) -> Verdict | None:
@@ -109,7 +111,7 @@ def _last_verdict(clause: str) -> Verdict | None:
         said = match.group()[len(match["no"] or "") :]
         negated = bool(match["no"]) != bool(_NEGATOR.search(said))
         found.append((match.end(), _verdict(bool(match["good"]) != negated)))
-    for match in _CHINESE.finditer(clause):
+    for match in () if clause.isascii() else _CHINESE.finditer(clause):
         good = bool(match["absent"]) or (bool(match["good"]) and not match["no"])
         found.append((match.end(), _verdict(good)))
     return max(found, default=(0, None), key=lambda pair: pair[0])[1]

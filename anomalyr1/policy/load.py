@@ -29,8 +29,8 @@ def load_policy(config: PolicyConfig, *, trainable: bool = False) -> Policy:
     """Load model and processor by hub id, checkpoint folder or adapter folder.
 
     An adapter folder (one with `adapter_config.json`) is loaded onto its base model. When
-    `trainable`, the parts that the config freezes stop asking for gradients; a fresh LoRA adapter is
-    not added here but by the trainer, from `lora_config`.
+    `trainable`, the parts that the config freezes stop asking for gradients; a fresh LoRA adapter
+    is not added here but by the trainer, from `lora_config`.
 
     Raises:
         InputError: nothing loadable is at `config.path`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
     PreTrainedTokenizerFast,
@@ -67,12 +67,16 @@ class TinyShape:
     vision_heads: int = 4
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int = 1024, phrases: Iterable[str] = ()
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with Qwen's special tokens; every digit is a token of its own.
 
     Args:
         texts: what the policy will read and write.
         vocab_size: upper bound; 256 bytes and the special tokens are always there.
+        phrases: fixed text that becomes one token each, so that a prompt on a laptop is mostly
+            image, question and options. They decode to themselves like any other text.
     """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -89,6 +93,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedT
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
+    core.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token="<|im_end|>",
@@ -173,9 +178,10 @@ def build_tiny_policy(
     vocab_size: int = 1024,
     max_pixels: int = 112 * 112,
     seed: int = 0,
+    phrases: Iterable[str] = (),
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]:
     """Tokenizer, processor and random weights, saved to `out` like any checkpoint when given."""
-    tokenizer = train_tokenizer(texts, vocab_size)
+    tokenizer = train_tokenizer(texts, vocab_size, phrases)
     model, processor = (
         build_model(tokenizer, shape, seed),
         build_processor(tokenizer, max_pixels=max_pixels),

@@ -7,7 +7,7 @@ from anomalyr1.rewards.roam import gold_answer, stated_answer
 
 
 def accuracy(reading: Reading) -> float | None:
-    """r = 1 if A = s, else 0; None without gold.
+    """Equation: r = 1 if A = s, else 0; None without gold.
 
     A choice row compares letters. A grounding row compares what the boxes say of the product, some
     or none, with what the gold boxes say; how well they lie is the business of `iou`. A completion

@@ -97,8 +97,8 @@ def build_rewards(config: RewardConfig) -> tuple[list[RewardTerm], list[float]]:
     names = [name for name in TERMS if weights.get(name)]
     if not names:
         raise InputError(
-            f"expected a term with a weight other than 0, found none in preset {config.preset!r} with "
-            f"weights {config.weights}; give one of {', '.join(TERMS)} a weight"
+            f"expected a term with a weight other than 0, found none in preset {config.preset!r} "
+            f"with weights {config.weights}; give one of {', '.join(TERMS)} a weight"
         )
     scores = _scores(config)
     gate = config.gate or preset.gate
@@ -128,5 +128,6 @@ def _known(what: str, name: str, known: Iterable[str]) -> str:
         return name
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
     raise InputError(
-        f"expected {what} to be one of {', '.join(names)}, found {name!r}; did you mean {nearest!r}?"
+        f"expected {what} to be one of {', '.join(names)}, found {name!r}; "
+        f"did you mean {nearest!r}?"
     )

@@ -6,12 +6,12 @@ from anomalyr1.rewards.reading import Reading
 
 
 def format_score(reading: Reading) -> float:
-    """r = 1 if the gate is passed and everything the prompt asks for is readable, else 0.
+    """Equation: r = 1 if the gate is passed and all that the prompt asks for is readable, else 0.
 
     Asked for is a letter on a choice row, a list of boxes on a grounding row, both on a row with
     options and gold boxes (template `inspect`). Needs no gold answer and is never None.
-    Source: the format reward of DeepSeek-R1 (arXiv 2501.12948), with the answer's content included so
-    that empty tags earn nothing.
+    Source: the format reward of DeepSeek-R1 (arXiv 2501.12948), with the answer's content included
+    so that empty tags earn nothing.
     """
     response = reading.response
     wants_boxes = reading.is_grounding or reading.gold_boxes is not None

@@ -17,11 +17,12 @@ from anomalyr1.schema import Box
 
 @dataclass(frozen=True)
 class Localization:
-    """r = max over one-to-one matchings M of sum_(p,g in M) s(p, g) / max(#predicted, #gold).
+    """Equation: r = max over one-to-one matchings M of sum_(p,g in M) s(p, g) / max(#p, #g).
 
-    None and none is 1, none against some 0; the row is None when it has no gold boxes. A completion
-    that fails the gate or has no readable list earns 0. Superfluous boxes enlarge the denominator, so
-    neither many boxes nor one over the whole image pay.
+    #p and #g count the predicted and the gold boxes. None and none is 1, none against some 0; the
+    row is None when its gold boxes are not known. A completion that fails the gate or has no
+    readable list earns 0. Superfluous boxes enlarge the denominator, so neither many boxes nor one
+    over the whole image pay.
 
     s is the IoU by default, which makes r `geometry.set_iou`. Options:
 
@@ -60,7 +61,7 @@ class Localization:
 def similarities(
     predicted: Sequence[Box], gold: Sequence[Box], options: IouOptions
 ) -> NDArray[np.float64]:
-    """s of every pair, in [0, 1]: (len(predicted), len(gold)).
+    """The similarity s of every pair, in [0, 1]: (len(predicted), len(gold)).
 
     >>> similarities([Box(0, 0, 2, 2)], [Box(1, 0, 3, 2)], IouOptions(threshold=0.3)).tolist()
     [[1.0]]

@@ -1,4 +1,4 @@
-"""A batch as TRL hands it to a reward, read once: each completion with its question and its gold."""
+"""A batch as TRL hands it to a reward, read once: each completion with its question and gold."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Reading:
 
     `response` and `gold_boxes` speak in the model frame, whose size in pixels (width, height) is
     `frame`. `answer` is the gold letter; `gold_boxes` is None where the row asks for no boxes or
-    their gold is unknown, `()` for a normal image. `tokens` are the completion's ids, None where the
-    caller gives none.
+    their gold is unknown, `()` for a normal image. `tokens` are the completion's ids, None where
+    the caller gives none.
     """
 
     response: Response

@@ -31,10 +31,9 @@ def verdict(boxes: Sequence[Box]) -> str:
 def outcome(response: Response, gold: str) -> Outcome:
     """Where a response stands in the table of outcomes.
 
-    With T the conclusion of the reasoning, A the answer and s the gold:
-    `malformed` (gate failed or A unreadable), `aligned_correct` (T = A = s), `silent_correct` (no T,
-    A = s), `contradictory` (T given, T != A), `aligned_wrong` (T = A != s), `silent_wrong` (no T,
-    A != s).
+    With T the conclusion of the reasoning, A the answer and s the gold: `malformed` (gate failed or
+    A unreadable), `aligned_correct` (T = A = s), `silent_correct` (no T, A = s), `contradictory`
+    (T given, T != A), `aligned_wrong` (T = A != s), `silent_wrong` (no T, A != s).
 
     Args:
         response: what the completion says.
@@ -56,7 +55,7 @@ def outcome(response: Response, gold: str) -> Outcome:
 
 
 def stated_answer(response: Response, grounding: bool) -> str | None:
-    """A: the letter, or what the boxes say; None when the gate failed or the answer is unreadable."""
+    """A: the letter, or what the boxes say; None when the gate failed or it is unreadable."""
     if not response.well_formed:
         return None
     if not grounding:

@@ -20,12 +20,12 @@ def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
     """The numbers of one batch, each a mean over the completions it is about.
 
     - `outcome/<outcome>`: share among completions with gold.
-    - `fault/<fault>`: share of completions with the parse error (parsing/faults.py), 0 included.
+    - `fault/<fault>`: share of completions with the parse error (parsing/faults.py).
     - `letter/<A-E>`, `letter/none`: the letters answered, among choice questions.
-    - `reasoning/characters`: mean length of the reasoning; `reasoning/concludes`: share that names a
-      conclusion.
-    - `boxes/count`: boxes per completion that was asked for boxes; `boxes/whole_image`: share of the
-      predicted boxes that cover at least 90 % of the frame; `boxes/empty`: share of grounding
+    - `reasoning/characters`: mean length of the reasoning; `reasoning/concludes`: share that names
+      a conclusion.
+    - `boxes/count`: boxes per completion that was asked for boxes; `boxes/whole_image`: share of
+      the predicted boxes that cover at least 90 % of the frame; `boxes/empty`: share of grounding
       questions answered `[]`.
     - `by_type/<question type>/accuracy`, `.../malformed`, `.../contradictory`.
 
@@ -68,7 +68,7 @@ def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
 
 
 def log_batch(readings: Sequence[Reading], columns: Mapping[str, Any]) -> None:
-    """Log the numbers of a batch through TRL's `log_metric`, and per completion through `log_extra`.
+    """Log a batch's numbers through TRL's `log_metric`, and each completion's through `log_extra`.
 
     Without these two callables among the columns (outside a trainer) nothing is logged.
     """

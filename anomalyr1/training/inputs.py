@@ -97,14 +97,3 @@ def heldout_rows(config: Config, processor: ProcessorMixin) -> list[Row] | None:
     rows = build_rows(samples, config.prompt, processor, question_types=data.question_types)
     step = max(1, len(rows) // data.heldout_limit)
     return rows[::step][: data.heldout_limit]
-
-
-def data_record(benchmark: Benchmark) -> dict[str, Any]:
-    """What provenance keeps of a benchmark."""
-    return {
-        "benchmark": str(benchmark.path),
-        "root": str(benchmark.root),
-        "sha256": benchmark.sha256,
-        "images": len(benchmark.samples),
-        "manifest": benchmark.manifest,
-    }

@@ -11,10 +11,11 @@ from trl import SFTConfig, SFTTrainer
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.provenance import write_provenance
+from anomalyr1.rows import benchmark_record
 from anomalyr1.training.callbacks import HistoryCallback, quiet
 from anomalyr1.training.checkpoints import POLICY_DIR, prepare_run
 from anomalyr1.training.dataset import to_dataset
-from anomalyr1.training.inputs import data_record, heldout_rows, training_rows, trl_arguments
+from anomalyr1.training.inputs import heldout_rows, training_rows, trl_arguments
 
 
 def finetune(config: Config) -> Path:
@@ -48,7 +49,7 @@ def finetune(config: Config) -> Path:
     )
     quiet(trainer)
     if PartialState().is_main_process:
-        write_provenance(run_dir, "sft", config, data_record(benchmark))
+        write_provenance(run_dir, "sft", config, benchmark_record(benchmark))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.save_model(str(run_dir / POLICY_DIR))
     return run_dir / POLICY_DIR

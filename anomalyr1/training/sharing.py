@@ -85,7 +85,7 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         return logps, entropies, None
 
     def _chunks(self, groups: list[list[int]], attention_mask: Tensor) -> list[list[list[int]]]:
-        """All groups at once where gradients flow (one forward a backward), else by token budget."""
+        """All groups at once where gradients flow (one forward a backward), else by budget."""
         if torch.is_grad_enabled():
             return [groups]
         lengths = attention_mask.sum(1).tolist()

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer with the two things it lacks here: completions kept for replay, seeded resume."""
+"""The trainer of `anomalyr1 train`: shared prefixes, and completions kept for replay."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 
-
 from anomalyr1.storage import write_jsonl
 from anomalyr1.training.sharing import SharedPrefixTrainer
 
 
 class PolicyTrainer(SharedPrefixTrainer):
-    """GRPOTrainer that keeps the sampled completions of every n-th step.
+    """Keeps the sampled completions of every n-th step.
 
     Each file `completions/step-NNNNN.jsonl` is valid input of `anomalyr1 reward replay`.
     """

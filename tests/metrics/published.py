@@ -40,9 +40,7 @@ def published_tables() -> list[PublishedTable]:
     for path in sorted(FOLDER.glob("*.csv")):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        cells = {
-            row.pop(""): {name: float(value) for name, value in row.items()} for row in rows
-        }
+        cells = {row.pop(""): {name: float(value) for name, value in row.items()} for row in rows}
         name = path.stem.removeprefix("answers_").removesuffix("_accuracy")
         tables.append(PublishedTable(name, cells))
     return tables

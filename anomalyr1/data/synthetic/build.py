@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of
-from anomalyr1.data.images import BoxOptions, boxes_from_mask
+from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of, near_pairs
+from anomalyr1.data.images import BoxOptions, Mask, boxes_from_mask, resize_mask
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.mmad import write_benchmark
 from anomalyr1.data.questions import Subject, Vocabulary, build_questions, words
@@ -18,6 +19,7 @@ from anomalyr1.data.seeding import digest, seeded_order
 from anomalyr1.data.synthetic.defects import KINDS, add_defect
 from anomalyr1.data.synthetic.lighting import GRADIENT, dust, photograph, uneven_light
 from anomalyr1.data.synthetic.products import PRODUCTS
+from anomalyr1.data.synthetic.scene import Scene
 from anomalyr1.data.synthetic.wording import defect_facts
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box, Sample
@@ -26,7 +28,9 @@ DATASET = "Synthetic"
 REFERENCES_PER_PRODUCT = 8
 REFERENCES_PER_IMAGE = 2
 MIN_SIZE = 56
+SUPERSAMPLING = 1.5  # images are drawn larger and reduced, so that edges are smooth
 HARD_NEGATIVE_SHARE = 0.35  # of the images, for dust and for uneven light separately
+_ATTEMPTS = 20
 
 SOURCE = {
     "name": "synth",
@@ -82,11 +86,15 @@ def synthesize(
             files[key], _ = _draw(root, key, product, None, seed, size)
             references.setdefault(product, []).append(key)
     sides: dict[str, list[tuple[Sample, Subject]]] = {"train": [], "test": []}
+    drawn = {product: list(keys) for product, keys in references.items()}
     for index in progress(range(train + test)):
         side, number = ("train", index) if index < train else ("test", index - train)
         product, kind = _plan(number)
         key = f"{DATASET}/{product}/test/{kind or 'good'}/{index:05d}.png"
-        files[key], subject = _draw(root, key, product, kind, seed, size)
+        earlier = [files[k] for k in drawn[product]] if side == "test" else []
+        files[key], subject = _draw(root, key, product, kind, seed, size, earlier)
+        if side == "train":
+            drawn[product].append(key)
         pool = seeded_order(references[product], seed, key)[:REFERENCES_PER_IMAGE]
         mask = f"{DATASET}/{product}/{_mask_name(key)}" if kind else None
         sample = Sample(key, root, (), mask, (), tuple(pool), subject.boxes, side)
@@ -128,25 +136,29 @@ def _plan(number: int) -> tuple[str, str | None]:
 
 
 def _draw(
-    root: Path, key: str, product: str, kind: str | None, seed: int, size: int
+    root: Path,
+    key: str,
+    product: str,
+    kind: str | None,
+    seed: int,
+    size: int,
+    earlier: Sequence[Fingerprint] = (),
 ) -> tuple[Fingerprint, Subject]:
-    """Draw one image (and its mask) into the root, and say what is known about it."""
-    rng = np.random.default_rng(digest(seed, key))
-    scene = PRODUCTS[product](rng, 2 * size)
-    image = scene.image
+    """Draw one image (and its mask) into the root, and say what is known about it.
+
+    An image that looks like an earlier one is drawn again, so that a test image is never a
+    near-duplicate of a training image.
+    """
+    for attempt in range(_ATTEMPTS):
+        rng = np.random.default_rng(digest(seed, key, attempt))
+        scene = PRODUCTS[product](rng, round(SUPERSAMPLING * size))
+        pixels, mask = _photograph(rng, scene, kind, size)
+        if not near_pairs([fingerprint_of(Image.fromarray(pixels), "")], earlier):
+            break
     boxes: tuple[Box, ...] = ()
     if kind is not None:
-        image, mask = add_defect(rng, scene, kind, image)
-        small = np.asarray(
-            Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST), dtype=np.bool_
-        )
-        boxes = _one_box(small, words(kind))
-        _save(root / DATASET / product / _mask_name(key), (small * 255).astype(np.uint8))
-    if rng.random() < HARD_NEGATIVE_SHARE:
-        image = dust(rng, image)
-    if rng.random() < HARD_NEGATIVE_SHARE:
-        image = uneven_light(rng, image)
-    pixels = photograph(rng, image, size)
+        boxes = _one_box(mask, words(kind))
+        _save(root / DATASET / product / _mask_name(key), (mask * 255).astype(np.uint8))
     _save(root / key, pixels)
     facts = scene.facts + (defect_facts(key, kind, seed) if kind else ())
     subject = Subject(
@@ -161,12 +173,27 @@ def _draw(
     return fingerprint_of(Image.fromarray(pixels), file_sha256(root / key)), subject
 
 
-def _one_box(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], label: str) -> tuple[Box, ...]:
+def _photograph(
+    rng: np.random.Generator, scene: Scene, kind: str | None, size: int
+) -> tuple[NDArray[np.uint8], Mask]:
+    """The picture of a scene with a defect of this kind, and the defect's mask."""
+    image, mask = scene.image, np.zeros((size, size), np.bool_)
+    if kind is not None:
+        image, drawn = add_defect(rng, scene, kind, image)
+        mask = resize_mask(drawn, (size, size))
+    if rng.random() < HARD_NEGATIVE_SHARE:
+        image = dust(rng, image)
+    if rng.random() < HARD_NEGATIVE_SHARE:
+        image = uneven_light(rng, image)
+    return photograph(rng, image, size), mask
+
+
+def _one_box(mask: Mask, label: str) -> tuple[Box, ...]:
     """Every image has one defect: its parts are one box."""
     return boxes_from_mask(mask, BoxOptions(min_area=1, merge_distance=max(mask.shape)), label)
 
 
-def _save(path: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, compress_level=1)
 

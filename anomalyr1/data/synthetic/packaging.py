@@ -56,8 +56,10 @@ def capsule(rng: Generator, n: int) -> Scene:
     profile = np.zeros((n, n), np.float32)
     shapes = []
     flip = rng.random() < 0.5
-    for v in (0.19, 0.5, 0.81):
-        u, radius = 0.5 + rng.uniform(-0.02, 0.02), 0.103 * n
+    shift, pitch = rng.uniform(-0.03, 0.03, 2), rng.uniform(0.285, 0.315)
+    for row in (-1, 0, 1):
+        v, u = 0.5 + shift[0] + row * pitch, 0.5 + shift[1] + rng.uniform(-0.03, 0.03)
+        radius = 0.103 * n
         _stadium(n, u * n, v * n, 0.37 * n, 0.125 * n, pockets)
         shapes.append(_stadium(n, u * n, v * n, 0.345 * n, radius))
         joint = (u + rng.uniform(-0.03, 0.03)) * n

@@ -60,13 +60,21 @@ def clouds(rng: np.random.Generator, n: int, cells: int = 4, octaves: int = 4) -
 
 def shade(canvas: Canvas, amount: Alpha) -> Canvas:
     """Multiply by 1 + amount."""
-    return np.asarray(canvas * (1 + amount)[..., None], dtype=np.float32)
+    return canvas * (1 + amount)[..., None]
 
 
 def over(canvas: Canvas, paint: Canvas | Color, alpha: Alpha) -> Canvas:
-    """Lay paint over a canvas."""
-    a = alpha[..., None]
-    return np.asarray(canvas * (1 - a) + np.asarray(paint, np.float32) * a, dtype=np.float32)
+    """Lay paint over a canvas; only the part that the alpha covers is touched."""
+    result = canvas.copy()
+    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+    if not len(rows):
+        return result
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    color = np.asarray(paint, np.float32)
+    color = color[part] if color.ndim == 3 else color
+    below = result[part]
+    below += (color - below) * alpha[part][..., None]
+    return result
 
 
 def polygon(n: int, points: Sequence[Point], onto: Alpha | None = None) -> Alpha:

@@ -1,0 +1,150 @@
+"""The leakage gate: what a policy was trained on against what it is evaluated on.
+
+An image is seen when the same bytes, the same look (perceptual hash) or, for MVTec-AD and its copy
+in MMAD (DS-MVTec), the same path was trained on, be it as a question's image or as a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, fingerprint, near_pairs
+from anomalyr1.data.manifest import Manifest, make_manifest, read_files, read_groups
+from anomalyr1.data.mmad import Benchmark, ReferenceKind, choose_references
+from anomalyr1.schema import Sample
+
+Progress = Callable[[Iterable[str]], Iterable[str]]
+
+_MVTEC_NAMES = frozenset({"DS-MVTec", "MVTec-AD", "MVTec", "mvtec_anomaly_detection"})
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """`image` of the evaluated benchmark was seen in training as `seen`.
+
+    `kind` says how it is known; `bits` is the distance of the perceptual hashes (0 where the kind
+    is another).
+    """
+
+    image: str
+    seen: str
+    kind: Literal["exact", "near", "path"]
+    bits: int = 0
+
+
+def overlap(
+    manifest: Mapping[str, Any], benchmark: Benchmark, *, near_bits: int = NEAR_BITS
+) -> list[Overlap]:
+    """Evaluated images that the manifest of a training run lists, references included.
+
+    Args:
+        manifest: of the training benchmark, with `files`.
+        benchmark: what is to be evaluated; its fingerprints are taken from its own manifest, and
+            computed where that has none.
+        near_bits: largest distance of near-duplicates; 0 leaves equal hashes only.
+
+    Returns:
+        One entry an evaluated image, in the order of the benchmark: the surest kind wins.
+
+    Raises:
+        InputError: an image of the benchmark is needed and cannot be read.
+    """
+    seen = read_files(manifest)
+    images = [sample.image for sample in benchmark.samples]
+    prints = fingerprints(benchmark, images)
+    found: dict[str, Overlap] = {}
+    by_sha: dict[str, str] = {}
+    for key, print_ in seen.items():
+        by_sha.setdefault(print_.sha256, key)
+    aliases = {canonical_key(key): key for key in seen if _is_mvtec(key)}
+    names = list(seen)
+    for image in images:
+        if prints[image].sha256 in by_sha:
+            found[image] = Overlap(image, by_sha[prints[image].sha256], "exact")
+        elif _is_mvtec(image) and canonical_key(image) in aliases:
+            found[image] = Overlap(image, aliases[canonical_key(image)], "path")
+    rest = [image for image in images if image not in found]
+    pairs = near_pairs([prints[image] for image in rest], list(seen.values()), near_bits)
+    for row, column, bits in pairs:
+        known = found.get(rest[row])
+        if known is None or bits < known.bits:
+            found[rest[row]] = Overlap(rest[row], names[column], "near", bits)
+    return [found[image] for image in images if image in found]
+
+
+def own_references(samples: Iterable[Sample], prints: Mapping[str, Fingerprint]) -> list[Overlap]:
+    """Queries that are shown with themselves as a reference: the same path or the same bytes."""
+    found = []
+    for sample in samples:
+        for key in dict.fromkeys((*sample.similar_templates, *sample.random_templates)):
+            if key == sample.image:
+                found.append(Overlap(sample.image, key, "path"))
+            elif (
+                key in prints
+                and sample.image in prints
+                and prints[key].sha256 == prints[sample.image].sha256
+            ):
+                found.append(Overlap(sample.image, key, "exact"))
+    return found
+
+
+def training_manifest(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    references: int = 0,
+    kind: ReferenceKind = "similar",
+) -> Manifest:
+    """What a training run keeps: fingerprints of the images it shows, references included.
+
+    Raises:
+        InputError: an image is needed and cannot be read.
+    """
+    keys = dict.fromkeys(
+        key for s in samples for key in (s.image, *choose_references(s, references, kind))
+    )
+    groups = read_groups(benchmark.manifest)
+    parent = benchmark.manifest or {}
+    return make_manifest(
+        samples,
+        fingerprints(benchmark, list(keys)),
+        root=str(benchmark.root),
+        source={"name": "training", "benchmark": benchmark.sha256, "of": parent.get("source")},
+        options={"references": references, "reference_kind": kind},
+        seed=int(parent.get("seed", 0)),
+        groups={key: group for key, group in groups.items() if key in keys},
+    )
+
+
+def fingerprints(
+    benchmark: Benchmark, keys: Sequence[str], progress: Progress = iter
+) -> dict[str, Fingerprint]:
+    """Fingerprints by key: those in the benchmark's manifest, and the others from the files.
+
+    Raises:
+        InputError: a file is needed and cannot be read.
+    """
+    known = read_files(benchmark.manifest)
+    return {
+        key: known[key] if key in known else fingerprint(benchmark.root / key)
+        for key in progress(keys)
+    }
+
+
+def canonical_key(key: str) -> str:
+    """One name for an image of MVTec-AD, whether in its own layout or in MMAD's.
+
+    >>> canonical_key("DS-MVTec/pill/image/good/022.png")
+    'MVTec-AD/pill/test/good/022.png'
+    """
+    parts = key.split("/")
+    if not _is_mvtec(key):
+        return key
+    part = "test" if parts[2] == "image" else parts[2]
+    return "/".join(("MVTec-AD", parts[1], part, *parts[3:]))
+
+
+def _is_mvtec(key: str) -> bool:
+    parts = key.split("/")
+    return len(parts) > 3 and parts[0] in _MVTEC_NAMES

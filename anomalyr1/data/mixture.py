@@ -1,0 +1,145 @@
+"""Several benchmarks as one training set, in the YAML that VLM-R1 uses.
+
+::
+
+datasets:
+  - json_path: benchmarks/deeppcb/mmad.json     # or a folder, or an exported .jsonl
+    sampling_strategy: random:25%               # all, first:N, last:N, random:N; N or N%
+    weight: 2                                   # how often its samples come; 1 when left out
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anomalyr1.data.export import read_rows
+from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.data.seeding import seeded_order
+from anomalyr1.errors import InputError
+from anomalyr1.schema import Sample
+from anomalyr1.storage import write_text
+
+_STRATEGY = re.compile(r"(first|last|end|random):(\d+(?:\.\d+)?)(%?)")
+_KEYS = frozenset({"json_path", "sampling_strategy", "weight", "image_root"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One benchmark of a mixture.
+
+    Attributes:
+        path: mmad.json, its folder, or rows exported for VLM-R1 or ms-swift (.jsonl).
+        strategy: `all`, or `first`, `last`, `random` with a number or a percentage of samples.
+        weight: how often the chosen samples come; 2.5 is twice all of them and once half.
+        image_root: where the images of exported rows are.
+    """
+
+    path: Path
+    strategy: str = "all"
+    weight: float = 1.0
+    image_root: Path | None = None
+
+
+def read_mixture(file: Path) -> tuple[Part, ...]:
+    """Read the YAML; paths are relative to it.
+
+    Raises:
+        InputError: the file is missing or is not of that form.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"expected a mixture at {file}, found none ({error})") from None
+    entries = content.get("datasets") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"expected a list under datasets in {file}, found {entries!r}")
+    return tuple(_part(entry, file) for entry in entries)
+
+
+def write_mixture(file: Path, parts: Iterable[Part]) -> None:
+    """Write the YAML that `read_mixture` reads."""
+    entries = []
+    for part in parts:
+        entry: dict[str, Any] = {"json_path": str(part.path), "sampling_strategy": part.strategy}
+        if part.weight != 1:
+            entry["weight"] = part.weight
+        if part.image_root is not None:
+            entry["image_root"] = str(part.image_root)
+        entries.append(entry)
+    write_text(file, yaml.safe_dump({"datasets": entries}, sort_keys=False))
+
+
+def mix(parts: Sequence[Part], seed: int = 0) -> list[Sample]:
+    """The samples of a mixture, part after part; the trainer shuffles.
+
+    Raises:
+        InputError: a benchmark, a strategy or a weight cannot be used.
+    """
+    mixed: list[Sample] = []
+    for number, part in enumerate(parts):
+        if not part.weight > 0:
+            raise InputError(f"expected a weight above 0 for {part.path}, found {part.weight}")
+        chosen = sample_part(_load(part), part.strategy, (seed, number))
+        whole, rest = divmod(part.weight, 1)
+        mixed += chosen * int(whole)
+        extra = round(rest * len(chosen))
+        mixed += sample_part(chosen, f"random:{extra}", (seed, number, "rest")) if extra else []
+    return mixed
+
+
+def sample_part(samples: Sequence[Sample], strategy: str, seed: tuple[object, ...]) -> list[Sample]:
+    """The samples that a strategy picks, in the order of the benchmark.
+
+    Raises:
+        InputError: the strategy is not of a known form, or asks for more than there is.
+    """
+    if strategy == "all":
+        return list(samples)
+    match = _STRATEGY.fullmatch(strategy)
+    if match is None:
+        raise InputError(
+            "expected a sampling strategy like all, first:100, last:10% or random:25%, "
+            f"found {strategy!r}"
+        )
+    kind, amount = match[1], float(match[2])
+    number = round(amount * len(samples) / 100) if match[3] else int(amount)
+    if number > len(samples):
+        raise InputError(
+            f"expected at least {number} samples for {strategy!r}, found {len(samples)}"
+        )
+    if kind == "first":
+        return list(samples[:number])
+    if kind in ("last", "end"):
+        return list(samples[len(samples) - number :])
+    kept = set(seeded_order(range(len(samples)), *seed, "mixture")[:number])
+    return [sample for index, sample in enumerate(samples) if index in kept]
+
+
+def _part(entry: Any, file: Path) -> Part:
+    if not isinstance(entry, dict) or not isinstance(entry.get("json_path"), str):
+        raise InputError(f"expected json_path in each entry of {file}, found {entry!r}")
+    unknown = set(entry) - _KEYS
+    if unknown:
+        raise InputError(f"expected {', '.join(sorted(_KEYS))} in {file}, found {sorted(unknown)}")
+    weight = entry.get("weight", 1)
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+        raise InputError(f"expected a number for weight in {file}, found {weight!r}")
+    root = entry.get("image_root")
+    return Part(
+        file.parent / entry["json_path"],
+        str(entry.get("sampling_strategy", "all")),
+        float(weight),
+        None if root is None else file.parent / str(root),
+    )
+
+
+def _load(part: Part) -> Sequence[Sample]:
+    if part.path.suffix == ".jsonl":
+        return read_rows(part.path, part.image_root or part.path.parent)
+    return load_benchmark(part.path).samples

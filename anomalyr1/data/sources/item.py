@@ -1,0 +1,126 @@
+"""What a source reader hands to the builder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anomalyr1.data.images import IMAGE_SUFFIXES
+from anomalyr1.errors import InputError
+from anomalyr1.schema import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image of a source.
+
+    Attributes:
+        file: the image on disk.
+        dataset: first part of the benchmark key.
+        category: second part: the product.
+        folder: "good", or the name of the defect.
+        name: file name in the benchmark.
+        product: the product in words.
+        defects: types present, in words; empty for normals and where the source names none.
+        mask: mask file or directory of masks, None without one.
+        boxes: boxes that the source states; None to read them from the mask.
+        reference: True for a normal image that is only shown as a reference.
+        references: files of its own references; empty to choose from the category's.
+        group: images of one group (views of one part) stay on one side of a split.
+    """
+
+    file: Path
+    dataset: str
+    category: str
+    folder: str
+    name: str
+    product: str
+    defects: tuple[str, ...] = ()
+    mask: Path | None = None
+    boxes: tuple[Box, ...] | None = None
+    reference: bool = False
+    references: tuple[Path, ...] = ()
+    group: str | None = None
+
+    @property
+    def normal(self) -> bool:
+        """True when the source calls it normal."""
+        return self.folder == "good"
+
+    @property
+    def key(self) -> str:
+        """Benchmark key: `<dataset>/<category>/<test|train>/<folder>/<name>`."""
+        part = "train" if self.reference else "test"
+        return f"{self.dataset}/{self.category}/{part}/{self.folder}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set as its reader found it.
+
+    `options` are the reader's own choices and `left_out` says how many images it passed over, and
+    why; both go into the manifest.
+    """
+
+    name: str
+    licence: str
+    citation: str
+    url: str
+    items: tuple[Item, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder, sorted by name; hidden files and others are passed over."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        f
+        for f in folder.iterdir()
+        if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")
+    )
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The visible sub-folders, sorted by name."""
+    if not folder.is_dir():
+        return []
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+
+
+def find_mask(folder: Path, stem: str) -> Path | None:
+    """The mask of an image: `<stem>_mask.png`, `<stem>.png` or the directory `<stem>`."""
+    for name in (f"{stem}_mask.png", f"{stem}.png", f"{stem}.bmp", stem):
+        if (folder / name).exists():
+            return folder / name
+    return None
+
+
+def require_items(items: Iterable[Item], root: Path, tree: str) -> tuple[Item, ...]:
+    """The items as a tuple.
+
+    Raises:
+        InputError: there are none; the message shows the tree that was expected.
+    """
+    found = tuple(items)
+    if not any(not item.reference for item in found):
+        raise InputError(f"expected {tree} under {root}, found no image to ask about; check ROOT")
+    return found
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Non-empty lines of a text file with their numbers from 1.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"expected a text file at {path}, found none ({error})") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield number, line.strip()

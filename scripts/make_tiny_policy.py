@@ -1,0 +1,80 @@
+"""Makes data/tiny-policy: a tiny Qwen2.5-VL, trained on synthetic images with supervised fine-tuning.
+
+python scripts/make_tiny_policy.py --out data/tiny-policy     (about 20 minutes on two cores)
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anomalyr1.config import Config, load_config
+from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.data.synthetic.build import synthesize
+from anomalyr1.geometry import Frame
+from anomalyr1.policy.tiny import build_tiny_policy
+from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, template_for
+from anomalyr1.training.checkpoints import POLICY_DIR
+from anomalyr1.training.sft import finetune
+
+KEPT = (
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
+def corpus(benchmark: Path) -> list[str]:
+    """Everything the policy will read and write on this benchmark."""
+    texts = []
+    for sample in load_benchmark(benchmark).samples:
+        frame = Frame(224, 224, 112, 112)
+        for question in sample.questions:
+            template = template_for(question)
+            for message in build_messages(sample, question, template, references=1):
+                texts += [part["text"] for part in message["content"] if part["type"] == "text"]
+            texts.append(gold_completion(sample, question, template, frame))
+    return texts
+
+
+def main(
+    out: Annotated[Path, typer.Option()] = Path("data/tiny-policy"),
+    work: Annotated[Path, typer.Option()] = Path("runs/tiny-policy"),
+    images: Annotated[int, typer.Option()] = 4000,
+    seed: Annotated[int, typer.Option()] = 1000,
+    config: Annotated[Path, typer.Option()] = Path("configs/sft/tiny_pretrain.yaml"),
+) -> None:
+    """Draw the images, build tokenizer and weights, train, and copy the policy to `out`."""
+    bench = work / "benchmark"
+    if not bench.exists():
+        synthesize(bench, train=images, test=60, seed=seed, size=112)
+    start = work / "start"
+    if not start.exists():
+        build_tiny_policy(corpus(bench / "train"), start, phrases=FIXED_PHRASES)
+    base = load_config(config)
+    policy = finetune(
+        Config(
+            run_dir=str(work / "sft"),
+            seed=seed,
+            data=replace(base.data, benchmark=str(bench / "train")),
+            prompt=base.prompt,
+            policy=replace(base.policy, path=str(start)),
+            sft=base.sft,
+        )
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copy2(policy / name, out / name)
+    print(f"policy: {out} (from {policy}, {POLICY_DIR})")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,88 @@
+"""A small benchmark and a tiny random policy, made once a test run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def toy_benchmark(tmp_path_factory) -> Path:
+    """Eight images of two sizes (half with a dark spot), a reference, three questions each."""
+    root = tmp_path_factory.mktemp("toy")
+    rng = np.random.default_rng(0)
+    reference = "Toy/tile/train/good/000.png"
+    records = {}
+    for index in range(8):
+        normal = index % 2 == 0
+        key = f"Toy/tile/test/{'good' if normal else 'spot'}/{index:03d}.png"
+        height, width = (112, 112) if index < 4 else (90, 160)
+        pixels = rng.integers(100, 140, (height, width, 3)).astype(np.uint8)
+        boxes = []
+        if not normal:
+            pixels[30:70, 40:90] = 10
+            boxes = [[40, 30, 90, 70]]
+        save(root / key, pixels)
+        records[key] = {
+            "image_path": f"test/{'good' if normal else 'spot'}/{index:03d}.png",
+            "mask_path": None,
+            "similar_templates": [reference],
+            "random_templates": [],
+            "boxes": boxes,
+            "box_labels": ["spot"] * len(boxes),
+            "conversation": [
+                {
+                    "Question": "Is there a defect in the object?",
+                    "Answer": "B" if normal else "A",
+                    "Options": {"A": "Yes.", "B": "No."},
+                    "type": "Anomaly Detection",
+                },
+                {
+                    "Question": "What is in the image?",
+                    "Answer": "C",
+                    "Options": {"A": "Nut.", "B": "Pill.", "C": "Tile.", "D": "Cap."},
+                    "type": "Object Classification",
+                },
+                {
+                    "Question": "Locate every defect in the image.",
+                    "Answer": boxes,
+                    "Options": {},
+                    "type": "Defect Grounding",
+                },
+            ],
+        }
+    save(root / reference, rng.integers(100, 140, (112, 112, 3)).astype(np.uint8))
+    (root / "mmad.json").write_text(json.dumps(records))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
+    """A tiny Qwen2.5-VL with random weights that knows the words of the toy benchmark."""
+    from anomalyr1.data.mmad import load_benchmark
+    from anomalyr1.geometry import Frame
+    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
+    from anomalyr1.prompts import build_messages, gold_completion, template_for
+
+    texts = []
+    for sample in load_benchmark(toy_benchmark).samples:
+        for question in sample.questions:
+            template = template_for(question)
+            for message in build_messages(sample, question, template, references=1):
+                texts += [part["text"] for part in message["content"] if part["type"] == "text"]
+            texts.append(gold_completion(sample, question, template, Frame(112, 112, 112, 112)))
+    out = tmp_path_factory.mktemp("policy")
+    shape = TinyShape(hidden_size=64, num_layers=2, mrope_section=(2, 3, 3), vision_depth=2)
+    build_tiny_policy(texts * 4, out, shape=shape, vocab_size=512)
+    return out
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)

@@ -1,0 +1,41 @@
+import json
+
+import pytest
+
+from anomalyr1.errors import InputError
+from anomalyr1.storage import append_jsonl, read_json, read_jsonl, resume_jsonl, write_json
+
+
+def test_write_is_whole_or_absent(tmp_path):
+    path = tmp_path / "deep" / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_resume_cuts_a_torn_last_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    append_jsonl(path, [{"n": 1}, {"n": 2}])
+    with path.open("a") as file:
+        file.write('{"n": 3, "te')
+    assert [row["n"] for row in resume_jsonl(path)] == [1, 2]
+    append_jsonl(path, [{"n": 3}])
+    assert [row["n"] for row in read_jsonl(path)] == [1, 2, 3]
+
+
+def test_resume_refuses_a_broken_line_in_the_middle(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"n": 1}\n{"n"\n{"n": 3}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl:2"):
+        resume_jsonl(path)
+
+
+@pytest.mark.parametrize("content", [None, "{", b"\xff\xfe"])
+def test_unreadable_json_names_the_file(tmp_path, content):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=r"a\.json"):
+        read_json(path)
