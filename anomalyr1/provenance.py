@@ -37,9 +37,10 @@ PACKAGES = (
 def write_provenance(
     run_dir: Path, verb: str, config: Config, data: Mapping[str, Any] | None = None
 ) -> None:
-    """Write `config.yaml` and `provenance.json` into the run folder.
+    """Write the config and `provenance.json` into the run folder.
 
-    A later verb on the same folder (an evaluation of a trained policy, a resumed run) is added to
+    `config.yaml` is the config the folder was begun with; a later verb on the same folder (an
+    evaluation of the policy trained there) writes `<verb>.yaml` beside it. Every call is added to
     the list of commands; nothing that was recorded before is lost.
 
     Args:
@@ -63,7 +64,9 @@ def write_provenance(
             "versions": versions(),
         }
     )
-    write_text(run_dir / "config.yaml", dump_config(config))
+    first = record["runs"][0]["verb"]
+    name = "config.yaml" if verb == first else f"{verb}.yaml"
+    write_text(run_dir / name, dump_config(config))
     write_json(path, record)
 
 

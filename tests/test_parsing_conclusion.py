@@ -8,7 +8,13 @@ from anomalyr1.schema import Question
 PLACES = {"A": "Top left.", "B": "Left.", "C": "The rim.", "D": "Base."}
 YES_NO = {"A": "No.", "B": "Yes."}
 YES_NO_SWAPPED = {"A": "Yes.", "B": "No."}
-KINDS = {"A": "Broken rim", "B": "Contamination", "C": "Scratch", "D": "No defect", "E": "All of the above"}
+KINDS = {
+    "A": "Broken rim",
+    "B": "Contamination",
+    "C": "Scratch",
+    "D": "No defect",
+    "E": "All of the above",
+}
 
 CHOICE = [
     # The sentences our own prompt asks for.
@@ -40,6 +46,9 @@ CHOICE = [
     (PLACES, "The answer is \\boxed{\\text{B}}", "B"),
     (PLACES, "Answer: D", "D"),
     (PLACES, "Answer:\nD", "D"),
+    (PLACES, "### Answer\nD", "D"),
+    (PLACES, "**Answer:** D", "D"),
+    (PLACES, "SO THE ANSWER IS D", "D"),
     (PLACES, "The correct option is C", "C"),
     (PLACES, "The best choice is option C.", "C"),
     (PLACES, "The answer is therefore B", "B"),
@@ -96,12 +105,15 @@ CHOICE = [
     (PLACES, "The answer is not A but the answer is C.", "C"),
     (PLACES, "So the answer is B. No, the answer is not B.", None),
     (PLACES, "So the answer is B. Not A.", "B"),
+    (PLACES, "Neither A nor B is correct.", None),
     # Enumerations.
     (PLACES, "A, B and D are wrong.", None),
     (PLACES, "A, B and D are wrong, so the answer is C.", "C"),
     (PLACES, "A and B are correct.", None),
     (PLACES, "The answer is A or B.", None),
     (PLACES, "The answer is either A or B.", None),
+    (PLACES, "The answer is B or maybe C.", None),
+    (PLACES, "The answer is C and A B D are wrong.", "C"),
     (PLACES, "The options are A, B, C and D.", None),
     (PLACES, "So the answer is A, B, C, D.", None),
     (PLACES, "A. Top left. B. Left. C. The rim. D. Base.", None),
@@ -140,6 +152,10 @@ CHOICE = [
     (PLACES, "A、B和D都是错的。", None),
     (PLACES, "选项B是正确的。", "B"),
     (PLACES, "选项B不正确。", None),
+    (PLACES, "B项正确。", "B"),
+    (PLACES, "故选A", "A"),
+    (PLACES, "排除A、C、D，选B。", "B"),
+    (PLACES, "我不认为答案是C。", None),
     (PLACES, "答案是A或B。", None),
     (PLACES, "答案是A。不对，应该是C。", "C"),
     ({"A": "有", "B": "没有缺陷"}, "所以答案是“没有缺陷”。", "B"),
@@ -177,6 +193,13 @@ GROUNDING = [
     ("It looks normal at first glance, but the rim is chipped, so it is abnormal.", "abnormal"),
     ("It is damaged. Wait, that is a shadow. So the product is normal.", "normal"),
     ("The product is normal, not abnormal.", "normal"),
+    ("Compared to the normal reference image, the product is abnormal.", "abnormal"),
+    ("The product is defective, unlike the reference.", "abnormal"),
+    ("Nothing abnormal is seen.", "normal"),
+    ("Nothing is abnormal.", "normal"),
+    ("Anomaly detected.", "abnormal"),
+    ("It cannot be normal.", "abnormal"),
+    ("So the product is not normal but abnormal.", "abnormal"),
     # About something else, or nothing.
     ("The reference image is normal.", None),
     ("Compare it with the normal product.", None),

@@ -16,8 +16,8 @@ PIECES = [
     "<think>", "</think>", "<answer>", "</answer>", "<Think>", "[", "]", "{", "}", "(", ")", '"',
     "'", "\\", "\\boxed{", ",", ":", ".", "\n", " ", "A", "B", "C", "b", "Top", "no", "not ", "is ",
     "are ", "The answer ", "so ", "it ", "or ", "and ", "wrong", "correct", "normal", "abnormal",
-    "no defect", "bbox_2d", "label", "1", "2.5", "-3", "1e999", "null", "答案", "是", "选", "不", "正常",
-    "\ufdfa", "\ud800", "\x00", "İ", "ﬀ", "```json",
+    "no defect", "bbox_2d", "label", "1", "2.5", "-3", "1e999", "null",
+    "答案", "是", "选", "不", "正常", "\ufdfa", "\ud800", "\x00", "İ", "ﬀ", "```json",
 ]  # fmt: skip
 COMPLETIONS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 
@@ -80,11 +80,12 @@ HOSTILE = [
     "<think>", "</think>", "<answer>", "</answer>", "<think></think>", "<think><answer>",
     "<answer></think>", "<answer>B</answer>", "[", "{", "(", "]", "[[", "[{", "[1,", '"', "'", '["',
     "['", '["\\"', "-", "[-", " ", "\n", "[ ", "```", "``` ", "\\", "\\boxed{", "\\boxed{ ", "A ",
-    "A, ", "A and ", "A/", "B", "answer is ", "answer is the ", "the answer is B ", "so ", "so, B. ",
-    "it is ", "it is just ", "not B ", "choose option ", "if the answer is ", "A is the ", "no ",
-    "no defect ", "no defect or ", "defect is ", "there is ", "is not ", "is normal ", "is really ",
-    "is damaged and ", "答案", "答案是", "答案是B", "选", "不", "没有", "没有任何", "正常", "，", "\ufdfa", "ab",
-    "a-", "no-", "n't ", "it's ", ": \n", "*", "1e", "1" , "=>", "(((B", "B. ", "Left. ",
+    "A, ", "A and ", "A/", "B", "answer is ", "answer is the ", "the answer is B ", "so ",
+    "so, B. ", "it is ", "it is just ", "not B ", "choose option ", "if the answer is ",
+    "A is the ", "no ", "no defect ", "no defect or ", "defect is ", "there is ", "is not ",
+    "is normal ", "is really ", "is damaged and ", "compared to the ", "a-", "no-", "n't ", "it's ",
+    ": \n", "*", "# ", "1e", "1", "=>", "(((B", "B. ", "Left. ", "\ufdfa", "ab",
+    "答案", "答案是", "答案是B", "选", "不", "没有", "没有任何", "正常", "，",
 ]  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """What an image is recognised by: the SHA-256 of its file, and a perceptual hash of its look.
 
-The perceptual hash is the sign of the low frequencies of the 64 x 64 grey image's cosine transform
+The perceptual hash is the signs of the low frequencies of the 64 x 64 grey image's cosine transform
 (after Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010), with 256
-bits instead of 64, because normal images of one product look alike. Re-encoding moves few bits but
-a crop moves many, so the hashes of nine crops stand beside that of the whole image.
+bits instead of 64, because normal images of one product look alike. Two things make it hold: a
+frequency too weak to survive JPEG is not compared, and since a crop moves many signs, those of nine
+crops stand beside those of the whole image.
 """
 
 from __future__ import annotations
@@ -23,17 +24,21 @@ from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 
 BITS = 256
-NEAR_BITS = 20
-"""Two images whose hashes differ in at most this many bits are near-duplicates.
+_DIGITS = BITS // 4
+NEAR_BITS = 15
+"""Two images of which at most this many of 256 compared signs differ are near-duplicates.
 
-Measured on circuit boards, magnetic tiles and solar cells: JPEG at quality 70 together with a crop
-of 2 % on one side, on two or all round moves at most 18 bits, a crop of random shares per side at
-most 22 in 95 % of the images. Different images come as near in 0.003 % (boards), 0.07 % (tiles,
-some photographed twice) and 0.02 % (neighbouring solar cells) of the pairs."""
+Measured on circuit boards, magnetic tiles, solar cells and synthetic images: JPEG at quality 70
+with half the size or with a crop of 2 % on one side, on two, or all round moves hardly any sign; a
+crop of up to 2 % on each of the four sides stays below in most images. Different images come as near
+in about 1 of 10,000 pairs (boards, synthetic), or 3 (solar cells, and tiles, where these are the
+same tile photographed twice)."""
 
 _SIDE = 64
 _CHUNK = 1024
 _CROP = 0.02
+_WEAK = 2.0  # coefficients this near the median (grey levels of 0 to 255) are not compared
+_ENOUGH = 40  # compared signs, below which two images cannot be called alike
 # Shares cut off the left, top, right and bottom.
 _CROPS = (
     (_CROP / 2, _CROP / 2, _CROP / 2, _CROP / 2),
@@ -50,15 +55,24 @@ _CROPS = (
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """`sha256` of the file; `phash` of the whole image and `crops` of nine crops, in hex."""
+    """`sha256` of the file; `phash`, the signs, and `sure`, which of them count; in hex.
+
+    `crops` are the signs of nine crops, compared where `sure` says so.
+    """
 
     sha256: str
     phash: str
-    crops: tuple[str, ...] = ()
+    sure: str
+    crops: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The form it has in manifest.json."""
-        return {"sha256": self.sha256, "phash": self.phash, "crops": "".join(self.crops)}
+        return {
+            "sha256": self.sha256,
+            "phash": self.phash,
+            "sure": self.sure,
+            "crops": "".join(self.crops),
+        }
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> Fingerprint:
@@ -68,17 +82,15 @@ class Fingerprint:
             InputError: a hash is missing or is not in hex of the right length.
         """
         entry = value if isinstance(value, dict) else {}
-        sha256, phash, crops = (entry.get(name, "") for name in ("sha256", "phash", "crops"))
-        digits = BITS // 4
-        if not (_is_hex(sha256, 64) and _is_hex(phash, digits)) or not (
-            crops == "" or _is_hex(crops, digits * len(_CROPS))
-        ):
+        lengths = {"sha256": 64, "phash": _DIGITS, "sure": _DIGITS, "crops": _DIGITS * len(_CROPS)}
+        if not all(_is_hex(entry.get(name), digits) for name, digits in lengths.items()):
             raise InputError(
-                f"expected sha256, phash and crops in hex for {where}, found {value!r}; "
+                f"expected {', '.join(lengths)} in hex for {where}, found {value!r}; "
                 "write the manifest again"
             )
-        parts = tuple(crops[i : i + digits] for i in range(0, len(crops), digits))
-        return cls(sha256, phash, parts)
+        crops = str(entry["crops"])
+        parts = tuple(crops[i : i + _DIGITS] for i in range(0, len(crops), _DIGITS))
+        return cls(entry["sha256"], entry["phash"], entry["sure"], parts)
 
 
 def file_sha256(path: Path) -> str:
@@ -106,36 +118,38 @@ def fingerprint_of(image: Image.Image, sha256: str) -> Fingerprint:
     """Both hashes, of an image that is open already."""
     grey = np.asarray(image.convert("L"))
     height, width = grey.shape
+    low = _frequencies(grey)
     crops = []
     for left, top, right, bottom in _CROPS:
         rows = slice(round(top * height), height - round(bottom * height))
         columns = slice(round(left * width), width - round(right * width))
-        crops.append(_phash(grey[rows, columns]))
-    return Fingerprint(sha256, _phash(grey), tuple(crops))
+        crops.append(_hex(_frequencies(grey[rows, columns]) > 0))
+    return Fingerprint(sha256, _hex(low > 0), _hex(np.abs(low) > _WEAK), tuple(crops))
 
 
 def near_pairs(
     first: Sequence[Fingerprint], second: Sequence[Fingerprint], bits: int = NEAR_BITS
 ) -> list[tuple[int, int, int]]:
-    """(index in `first`, index in `second`, bits that differ) of the pairs within `bits`.
+    """(index in `first`, index in `second`, signs of 256 that differ) of the pairs within `bits`.
 
     The distance of a pair is the smallest over whole against whole, and whole against each crop,
     either way round.
     """
     if not first or not second:
         return []
-    whole, crops = _signs([s.phash for s in second]), _crop_signs(second)
+    whole, crops = _signs(second, None), [_signs(second, i) for i in range(len(_CROPS))]
     pairs = []
     for start in range(0, len(first), _CHUNK):
         part = first[start : start + _CHUNK]
-        rows = _signs([f.phash for f in part])
-        agreement = rows @ whole.T
+        rows = _signs(part, None)
+        best = rows @ whole.T
         for other in crops:
-            np.maximum(agreement, rows @ other.T, out=agreement)
-        for other in _crop_signs(part):
-            np.maximum(agreement, other @ whole.T, out=agreement)
-        for row, column in np.argwhere(agreement >= BITS - 2 * bits).tolist():
-            pairs.append((start + row, column, round((BITS - agreement[row, column]) / 2)))
+            np.maximum(best, rows @ other.T, out=best)
+        for index in range(len(_CROPS)):
+            np.maximum(best, _signs(part, index) @ whole.T, out=best)
+        differ = _differing(best, rows, whole)
+        for row, column in np.argwhere(differ <= bits).tolist():
+            pairs.append((start + row, column, round(float(differ[row, column]))))
     return pairs
 
 
@@ -143,25 +157,39 @@ def nearest(image: Fingerprint, others: Sequence[Fingerprint]) -> list[int]:
     """Indices of the others, the most similar first; equals in their given order."""
     if not others:
         return []
-    agreement = _signs([other.phash for other in others]) @ _signs([image.phash])[0]
-    return [int(index) for index in np.argsort(-agreement, kind="stable")]
+    rows, one = _signs(others, None), _signs([image], None)
+    differ = _differing(rows @ one.T, rows, one)[:, 0]
+    return [int(index) for index in np.argsort(differ, kind="stable")]
 
 
-def _crop_signs(prints: Sequence[Fingerprint]) -> list[NDArray[np.float32]]:
-    if not all(p.crops for p in prints):
-        return []
-    return [_signs([p.crops[index] for p in prints]) for index in range(len(_CROPS))]
+def _differing(
+    agreement: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Differing signs, scaled to 256 compared ones; too few compared count as all differing."""
+    compared = np.abs(rows) @ np.abs(columns).T
+    share = (compared - agreement) / (2 * np.maximum(compared, 1))
+    return np.asarray(np.where(compared < _ENOUGH, BITS, BITS * share), dtype=np.float32)
 
 
-def _phash(grey: NDArray[np.uint8]) -> str:
+def _frequencies(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:17, :17].ravel()[1 : BITS + 1]
-    return np.packbits(low > np.median(low)).tobytes().hex()
+    return np.asarray(low - np.median(low), dtype=np.float32)
 
 
-def _signs(hashes: Sequence[str]) -> NDArray[np.float32]:
+def _hex(bits: NDArray[np.bool_]) -> str:
+    return np.packbits(bits).tobytes().hex()
+
+
+def _signs(prints: Sequence[Fingerprint], crop: int | None) -> NDArray[np.float32]:
+    """Of shape (len(prints), 256): -1 or 1, and 0 where a sign does not count."""
+    hashes = [p.phash if crop is None else p.crops[crop] for p in prints]
+    return (_bits(hashes) * 2 - 1) * _bits([p.sure for p in prints])
+
+
+def _bits(hashes: Sequence[str]) -> NDArray[np.float32]:
     data = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), BITS // 8)
-    return np.unpackbits(data, axis=1).astype(np.float32) * 2 - 1
+    return np.unpackbits(data, axis=1).astype(np.float32)
 
 
 def _is_hex(value: Any, digits: int) -> bool:

@@ -54,7 +54,9 @@ OTHER_PRODUCTS = ("Glass bottle", "Zipper", "Wood board", "Steel screw", "Cable"
 OTHER_DEFECTS = ("Corrosion", "Discoloration", "Deformation", "Delamination")
 
 _FIXED_LAST = re.compile(r"^\s*(all|none|both|neither|any) of (the above|these|the options)", re.I)
-_NAMES_LETTERS = re.compile(r"^\s*(both |either |neither )?[A-E]( and | or |, )[A-E]\b")
+_NAMES_LETTERS = re.compile(
+    r"^\s*(?i:both |either |neither )?(?i:options? )?[A-E]( and | or |, )[A-E]\b"
+)
 
 
 @dataclass(frozen=True, slots=True)

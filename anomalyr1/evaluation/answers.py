@@ -52,7 +52,7 @@ def answer_block(reading: Reading, others: Sequence[tuple[str, Reading]], is_ope
             "summary",
             tag("span", mark[1], class_=f"mark {mark[0]}", title=mark[0]),
             tag("span", reading.prediction.question_type, class_="type"),
-            tag("span", _short(reading), class_="short"),
+            tag("span", _short(reading), class_="short") if outcome != "malformed" else None,
             tag("span", outcome.replace("_", " "), class_=f"outcome o-{outcome}")
             if outcome is not None
             else None,
@@ -78,8 +78,10 @@ def _short(reading: Reading) -> str:
     if boxes is None:
         return "unreadable"
     overlap = grounding_iou(reading)
-    count = "no box" if not boxes else f"{len(boxes)} box{'es' if len(boxes) > 1 else ''}"
-    return count if overlap is None else f"{count}, IoU {overlap:.2f}"
+    if not boxes:
+        return "no box"
+    count = f"{len(boxes)} box{'es' if len(boxes) > 1 else ''}"
+    return count if overlap is None else f"IoU {overlap:.2f}"
 
 
 def _verdict(reading: Reading) -> str:
@@ -107,17 +109,23 @@ def _options(reading: Reading) -> Markup:
 
 
 def _boxes(reading: Reading) -> Markup:
-    lines = [("gold", reading.prediction.gold_boxes), ("answered", boxes_in_image(reading))]
+    lines = [
+        ("gold", reading.prediction.gold_boxes, "unknown"),
+        ("answered", boxes_in_image(reading), "unreadable"),
+    ]
     return tag(
         "ul",
-        *(tag("li", tag("b", name), " ", _box_list(boxes), class_=name) for name, boxes in lines),
+        *(
+            tag("li", tag("b", name), " ", _box_list(boxes, missing), class_=name)
+            for name, boxes, missing in lines
+        ),
         class_="boxes",
     )
 
 
-def _box_list(boxes: Sequence[Box] | None) -> str:
+def _box_list(boxes: Sequence[Box] | None, missing: str) -> str:
     if boxes is None:
-        return "unknown"
+        return missing
     if not boxes:
         return "none"
     return "; ".join(
@@ -133,7 +141,7 @@ def _said(reading: Reading) -> list[Markup]:
         about = ", ".join(error.replace("_", " ") for error in response.errors)
         return [
             tag("p", f"raw completion{f' ({about})' if about else ''}", class_="label"),
-            tag("pre", _cut(reading.prediction.completion) or "(nothing)", class_="raw"),
+            tag("pre", _cut(reading.prediction.completion) or "(nothing)", class_="completion"),
         ]
     return [
         tag("p", "reasoning", class_="label"),

@@ -59,10 +59,10 @@ def _lines(histories: Mapping[str, History], keys: Mapping[str, str]) -> list[Se
         for key, name in keys.items()
         if (curve := _curve(history, key)) is not None
     ]
-    several = len({run for run, *_ in found}) > 1
+    runs, names = {run for run, *_ in found}, {name for _, name, *_ in found}
     return [
         Series(
-            f"{run}, {name}" if several and len(keys) > 1 else run if several else name,
+            ", ".join([run] * (len(runs) > 1) + [name] * (len(names) > 1 or len(runs) == 1)),
             x,
             y,
             run_colour(index),

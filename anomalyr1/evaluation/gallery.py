@@ -160,7 +160,13 @@ def _view(run: Run, image: str, located: ImageReading | None) -> Markup:
         layers += _mask_layers(row)
     if located is not None and located.size is not None:
         layers.append(_box_layer(located, located.size))
-    return tag("div", tag("img", src=source, alt=image, class_="photo"), *layers, class_="view")
+    return tag(
+        "div",
+        tag("img", src=source, alt=image, class_="photo"),
+        *layers,
+        class_="view",
+        data_zoom=True,
+    )
 
 
 def _mask_layers(row: Mapping[str, Any]) -> list[Markup]:

@@ -34,7 +34,7 @@ def interval_bar(value: float | None, ends: Sequence[float] | None) -> Markup:
             y=1.5,
             width=0.8,
             height=7,
-            class_="mark",
+            class_="needle",
         ),
         viewBox="0 0 100 10",
         preserveAspectRatio="none",
@@ -53,7 +53,7 @@ def interval_chart(rows: Sequence[Row], labels: Sequence[str]) -> Markup:
         rows: (name, one (value, interval) a run).
         labels: the runs' names.
     """
-    left, width, step = 170, 640, 12 * len(labels) + 14
+    left, width, step = 190, 860, 12 * len(labels) + 14
     height = step * len(rows) + 34
     scale = (width - left - 16) / 100
 

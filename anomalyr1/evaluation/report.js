@@ -13,6 +13,9 @@
       }
     });
   }
+  for (const view of gallery.querySelectorAll("[data-zoom]")) {
+    view.addEventListener("click", () => view.closest(".card").classList.toggle("large"));
+  }
   for (const box of document.querySelectorAll("[data-layer]")) {
     box.addEventListener("change", () => {
       gallery.classList.toggle("without-" + box.dataset.layer, !box.checked);

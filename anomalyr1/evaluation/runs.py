@@ -55,7 +55,8 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
         name = path.resolve().name
         paths.append((name, path))
         if (path / BEFORE / PREDICTIONS).exists():
-            paths.append((f"{name}, {BEFORE}", path / BEFORE))
+            label = BEFORE if len(folders) == 1 else f"{name}, {BEFORE}"
+            paths.append((label, path / BEFORE))
     names = [name for name, _ in paths]
     return [
         _load(

@@ -58,6 +58,8 @@ def accuracy_table(metrics: Mapping[str, Any], accounting: str) -> Markup:
     ]
     rows: list[list[Child]] = []
     for dataset, cells in table.items():
+        if dataset == AVERAGE and len(table) == 2:
+            continue  # of one dataset
         row: list[Child] = [dataset]
         row += [_shaded(cells[name], intervals[dataset][name]) for name in columns]
         extra = metrics["overkill_miss"][accounting][dataset]

@@ -45,8 +45,10 @@ _FILL = re.compile(
 _LETTER = re.compile(r"([A-Za-z])(?![A-Za-z0-9_]|-[A-Za-z]|'[a-z])")
 _SINGLE = r"(?:option |选项)?[A-Z](?![A-Za-z0-9_-])"
 _SEPARATOR = r"(?:, ?(?:and |or )?| and | or | & | ?/ ?|、|和|与|或者?|还是)"
-_MORE = re.compile(rf"(?:{_SEPARATOR}{_SINGLE}){{1,25}}")
-_AND_THEN = re.compile(r" (?:is|are|was|were|can|do|does|seems?|looks?|must|should)\b|[是都均不错]")
+_MORE = re.compile(rf"(?:{_SEPARATOR}(?:maybe |perhaps |possibly |even )?{_SINGLE}){{1,25}}")
+_AND_THEN = re.compile(
+    r"(?: [A-Z]){0,25} (?:is|are|was|were|can|do|does|seems?|looks?|must|should)\b|[是都均不错]"
+)
 _END = re.compile(
     r"[\"')\]}」】>]*(?:$|[.,;:!?。，；：！？、()\n\u4e00-\u9fff]| ?[-—–(]"
     r"| (?:because|since|as|which|that|given|due|based|not|rather|instead|but|and|here|for|with"
@@ -60,11 +62,12 @@ _VERDICT = re.compile(
     r"(?: (?:the|all|both|clearly|therefore|also|obviously|definitely|most|only|simply)\b)*"
     r" (?:(?P<good>correct|right|true|best|answer)|(?P<bad>wrong|incorrect|false|ruled out|excluded"
     r"|eliminated|impossible|invalid|out|inaccurate))\b"
-    r"|(?:选项)?[都均也]?[是为]?都?"
+    r"|(?:选项|项)?[都均也]?[是为]?都?"
     r"(?:(?P<zh_bad>不正确|不对|错|排除|不符合?|不是)|(?P<zh_good>正确|对(?![于比应]))))"
 )
 _REJECTED = re.compile(
-    r"(?:not|rule out|ruling out|不是|排除)(?: option| choice)? ?([A-Z])(?![A-Za-z0-9_'-])"
+    r"(?:not|rule out|ruling out|不是|排除)(?: option| choice)? ?([B-Z]|A(?! [a-z]))"
+    r"(?![A-Za-z0-9_'-])"
 )
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppose|supposing|assume|assuming|unless)\b|如果|假如|假设|若|是否"
@@ -73,6 +76,7 @@ _DENIED = re.compile(
     r"(?:\b(?:not|never)(?: (?:think|believe|say|agree|mean|true|sure|that|the|correct|right|final"
     r"|best))* ?|不认为|并非|不能说)$"
 )
+_NEITHER = re.compile(r"\b(?:neither|nor|not|none of)(?: option)? $")
 _LED_IN = re.compile(
     r"\b(?:so|thus|hence|therefore|wait|actually|instead|rather|but|no|then|conclude|concluding"
     r"|means)(?: that)?[,:]? ?$"
@@ -217,11 +221,11 @@ def _judged(
     for match in _VERDICT.finditer(text):
         named = re.finditer("[A-Z]", match["list"])
         letters = [m.group() for m in named if match.start() + m.start() not in taken]
-        good = bool(match["good"] or match["zh_good"]) != bool(match["not"] or match["can"])
-        if _SUPPOSED.search(_sentence_before(lower, match.start())) or _is_question(
-            text, match.end()
-        ):
+        before = _sentence_before(lower, match.start())
+        if _SUPPOSED.search(before) or _is_question(text, match.end()):
             continue
+        negated = bool(match["not"] or match["can"]) != bool(_NEITHER.search(before))
+        good = bool(match["good"] or match["zh_good"]) != negated
         if not good:
             yield from (Statement(match.start(), letter, denied=True) for letter in letters)
         elif match["bad"] or match["zh_bad"]:

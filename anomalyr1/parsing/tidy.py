@@ -24,7 +24,7 @@ def tidy(text: str) -> str:
     r"""One plain form: compatibility characters folded, no markup, single spaces.
 
     Full-width letters become plain ones, `**B**` and `\boxed{B}` become `B`, contractions are
-    spelt out. A line break stays (it ends a sentence) unless a colon stands before it.
+    spelt out. A line break stays (it ends a sentence) unless a heading or a colon stands before it.
 
     >>> tidy("It's  **Ｂ**,\n\nisn't it: \n\\boxed{C}")
     'It is B,\nis not it: C'
@@ -35,6 +35,8 @@ def tidy(text: str) -> str:
     if "\\" in text:
         text = _WRAPPED.sub(r"\1", _WRAPPED.sub(r"\1", text))
     lines = [" ".join(line.split()) for line in text.split("\n")]
+    if "#" in text:
+        lines = [f"{line.lstrip('# ')}:" if line.startswith("#") else line for line in lines]
     text = "\n".join([line for line in lines if line]).replace(":\n", ": ")
     if "'" in text:
         text = _NOT.sub(" not", _IS.sub(" is", text))

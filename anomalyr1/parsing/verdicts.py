@@ -23,8 +23,8 @@ _BEFORE = (
 )
 # "The product is (not) (clearly) normal", "Verdict: abnormal".
 _ADJECTIVE = re.compile(
-    r"(?P<no>\b(?:not|never) )?(?:\b(?:is|are|be|appears?|looks?|seems?|remains?|as|nothing|nor"
-    r"|neither|so|thus|hence|therefore)\b,?"
+    r"(?P<no>\b(?:not|never|nothing|none) )?(?:\b(?:is|are|be|appears?|looks?|seems?|remains?|as"
+    r"|nothing|nor|neither|so|thus|hence|therefore)\b,?"
     r"|\b(?:verdict|conclusion|result|answer|status|classification)\b:)"
     rf"{_BEFORE}{{0,5}} (?:(?P<good>{_GOOD})|{_BAD})\b(?!-)"
 )
@@ -38,7 +38,7 @@ _ABSENCE = re.compile(
 _PRESENCE = re.compile(
     r"\b(?:there (?:is|are)|has|have|shows?|contains?|exhibits?|reveals?|sees?|found|finds?)\b"
     rf"(?P<between>(?: [\w-]+,?){{0,5}}?) {_NOUN}"
-    rf"|\b{_NOUN} (?:is|are|was|were|can be)(?P<no> not)?(?: \w{{1,20}}ly)?"
+    rf"|\b{_NOUN}(?: (?:is|are|was|were|can be)(?P<no> not)?(?: \w{{1,20}}ly)?)?"
     r" (?:visible|present|found|detected|seen|observed|identified|there)\b"
 )
 _CHINESE = re.compile(
@@ -52,8 +52,12 @@ _UNSURE = re.compile(
     r"|not (?:say|think|believe|conclude|sure|clear|certain))\b|如果|假如|是否|可能"
 )
 _OTHER_IMAGE = re.compile(r"\b(?:references?|templates?|first image|example)\b|参考|模板")
+# Says nothing by itself: "no doubt that", "compared with the normal reference image".
 _IDIOM = re.compile(
     r"\b(?:no|without(?: a| any)?|beyond) (?:doubt|question)(?: that)?\b|\bnot only\b"
+    r"|\b(?:compared (?:to|with)|in contrast to|relative to|unlike|than|from|as in|as|like)"
+    r"(?: (?:the|a|any|all|normal|given|first|good)){0,4} (?:references?|templates?)"
+    r"(?: (?:image|picture|photo|product|part|sample)s?)?\b"
 )
 _NEGATOR = re.compile(
     r"\b(?:not|never|no|without|neither|nor|far from|anything but|nothing|hardly)\b"

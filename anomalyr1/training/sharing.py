@@ -15,6 +15,9 @@ from anomalyr1.policy.generate import generate_shared
 from anomalyr1.policy.vision import RowImages, backbone_of
 from anomalyr1.training.shared_prefix import Packed, group_rows, pack, unpack
 
+# Attention kernels of transformers that take a mask of any shape.
+MASKED_KERNELS = ("sdpa", "eager")
+
 
 class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
     """Overrides TRL's two passes over prompts; everything else is TRL's.
@@ -215,7 +218,7 @@ def sharing_obstacle(model: Any) -> str | None:
     except TypeError:
         return f"{type(model).__name__} is not a Qwen2.5-VL"
     kernel = backbone.config._attn_implementation
-    if kernel not in ("sdpa", "eager"):
+    if kernel not in MASKED_KERNELS:
         return f"the {kernel} kernel takes no block mask (policy.attention=sdpa does)"
     return None
 

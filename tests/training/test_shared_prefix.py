@@ -231,14 +231,19 @@ def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
     assert max(len(completion) for completion in found[0]) > 1
 
 
-def test_flash_attention_falls_back_in_one_line(tiny_policy, tmp_path, capsys):
-    run = trainer(tiny_policy, tmp_path, dataset([[SMALL]]), shared=True)
-    run.model.config.text_config._attn_implementation = "flash_attention_2"
-    from anomalyr1.training.sharing import sharing_obstacle
+def test_what_cannot_be_shared_falls_back_in_one_line(tiny_policy, tmp_path, capsys, monkeypatch):
+    import anomalyr1.training.sharing as sharing
 
-    obstacle = sharing_obstacle(run.model)
-    assert obstacle is not None and "flash_attention_2" in obstacle
-    assert sharing_obstacle(torch.nn.Linear(1, 1)) == "Linear is not a Qwen2.5-VL"
+    assert sharing.sharing_obstacle(torch.nn.Linear(1, 1)) == "Linear is not a Qwen2.5-VL"
+    monkeypatch.setattr(sharing, "MASKED_KERNELS", ())
+    run = trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), shared=True)
+    assert run.shared_prefix is False
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert [line for line in printed if "shared prefix" in line] == [
+        "shared prefix: off, the sdpa kernel takes no block mask (policy.attention=sdpa does); "
+        "prompts are computed once a completion"
+    ]
+    run.train()  # stock TRL
 
 
 def test_groups_need_equal_tokens_and_equal_pixels():

@@ -1,0 +1,137 @@
+"""`anomalyr1 reward replay`: its input, its output, its tables."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from anomalyr1.cli.reward import app
+from anomalyr1.config.reward import RewardConfig
+from anomalyr1.errors import InputError
+from anomalyr1.rewards.replay import changes, read_completions, score_completions
+from anomalyr1.storage import read_jsonl, write_jsonl
+
+YES_NO = {"A": "No.", "B": "Yes."}
+GOOD = "<think>Bent. So the answer is B.</think><answer>B</answer>"
+ROWS = [
+    {"completion": GOOD, "options": YES_NO, "answer": "B", "boxes": None},
+    {"completion": f"{GOOD} Thanks!", "options": YES_NO, "answer": "B", "boxes": None},
+    {
+        "completion": "<think>So the product is abnormal.</think><answer>[[0,0,2,2]]</answer>",
+        "options": None,
+        "answer": None,
+        "boxes": [[1, 0, 3, 2]],
+        "note": "kept",
+    },
+    {"completion": GOOD, "options": YES_NO, "answer": None, "boxes": None},
+]
+
+
+@pytest.fixture
+def completions(tmp_path):
+    path = tmp_path / "completions.jsonl"
+    write_jsonl(path, ROWS)
+    return path
+
+
+def test_the_output_is_the_input_with_outcome_rewards_and_total(completions, tmp_path):
+    out = tmp_path / "scored.jsonl"
+    result = CliRunner().invoke(app, ["replay", str(completions), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    scored = read_jsonl(out)
+    kept = [{k: v for k, v in row.items() if k in ROWS[i]} for i, row in enumerate(scored)]
+    assert kept == ROWS
+    assert [row["outcome"] for row in scored] == [
+        "aligned_correct", "malformed", "aligned_correct", None,
+    ]  # fmt: skip
+    assert scored[0]["rewards"] == {
+        "accuracy": 1.0, "consistency": 1.0, "format": 1.0, "iou": None,
+    }  # fmt: skip
+    assert scored[2]["rewards"]["iou"] == pytest.approx(1 / 3)
+    assert [row["total"] for row in scored] == pytest.approx([2.5, 0.0, 2.5 + 1 / 3, 0.5])
+
+
+def test_the_tables_name_outcomes_and_terms(completions):
+    result = CliRunner().invoke(app, ["replay", str(completions), "--preset", "paper"])
+    assert "4 completions, preset paper" in result.output
+    for name in ("aligned_correct", "malformed", "(no gold)", "accuracy", "consistency", "total"):
+        assert name in result.output
+    assert "█" in result.output
+
+
+def test_a_second_preset_shows_what_changes(completions):
+    arguments = ["replay", str(completions), "--preset", "paper-strict", "--against", "paper"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "1 of 4 change from paper-strict to paper" in " ".join(result.output.split())
+    assert "+2.00" in result.output
+
+
+def test_changes_come_largest_first():
+    strict = score_completions(ROWS, RewardConfig(preset="paper-strict"))
+    roam = score_completions(ROWS, RewardConfig(preset="roam"))
+    found = changes(strict, roam)
+    assert [change.row for change in found] == [3, 1, 4]
+    assert [change.difference for change in found] == pytest.approx([0.5 + 1 / 3, 0.5, 0.5])
+    assert changes(roam, roam) == []
+
+
+def test_predictions_are_taken_to_the_model_frame(tmp_path):
+    """Gold boxes of predictions.jsonl are in original pixels: 200 x 200, the frame 100 x 50."""
+    path = tmp_path / "predictions.jsonl"
+    grounding = {
+        "image": "d/c/bad/1.png", "question_index": 0, "question_type": "Defect Grounding",
+        "options": {}, "answer": None, "template": "grounding",
+        "size": [200, 200], "frame": [100, 50], "gold_boxes": [[0, 0, 20, 20]],
+        "gold_labels": ["dent"],
+        "completion": "<think>So the product is abnormal.</think><answer>[[0,0,10,5]]</answer>",
+    }  # fmt: skip
+    choice = {
+        **grounding,
+        "options": YES_NO,
+        "answer": "B",
+        "template": "choice",
+        "completion": GOOD,
+    }
+    write_jsonl(path, [grounding, choice])
+    scored = score_completions(read_completions(path), RewardConfig())
+    assert [one.rewards["iou"] for one in scored] == [1.0, None]  # a choice prompt asks for none
+
+
+BROKEN = [
+    ({"options": None}, "completion"),
+    ({"completion": 3}, "completion"),
+    ({"completion": "x", "options": ["A"]}, "options"),
+    ({"completion": "x", "options": {"A": 1}}, "options"),
+    ({"completion": "x", "options": YES_NO, "answer": "C"}, "answer"),
+    ({"completion": "x", "answer": "B"}, "answer"),
+    ({"completion": "x", "boxes": [[1, 2, 3]]}, "boxes"),
+    ({"completion": "x", "boxes": [1, 2, 3, 4]}, "boxes"),
+    ({"completion": "x", "boxes": [[1, 2, 3, True]]}, "boxes"),
+    ({"completion": "x", "boxes": [[1, 2, 3, 4]], "box_labels": []}, "box_labels"),
+    ({"completion": "x", "frame": [1]}, "frame"),
+    ({"completion": "x", "question_type": 3}, "question_type"),
+]
+
+
+@pytest.mark.parametrize(("row", "field"), BROKEN)
+def test_a_broken_row_is_named(tmp_path, row, field):
+    path = tmp_path / "broken.jsonl"
+    path.write_text(f"{json.dumps(ROWS[0])}\n{json.dumps(row)}\n")
+    with pytest.raises(InputError, match=rf"row 2: expected `{field}`"):
+        read_completions(path)
+
+
+def test_an_empty_or_missing_file_is_named(tmp_path):
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(InputError, match="found none"):
+        read_completions(tmp_path / "empty.jsonl")
+    with pytest.raises(InputError, match="no such file"):
+        read_completions(tmp_path / "missing.jsonl")
+
+
+@pytest.mark.parametrize("option", ["--preset", "--against"])
+def test_a_misspelt_preset_is_refused_before_the_file_is_read(option):
+    result = CliRunner().invoke(app, ["replay", "missing.jsonl", option, "papper"])
+    assert isinstance(result.exception, InputError)
+    assert "did you mean 'paper'" in str(result.exception)
