@@ -1,4 +1,4 @@
-"""Makes data/tiny-policy: a tiny Qwen2.5-VL, trained on synthetic images with supervised fine-tuning.
+"""Makes data/tiny-policy: a tiny Qwen2.5-VL, fine-tuned on synthetic images.
 
 python scripts/make_tiny_policy.py --out data/tiny-policy     (about 20 minutes on two cores)
 """
@@ -16,10 +16,12 @@ from anomalyr1.config import Config, load_config
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.data.synthetic.build import synthesize
 from anomalyr1.geometry import Frame
+from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, template_for
 from anomalyr1.training.checkpoints import POLICY_DIR
 from anomalyr1.training.sft import finetune
+from anomalyr1.training.vision_warmup import warm_up
 
 KEPT = (
     "chat_template.jinja",
@@ -50,6 +52,7 @@ def main(
     work: Annotated[Path, typer.Option()] = Path("runs/tiny-policy"),
     images: Annotated[int, typer.Option()] = 4000,
     seed: Annotated[int, typer.Option()] = 1000,
+    warmup: Annotated[int, typer.Option()] = 500,
     config: Annotated[Path, typer.Option()] = Path("configs/sft/tiny_pretrain.yaml"),
 ) -> None:
     """Draw the images, build tokenizer and weights, train, and copy the policy to `out`."""
@@ -57,9 +60,13 @@ def main(
     if not bench.exists():
         synthesize(bench, train=images, test=60, seed=seed, size=112)
     start = work / "start"
+    base = load_config(config)
     if not start.exists():
         build_tiny_policy(corpus(bench / "train"), start, phrases=FIXED_PHRASES)
-    base = load_config(config)
+        section = replace(base.policy, path=str(start))
+        loaded = load_policy(section, trainable=True)
+        warm_up(loaded, load_benchmark(bench / "train").samples, steps=warmup, seed=seed)
+        loaded.model.save_pretrained(start)
     policy = finetune(
         Config(
             run_dir=str(work / "sft"),

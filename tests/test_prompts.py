@@ -11,7 +11,7 @@ from anomalyr1.schema import Box, Question, Sample
 BOXES = (Box(20, 10, 40, 30, "scratch"),)
 ASK = Question("Is there a defect?", "Anomaly Detection", {"A": "Yes.", "B": "No."}, "A")
 LOCATE = Question("Locate every defect.", "Defect Grounding", boxes=BOXES)
-SAMPLE = Sample("D/tile/test/scratch/1.png", Path("."), (ASK, LOCATE), boxes=BOXES)
+SAMPLE = Sample("D/tile/test/scratch/1.png", Path(), (ASK, LOCATE), boxes=BOXES)
 FRAME = Frame(200, 100, 112, 56)
 
 SYSTEM = (
@@ -88,7 +88,7 @@ def test_gold_completion_speaks_in_the_model_frame_and_parses_back(question, tem
 
 def test_gold_completion_of_a_normal_image():
     question = Question("Locate.", "Defect Grounding", boxes=())
-    sample = Sample("D/tile/test/good/1.png", Path("."), (question,), boxes=())
+    sample = Sample("D/tile/test/good/1.png", Path(), (question,), boxes=())
     gold = gold_completion(sample, question, "grounding", FRAME)
     response = parse_response(gold, question)
     assert response.boxes == () and response.conclusion == "normal" and response.well_formed

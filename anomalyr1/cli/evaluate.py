@@ -111,16 +111,26 @@ def _print_localization(console: Console, localization: Mapping[str, Any]) -> No
     if not localization.get("masks"):
         return
     table = Table(title="Masks, percent", title_justify="left")
-    columns = ("iou", "dice", "pixel_f1", "pro", "pixel_fpr", "normal_flagged")
-    for name in ("segmenter", "from boxes", "images", *columns):
-        table.add_column(name, justify="right")
+    table.add_column("from boxes")
+    for title in _MASK_COLUMNS:
+        table.add_column(title, justify="right")
     for segmenter, sources in localization["masks"].items():
         for source in ("predicted", "gold", "whole"):
             if source in sources:
                 pooled = sources[source]["pooled"]
-                values = (percent(pooled[name]) for name in columns)
-                table.add_row(segmenter, source, str(pooled["images"]), *values)
+                values = (percent(pooled[name]) for name in _MASK_COLUMNS.values())
+                table.add_row(f"{segmenter}: {source}", *values)
     console.print(table)
+
+
+_MASK_COLUMNS = {
+    "IoU": "iou",
+    "Dice": "dice",
+    "pixel F1": "pixel_f1",
+    "PRO": "pro",
+    "at FPR": "pixel_fpr",
+    "normals": "normal_flagged",
+}
 
 
 def percent(value: float | None) -> str:

@@ -8,8 +8,10 @@ from anomalyr1.config.sections import (
     EvalConfig,
     LoraSection,
     PolicyConfig,
+    PreflightConfig,
     PromptConfig,
     SegmentationConfig,
+    SignalConfig,
 )
 
 __all__ = [
@@ -18,9 +20,11 @@ __all__ = [
     "EvalConfig",
     "LoraSection",
     "PolicyConfig",
+    "PreflightConfig",
     "PromptConfig",
     "RewardConfig",
     "SegmentationConfig",
+    "SignalConfig",
     "dump_config",
     "load_config",
 ]

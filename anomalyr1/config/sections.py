@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from anomalyr1.config.reward import RewardConfig
+from anomalyr1.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,54 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True)
+class PreflightConfig:
+    """What `train` tries before its first step, and `reward dry-run` on its own.
+
+    Attributes:
+        skip: start without trying.
+        prompts: questions asked, spread over the question types.
+        generations: completions a question; None takes `grpo.num_generations`.
+        batch_size: completions decoded together.
+    """
+
+    skip: bool = False
+    prompts: int = 8
+    generations: int | None = None
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse a trial that could show nothing."""
+        if self.prompts < 1 or self.batch_size < 1:
+            raise InputError(
+                f"expected prompts and batch_size of at least 1, found {self.prompts} and "
+                f"{self.batch_size}"
+            )
+        if self.generations is not None and self.generations < 2:
+            raise InputError(f"expected generations of at least 2, found {self.generations}")
+
+
+@dataclass(frozen=True)
+class SignalConfig:
+    """What is done about groups that teach little; everything is off by default.
+
+    Attributes:
+        zero_variance: groups whose completions all earn the same: `keep` them, `drop` them from
+            the loss, or `resample` (replace them by other questions, then drop what is left).
+        max_rounds: rounds of sampling that `resample` may add to a rollout.
+        difficulty: weight of a group's advantages: `none`, or `emit` (1 + share of wrong answers).
+    """
+
+    zero_variance: Literal["keep", "drop", "resample"] = "keep"
+    max_rounds: int = 2
+    difficulty: Literal["none", "emit"] = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse resampling that never samples."""
+        if self.max_rounds < 1:
+            raise InputError(f"expected max_rounds of at least 1, found {self.max_rounds}")
+
+
+@dataclass(frozen=True)
 class EvalConfig:
     """How a policy is evaluated.
 
@@ -158,6 +207,8 @@ class Config:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    preflight: PreflightConfig = field(default_factory=PreflightConfig)
+    signal: SignalConfig = field(default_factory=SignalConfig)
     sft: dict[str, Any] = field(default_factory=dict)
     grpo: dict[str, Any] = field(default_factory=dict)
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -90,8 +90,8 @@ def build_benchmark(
     options = options or BuildOptions()
     if out.exists() and any(out.iterdir()):
         raise InputError(f"expected {out} to be empty or new, found files in it; choose another")
+    _refuse_collisions(source.items)
     items = _choose_references(source.items, options)
-    _refuse_collisions(items)
     placed: list[_Placed] = []
     faults: list[str] = []
     empty: list[str] = []
@@ -125,8 +125,14 @@ def build_benchmark(
 
 
 def place_file(source: Path, target: Path) -> None:
-    """Put a file into the benchmark: a hard link where the file system can, else a copy."""
+    """Put a file into the benchmark: a hard link where the file system can, else a copy.
+
+    Raises:
+        InputError: another file has that name already; a linked original must not be written to.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise InputError(f"expected one file for {target}, found a second one: {source}; rename it")
     try:
         os.link(source.resolve(), target)
     except OSError:

@@ -29,10 +29,10 @@ NEAR_BITS = 15
 """Two images of which at most this many of 256 compared signs differ are near-duplicates.
 
 Measured on circuit boards, magnetic tiles, solar cells and synthetic images: JPEG at quality 70
-with half the size or with a crop of 2 % on one side, on two, or all round moves hardly any sign; a
-crop of up to 2 % on each of the four sides stays below in most images. Different images come as near
-in about 1 of 10,000 pairs (boards, synthetic), or 3 (solar cells, and tiles, where these are the
-same tile photographed twice)."""
+with half the size or with a crop of 2 % on one side, on two, or 1 % all round moves hardly any
+sign; a crop of up to 2 % on each of the four sides stays below in most images. Different images
+come as near in about 1 of 10,000 pairs (boards, synthetic), or 3 (solar cells, and tiles, where
+these are the same tile photographed twice)."""
 
 _SIDE = 64
 _CHUNK = 1024

@@ -63,7 +63,7 @@ def answer_block(reading: Reading, others: Sequence[tuple[str, Reading]], is_ope
         _options(reading) if not reading.is_grounding else _boxes(reading),
         *_said(reading),
         *(
-            tag("p", tag("b", name), " answered ", _short(other), _verdict(other), class_="other")
+            tag("p", tag("b", f"{name}: "), _short(other), _verdict(other), class_="other")
             for name, other in others
         ),
         class_="answer",

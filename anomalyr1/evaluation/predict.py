@@ -1,4 +1,4 @@
-"""The policy answers a benchmark: one line of predictions.jsonl a question, appended and resumed."""
+"""The policy answers a benchmark: predictions.jsonl, one line a question, resumed."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
 
 
 def _weights_digest(folder: Path) -> str | None:
-    """Hash of a local checkpoint's weight files (their headers, sizes and ends); None for a hub id."""
+    """Hash of samples of a local checkpoint's weight files; None for a hub id."""
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if not files:
         return None

@@ -84,7 +84,7 @@ def render(runs: Sequence[Run], most: int = GALLERY) -> str:
         _section("accuracy", "Accuracy", _accuracy(main)),
         _section("comparison", "Comparison", [comparison(runs)]),
         _section("outcomes", "Reasoning against answer", [outcome_bars(_outcomes(runs))]),
-        _section("localization", "Localization", _localization(main)),
+        _section("localization", "Detection and localization", _localization(main)),
         _section("training", "Training", _training(runs)),
         _section("gallery-section", "Gallery", [image_gallery(main, runs[1:], most)]),
         _section("origin", "Where the numbers come from", [origin(run) for run in runs]),

@@ -41,9 +41,8 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
     for segmenter in segmenters if located else ():
         make_masks(predictions, benchmark.root, segmenter)
         console.print(f"masks: {run_dir / 'masks' / (segmenter.name + '.jsonl')}", soft_wrap=True)
-    metrics = score(predictions)
+    score(predictions, resamples=config.eval.bootstrap)
     console.print(f"metrics: {run_dir / 'metrics.json'}", soft_wrap=True)
-    del metrics
     return write_report([run_dir], run_dir / "report.html", gallery=config.eval.gallery)
 
 

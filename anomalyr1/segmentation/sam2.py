@@ -102,7 +102,7 @@ def _load_file(
         )
     try:
         model = build_sam2(config, str(path), device=_device(device))
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, KeyError, OSError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         raise InputError(
             f"expected SAM2 weights for {config} in {path}, found something else ({reason}); "

@@ -114,3 +114,12 @@ def test_the_pool_of_references_is_limited(tmp_path):
     root = trees.mvtec(tmp_path / "source", ("bottle",))
     build_benchmark(read_source("mvtec", root), tmp_path / "out", BuildOptions(pool=1))
     assert load_benchmark(tmp_path / "out").manifest["counts"]["references"] == 1
+
+
+def test_a_second_mask_of_one_name_does_not_write_into_the_first(tmp_path):
+    root = trees.mvtec(tmp_path / "source", ("bottle",))
+    save(root / "bottle/test/crack/000.bmp", picture(50))
+    original = (root / "bottle/ground_truth/crack/000_mask.png").read_bytes()
+    with pytest.raises(InputError, match="found a second one"):
+        build_benchmark(read_source("mvtec", root), tmp_path / "out")
+    assert (root / "bottle/ground_truth/crack/000_mask.png").read_bytes() == original

@@ -99,6 +99,8 @@ def test_unnamed_config_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name its model config"):
         load_sam2(str(tmp_path / "mine.pt"))
     (tmp_path / "other.pt").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"configs/sam9\.yaml"):
+        load_sam2(str(tmp_path / "mine.pt"), config="configs/sam9.yaml", device="cpu")
     with pytest.raises(InputError, match=r"one \.pt file"):
         load_sam2(str(tmp_path))
 

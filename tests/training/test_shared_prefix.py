@@ -16,7 +16,11 @@ from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.training.shared_prefix import block_mask, group_rows
 from anomalyr1.training.sharing import SharedPrefixTrainer
 
-QUESTIONS = ("Is there a defect in the object?", "Locate every defect in the image, please.", "Tile?")
+QUESTIONS = (
+    "Is there a defect in the object?",
+    "Locate every defect in the image, please.",
+    "Tile?",
+)
 
 
 def length_reward(completions, **_):

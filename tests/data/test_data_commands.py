@@ -1,0 +1,118 @@
+import json
+
+import pytest
+import source_trees as trees
+from typer.testing import CliRunner
+
+from anomalyr1.cli.data import app
+from anomalyr1.errors import InputError
+
+VERBS = ("build", "synth", "split", "check", "stats", "export")
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=True)
+    if isinstance(result.exception, InputError):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def bench(tmp_path):
+    assert (
+        run("build", "mvtec", trees.mvtec(tmp_path / "source"), "--out", tmp_path / "b").exit_code
+        == 0
+    )
+    return tmp_path / "b"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_an_example(verb):
+    result = run(verb, "--help")
+    assert result.exit_code == 0 and f"anomalyr1 data {verb}" in " ".join(result.output.split())
+
+
+def test_build_says_what_it_made(tmp_path):
+    result = run(
+        "build",
+        "coco",
+        trees.coco(tmp_path / "c"),
+        "--out",
+        tmp_path / "b",
+        "--set",
+        "category=pan",
+    )
+    assert "3 images, 1 normal, 2 abnormal, 3 boxes" in result.output
+    assert (tmp_path / "b/mmad.json").exists()
+
+
+def test_check_passes_and_fails(bench):
+    result = run("check", bench)
+    assert result.exit_code == 0 and "0 errors" in result.output
+    (bench / "MVTec-AD/bottle/test/crack/000.png").unlink()
+    result = run("check", bench)
+    assert result.exit_code == 1 and "1 errors" in result.output
+    listed = json.loads(run("check", bench, "--json").stdout)
+    assert [f["image"] for f in listed] == ["MVTec-AD/bottle/test/crack/000.png"]
+
+
+def test_split_and_split_like(bench, tmp_path):
+    assert run("split", bench, "--out", tmp_path / "s", "--k-shot", 1).exit_code == 0
+    again = run(
+        "split", bench, "--out", tmp_path / "t", "--like", tmp_path / "s/test/manifest.json"
+    )
+    assert again.exit_code == 0 and "bit for bit" in again.output
+    with pytest.raises(InputError, match="expected the benchmark that"):
+        run(
+            "split",
+            tmp_path / "s/train",
+            "--out",
+            tmp_path / "u",
+            "--like",
+            tmp_path / "s/test/manifest.json",
+        )
+
+
+def test_synth_stats_and_export(tmp_path):
+    run("synth", "--out", tmp_path / "s", "--train", 6, "--test", 6, "--size", 56)
+    result = run("stats", tmp_path / "s/train", "--out", tmp_path / "stats.png")
+    assert result.exit_code == 0 and (tmp_path / "stats.png").exists()
+    assert "Gold letters" in result.output
+    result = run("export", tmp_path / "s/train", "--out", tmp_path / "e", "--format", "ms-swift")
+    assert result.exit_code == 0 and (tmp_path / "e/rows.jsonl").exists()
+
+
+def test_stats_counts_prompt_tokens(toy_benchmark, tiny_policy):
+    result = run("stats", toy_benchmark, "--policy", tiny_policy, "--max-prompt-tokens", 50)
+    assert result.exit_code == 0, result.output
+    assert "Prompt tokens" in result.output and "Rows over budget" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build", "mvtec", "nowhere", "--out", "x"),
+        ("build", "unknown", ".", "--out", "x"),
+        ("build", "elpv"),
+        ("build", "elpv", "--out", "x", "--set", "defect_min"),
+        ("split", "nowhere", "--out", "x"),
+        ("check", "nowhere"),
+        ("stats", "nowhere"),
+        ("export", "nowhere", "--out", "x"),
+        ("synth", "--out", "x", "--train", "0"),
+    ],
+)
+def test_mistakes_are_input_errors(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="expected"):
+        run(*arguments)
+
+
+def test_build_with_domain_knowledge(tmp_path):
+    knowledge = {"MVTec": {"bottle": {"good": "Fine.", "crack": "A line.", "hole": "An opening."}}}
+    (tmp_path / "k.json").write_text(json.dumps(knowledge))
+    root = trees.mvtec(tmp_path / "source", ("bottle",))
+    run("build", "mvtec", root, "--out", tmp_path / "b", "--knowledge", tmp_path / "k.json")
+    records = json.loads((tmp_path / "b/mmad.json").read_text())
+    types = {q["type"] for record in records.values() for q in record["conversation"]}
+    assert "Defect Description" in types

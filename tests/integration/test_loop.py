@@ -1,0 +1,286 @@
+"""The whole loop from the command line: sft, train, kill, resume, eval, score, report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+TINY = {
+    "policy.max_pixels": 12544,
+    "policy.freeze_vision": "false",
+    "prompt.references": 1,
+}
+TRAINER = {
+    "per_device_train_batch_size": 8,
+    "learning_rate": 0.001,
+    "logging_steps": 1,
+    "save_steps": 2,
+    "gradient_checkpointing": "false",
+    "bf16": "false",
+    "use_cpu": "true",
+    "report_to": "none",
+}
+
+
+def config(folder: Path, name: str, text: str = "seed: 0\n") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def overrides(section: str, policy: Path, benchmark: Path, run_dir: Path, **more) -> list[str]:
+    values = {
+        "run_dir": run_dir,
+        "policy.path": policy,
+        "data.benchmark": benchmark,
+        **TINY,
+        **{f"{section}.{key}": value for key, value in {**TRAINER, **more}.items()},
+    }
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "anomalyr1", *map(str, arguments)]
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    done = subprocess.run(
+        command(*arguments), capture_output=True, text=True, cwd=REPOSITORY, timeout=600
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def history(run_dir: Path) -> list[dict]:
+    lines = (run_dir / "log_history.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if "loss" in entry]
+
+
+def kill_when(arguments: list[str], ready) -> None:
+    """Start a command and SIGKILL it as soon as `ready()`."""
+    process = subprocess.Popen(
+        arguments, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not ready():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def tuned(work, tiny_policy, toy_benchmark) -> Path:
+    """A policy that sft has taught the form of an answer."""
+    options = overrides(
+        "sft", tiny_policy, toy_benchmark, work / "sft", max_steps=40, save_steps=20
+    )
+    run("sft", config(work, "sft.yaml"), *options)
+    losses = [entry["loss"] for entry in history(work / "sft")]
+    assert losses[-1] < 0.5 * losses[0]
+    return work / "sft" / "policy"
+
+
+GRPO = {"num_generations": 4, "max_completion_length": 48, "loss_type": "grpo", "beta": 0.0}
+
+
+def grpo(policy: Path, benchmark: Path, run_dir: Path, **more) -> list[str]:
+    return overrides("grpo", policy, benchmark, run_dir, **{**GRPO, "max_steps": 6, **more})
+
+
+@pytest.fixture(scope="module")
+def trained(work, tuned, toy_benchmark) -> Path:
+    options = grpo(tuned, toy_benchmark, work / "whole")
+    out = run("train", config(work, "train.yaml"), *options, "keep_completions_every=2")
+    assert f"policy: {work / 'whole' / 'policy'}" in out.replace("\n", "")
+    return work / "whole"
+
+
+def test_training_leaves_what_a_reader_needs(trained):
+    entries = history(trained)
+    assert [entry["step"] for entry in entries] == [1, 2, 3, 4, 5, 6]
+    for key in ("reward", "rewards/accuracy/mean", "rewards/iou/mean", "outcome/malformed"):
+        assert key in entries[0], sorted(entries[0])
+    record = json.loads((trained / "provenance.json").read_text())["runs"][0]
+    assert record["verb"] == "train" and len(record["data"]["sha256"]) == 64
+    names = sorted(p.name for p in (trained / "completions").iterdir())
+    assert names == [f"step-{step:05d}.jsonl" for step in (1, 2, 4, 6)]
+    row = json.loads((trained / "completions" / names[-1]).read_text().splitlines()[0])
+    assert {"completion", "answer", "options", "boxes", "rewards", "advantage"} <= row.keys()
+    assert {p.name for p in (trained / "policy").iterdir()} >= {
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+    }
+
+
+def test_kept_completions_can_be_replayed(trained):
+    out = run("reward", "replay", trained / "completions" / "step-00006.jsonl")
+    assert "accuracy" in out
+
+
+def test_training_that_was_killed_continues_as_if_it_had_not(work, trained, tuned, toy_benchmark):
+    options = grpo(tuned, toy_benchmark, work / "cut")
+    arguments = ["train", config(work, "train.yaml"), *options]
+    log = work / "cut" / "log_history.jsonl"
+    kill_when(command(*arguments), lambda: log.exists() and '"step": 3' in log.read_text())
+    assert not (work / "cut" / "policy").exists()
+    run(*arguments)
+    whole, cut = history(trained), history(work / "cut")
+    assert [entry["step"] for entry in cut] == [1, 2, 3, 4, 5, 6]
+    for a, b in zip(whole, cut, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], abs=1e-5)
+        assert b["reward"] == pytest.approx(a["reward"], abs=1e-5)
+
+
+def test_a_finished_run_is_not_overwritten(work, trained, tuned, toy_benchmark):
+    options = grpo(tuned, toy_benchmark, trained)
+    out = run("train", config(work, "train.yaml"), *options, "resume=never", status=2)
+    assert "resume: never" in out
+
+
+def test_a_torn_checkpoint_is_passed_over(tmp_path):
+    from anomalyr1.training.checkpoints import last_whole_checkpoint, prepare_run
+
+    for step, state in ((2, "{}"), (4, '{"torn')):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoints" / "checkpoint-6").mkdir()
+    assert last_whole_checkpoint(tmp_path).name == "checkpoint-2"
+    assert prepare_run(tmp_path, "auto").name == "checkpoint-2"
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-2"]
+
+
+def evaluation(policy: Path, benchmark: Path, run_dir: Path, **more) -> list[str]:
+    values = {
+        "run_dir": run_dir,
+        "policy.path": policy,
+        "policy.max_pixels": 12544,
+        "eval.benchmark": benchmark,
+        "eval.batch_size": 4,
+        "eval.max_new_tokens": 48,
+        **more,
+    }
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+@pytest.fixture(scope="module")
+def evaluated(work, trained, toy_benchmark) -> Path:
+    options = evaluation(trained / "policy", toy_benchmark, work / "eval")
+    run("eval", config(work, "eval.yaml"), *options)
+    return work / "eval"
+
+
+def test_evaluation_leaves_a_file_after_every_arrow(evaluated):
+    rows = [json.loads(line) for line in (evaluated / "predictions.jsonl").open()]
+    assert len(rows) == 24 and len({(r["image"], r["question_index"]) for r in rows}) == 24
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["mmad"]["strict"]["Average"]["Average"] is not None
+    assert {p.name for p in (evaluated / "masks").iterdir()} == {"box.jsonl", "grabcut.jsonl"}
+    page = (evaluated / "report.html").read_text()
+    assert page.startswith("<!") and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_evaluation_that_was_killed_continues(work, evaluated, trained, toy_benchmark):
+    options = evaluation(trained / "policy", toy_benchmark, work / "eval_cut")
+    arguments = ["eval", config(work, "eval.yaml"), *options]
+    path = work / "eval_cut" / "predictions.jsonl"
+    kill_when(command(*arguments), lambda: path.exists() and path.read_text().count("\n") >= 4)
+    with path.open("a") as file:
+        file.write('{"image": "torn')
+    run(*arguments)
+    keep = ("image", "question_index", "completion", "answer")
+    whole, cut = (
+        sorted(
+            tuple(json.loads(line)[key] for key in keep)
+            for line in (folder / "predictions.jsonl").open()
+        )
+        for folder in (evaluated, work / "eval_cut")
+    )
+    assert whole == cut
+
+
+def test_predictions_of_another_policy_are_not_mixed_in(work, evaluated, tuned, toy_benchmark):
+    options = evaluation(tuned, toy_benchmark, evaluated)
+    out = run("eval", config(work, "eval.yaml"), *options, status=2)
+    assert "come from the same" in out
+
+
+def test_two_processes_end_with_one_policy(work, tuned, toy_benchmark):
+    options = grpo(
+        tuned,
+        toy_benchmark,
+        work / "two",
+        max_steps=2,
+        per_device_train_batch_size=4,
+    )
+    launch = [
+        str(Path(sys.executable).with_name("accelerate")),
+        "launch",
+        "--config_file",
+        "configs/accelerate/cpu2.yaml",
+        "-m",
+        "anomalyr1",
+        "train",
+        str(config(work, "train.yaml")),
+        *options,
+    ]
+    done = subprocess.run(launch, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    two = work / "two"
+    assert [entry["step"] for entry in history(two)] == [1, 2]
+    assert (two / "policy" / "model.safetensors").is_file()
+    assert [p.name for p in (two / "checkpoints").glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "change", "found"),
+    [
+        ("train", ["grpo.betta=1"], "unknown key grpo.betta (nearest: beta)"),
+        ("train", ["polcy.path=x"], "unknown key polcy"),
+        ("train", ["grpo.num_generations=3"], "expected a grpo section that TRL accepts"),
+        ("train", ["policy.path=/nowhere/policy"], "policy.path=/nowhere/policy"),
+        ("train", ["prompt.max_prompt_tokens=5"], "expected prompts of at most 5 tokens"),
+        ("train", ["prompt.references=7"], "expected 7 reference image(s)"),
+        ("eval", ["eval.benchmark=null"], "set eval.benchmark=FOLDER"),
+        ("eval", ["segmentation.kind=sam2", "segmentation.checkpoint=/nowhere.pt"], "/nowhere.pt"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(verb, change, found, work, tuned, toy_benchmark):
+    options = {
+        "train": grpo(tuned, toy_benchmark, work / "mistake"),
+        "eval": evaluation(tuned, toy_benchmark, work / "mistake"),
+    }[verb]
+    out = run(verb, config(work, f"{verb}.yaml"), *options, *change, status=2)
+    assert found in out.replace("\n", " ")
+    assert not (work / "mistake" / "predictions.jsonl").exists()
+    assert not (work / "mistake" / "checkpoints" / "checkpoint-2").exists()
+
+
+def test_a_missing_image_is_named(work, tuned, toy_benchmark, tmp_path):
+    import shutil
+
+    bench = tmp_path / "bench"
+    shutil.copytree(toy_benchmark, bench)
+    (bench / "Toy/tile/test/good/000.png").unlink()
+    (bench / "Toy/tile/test/spot/003.png").unlink()
+    out = run(
+        "eval", config(work, "eval.yaml"), *evaluation(tuned, bench, tmp_path / "r"), status=2
+    )
+    assert "good/000.png" in out and "spot/003.png" in out and "2 missing" in out.replace("\n", " ")
