@@ -81,8 +81,9 @@ def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float6
     area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=-1)
     area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=-1)
     union = area_a[:, None] + area_b[None] - intersection
-    scores: NDArray[np.float64] = np.zeros_like(union)
-    return np.divide(intersection, union, out=scores, where=union > 0)
+    scores = np.zeros(union.shape, dtype=np.float64)
+    np.divide(intersection, union, out=scores, where=union > 0)
+    return scores
 
 
 def iou(first: Box, second: Box) -> float:

@@ -126,7 +126,7 @@ def open_benchmark(
     if missing:
         raise InputError(
             f"expected every image of {benchmark.path} under {benchmark.root}, found "
-            f"{len(missing)} missing: {', '.join(missing)}; bring them or correct the benchmark's root"
+            f"{len(missing)} missing: {', '.join(missing)}; bring them or correct its root"
         )
     if shuffle is not None:
         samples = [_shuffled(sample, shuffle) for sample in samples]

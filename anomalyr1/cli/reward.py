@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from anomalyr1.cli.run import ConfigPath, Overrides, quiet_libraries
+
 if TYPE_CHECKING:
     from anomalyr1.rewards.replay import Change, Scored
 
@@ -64,6 +66,24 @@ def replay(
     if out is not None:
         write_jsonl(out, (scored_row(row, one) for row, one in zip(rows, scored, strict=True)))
         console.print(f"wrote {out}", soft_wrap=True)
+
+
+@app.command(name="dry-run")
+def dry_run(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Try the reward on completions of the starting policy, as `train` does before its first step.
+
+    Exits with status 2 where training would refuse to start; the message names the dead terms.
+
+    Example: anomalyr1 reward dry-run configs/grpo/tiny_cpu.yaml preflight.prompts=4
+    """
+    quiet_libraries()
+    from trl import GRPOConfig
+
+    from anomalyr1.config import load_config
+    from anomalyr1.training.inputs import trl_keys
+    from anomalyr1.training.preflight import dry_run as run
+
+    run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}))
 
 
 def histogram(values: Sequence[float], low: float, high: float) -> str:

@@ -26,7 +26,7 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
 
     Example: anomalyr1 train configs/grpo/tiny_cpu.yaml grpo.max_steps=60
     """
-    _quiet()
+    quiet_libraries()
     from trl import GRPOConfig
 
     from anomalyr1.config import load_config
@@ -42,7 +42,7 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
 
     Example: anomalyr1 sft configs/sft/tiny_cpu.yaml sft.max_steps=200
     """
-    _quiet()
+    quiet_libraries()
     from trl import SFTConfig
 
     from anomalyr1.config import load_config
@@ -58,14 +58,14 @@ def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
 
     Example: anomalyr1 eval configs/eval/tiny_cpu.yaml policy.path=runs/tiny/policy
     """
-    _quiet()
+    quiet_libraries()
     from anomalyr1.config import load_config
     from anomalyr1.evaluation.run import evaluate as run
 
     print(f"report: {run(load_config(config, overrides or ()))}")
 
 
-def _quiet() -> None:
+def quiet_libraries() -> None:
     """Libraries keep to warnings; their progress bars would break up the lines of a log."""
     import logging
     import os

@@ -108,10 +108,10 @@ def model_frame(width: int, height: int, processor: ProcessorMixin) -> Frame:
     return Frame(width, height, model_width, model_height)
 
 
-def image_tokens(frame: Frame, processor: ProcessorMixin) -> int:
+def image_tokens(frame: Frame, processor: Any) -> int:
     """Prompt tokens that an image of this frame takes."""
     images = processor.image_processor
-    factor = images.patch_size * images.merge_size
+    factor: int = images.patch_size * images.merge_size
     return (frame.model_width // factor) * (frame.model_height // factor)
 
 

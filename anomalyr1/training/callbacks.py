@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _SUMMARY = {
     "eval_loss": "held-out loss",
     "eval_reward": "held-out reward",
 }
+_OUTCOME = "outcome/"  # the log keys of rewards/telemetry.py
 
 
 class HistoryCallback(TrainerCallback):  # type: ignore[misc]
@@ -99,6 +101,7 @@ class HistoryCallback(TrainerCallback):  # type: ignore[misc]
             if isinstance(value := logs.get(key), (int, float))
         ]
         if parts:
+            parts += _outcomes(logs)
             step = f"step {state.global_step}/{state.max_steps}"
             self.console.print(f"{step}  {'  '.join(parts)}", highlight=False)
 
@@ -107,6 +110,20 @@ def quiet(trainer: Trainer) -> None:
     """Take out the trainer's own printing, which `HistoryCallback` replaces."""
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
+
+
+def _outcomes(logs: Mapping[str, Any]) -> list[str]:
+    """The share of each outcome that occurs, the commonest first.
+
+    >>> _outcomes({"outcome/malformed": 0.25, "outcome/aligned_correct": 0.75, "loss": 0.1})
+    ['aligned_correct 75%', 'malformed 25%']
+    """
+    shares = {
+        key.removeprefix(_OUTCOME): value
+        for key, value in logs.items()
+        if key.startswith(_OUTCOME) and isinstance(value, (int, float)) and value >= 0.005
+    }
+    return [f"{name} {shares[name]:.0%}" for name in sorted(shares, key=lambda n: -shares[n])]
 
 
 def _finite(entry: dict[str, Any]) -> dict[str, Any]:

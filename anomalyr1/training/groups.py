@@ -46,19 +46,18 @@ def term_rewards(trainer: GRPOTrainer, rows: int) -> dict[str, Tensor]:
     }
 
 
-def zero_variance(trainer: GRPOTrainer, rows: int) -> Tensor:
+def flat_groups(trainer: GRPOTrainer, rows: int) -> Tensor:
     """True for each group of the batch scored last in which no completion is better than another.
 
     Returns:
         (rows / G,) bool over all processes, in their order.
     """
-    terms = term_rewards(trainer, rows)
-    weights = trainer.reward_weights.tolist()
-    weighted = [
-        weight * torch.nan_to_num(terms[name])
-        for name, weight in zip(trainer.reward_func_names, weights, strict=True)
-    ]
-    return is_flat(torch.stack(weighted).sum(0))
+    terms = torch.stack(list(term_rewards(trainer, rows).values()))  # (terms, groups, G)
+    weighted = terms * trainer.reward_weights.cpu()[:, None, None]
+    if trainer.multi_objective_aggregation == "normalize_then_sum":
+        return torch.stack([is_flat(term) for term in weighted]).all(0)
+    totals = weighted.nansum(0).masked_fill(weighted.isnan().all(0), torch.nan)
+    return is_flat(totals)
 
 
 def is_flat(values: Tensor) -> Tensor:

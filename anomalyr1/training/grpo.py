@@ -17,6 +17,7 @@ from anomalyr1.training.callbacks import HistoryCallback, quiet
 from anomalyr1.training.checkpoints import POLICY_DIR, prepare_run
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.inputs import heldout_rows, training_rows, trl_arguments
+from anomalyr1.training.preflight import preflight
 from anomalyr1.training.trainer import PolicyTrainer
 
 
@@ -39,6 +40,8 @@ def train(config: Config) -> Path:
     policy = load_policy(config.policy, trainable=True)
     benchmark, rows = training_rows(config, policy.processor)
     heldout = heldout_rows(config, policy.processor)
+    if checkpoint is None and not config.preflight.skip:
+        preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
     trainer = PolicyTrainer(
         model=policy.model,
         processing_class=policy.processor,
@@ -49,6 +52,9 @@ def train(config: Config) -> Path:
         peft_config=lora_config(config.policy),
         callbacks=[HistoryCallback(run_dir)],
         shared_prefix=config.policy.shared_prefix,
+        zero_variance=config.signal.zero_variance,
+        max_rounds=config.signal.max_rounds,
+        difficulty=config.signal.difficulty,
         run_dir=run_dir,
         keep_every=config.keep_completions_every,
     )

@@ -56,9 +56,9 @@ def trl_arguments(
         if key not in trl_keys(kind):
             nearest = difflib.get_close_matches(key, trl_keys(kind), n=1, cutoff=0.0)[0]
             raise InputError(f"unknown key {section}.{key} (nearest: {nearest})")
-    output_dir = str(Path(config.run_dir) / CHECKPOINT_DIR)
+    ours = {"output_dir": str(Path(config.run_dir) / CHECKPOINT_DIR), "seed": config.seed}
     try:
-        return kind(output_dir=output_dir, seed=config.seed, **fixed, **dict(given))
+        return kind(**ours, **fixed, **given)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from anomalyr1.storage import write_jsonl
-from anomalyr1.training.sharing import SharedPrefixTrainer
+from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
+from anomalyr1.training.groups import is_flat
 
 
-class PolicyTrainer(SharedPrefixTrainer):
+class PolicyTrainer(DynamicSamplingTrainer):
     """Keeps the sampled completions of every n-th step.
 
     Each file `completions/step-NNNNN.jsonl` is valid input of `anomalyr1 reward replay`.
@@ -29,12 +30,22 @@ class PolicyTrainer(SharedPrefixTrainer):
         completions: list[Any],
         completion_ids_list: list[Any],
     ) -> torch.Tensor:
-        """Rewards (B*G, terms); the gold of each row goes along into the completions kept."""
-        for column in ("sample_id", "question_type", "answer", "options", "boxes"):
+        """Rewards (B*G, terms) of all processes.
+
+        The gold of each row goes along into the completions kept; the share of groups in which a
+        term does not vary is logged for each term, among the groups it applies to.
+        """
+        for column in ("question_type", "answer", "options", "boxes"):
             self._log_completion_extra(column, [row[column] for row in inputs])
         rewards: torch.Tensor = super()._calculate_rewards(
             inputs, prompts, completions, completion_ids_list
         )
+        mode = "train" if self.model.training else "eval"
+        size = self.num_generations if mode == "train" else self.num_generations_eval
+        for name, values in zip(self.reward_func_names, rewards.unbind(1), strict=True):
+            groups = values.view(-1, size)
+            flat = is_flat(groups)[~groups.isnan().all(1)]
+            self._metrics[mode][f"rewards/{name}/frac_zero_std"].append(flat.float().mean().item())
         return rewards
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

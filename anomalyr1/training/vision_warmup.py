@@ -78,7 +78,7 @@ def warm_up(
         logits = heads["product"](features.mean(1))
         product_loss = nn.functional.cross_entropy(logits, product[rows])
         optimizer.zero_grad()
-        (kind_loss + corner_loss + 0.2 * product_loss).backward()
+        torch.autograd.backward(kind_loss + corner_loss + 0.2 * product_loss)
         nn.utils.clip_grad_norm_(vision, 1.0)
         optimizer.step()
         schedule.step()
