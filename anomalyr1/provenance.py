@@ -6,7 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -35,7 +35,7 @@ PACKAGES = (
 
 
 def write_provenance(
-    run_dir: Path, verb: str, config: Config, data: Mapping[str, Any] | None = None
+    run_dir: Path, verb: str, config: Config, data: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Write the config and `provenance.json` into the run folder.
 
@@ -47,7 +47,7 @@ def write_provenance(
         run_dir: the run folder.
         verb: what is being run: train, sft, eval.
         config: the resolved config.
-        data: benchmark paths with their sha256, and manifests.
+        data: benchmark path, root, sha256 and manifest; a list where several are mixed.
     """
     path = run_dir / "provenance.json"
     record: dict[str, Any] = read_json(path) if path.exists() else {"runs": []}
@@ -57,7 +57,7 @@ def write_provenance(
             "command": shlex.join(["anomalyr1", *sys.argv[1:]]),
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seed": config.seed,
-            "data": dict(data or {}),
+            "data": dict(data[0]) if len(data) == 1 else [dict(entry) for entry in data],
             "commit": commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),

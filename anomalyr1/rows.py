@@ -16,6 +16,7 @@ from transformers import ProcessorMixin
 
 from anomalyr1.config import PromptConfig
 from anomalyr1.data.images import image_size
+from anomalyr1.data.knowledge import knowledge_for, load_knowledge
 from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
 from anomalyr1.data.questions import shuffle_options
 from anomalyr1.errors import InputError
@@ -122,18 +123,29 @@ def open_benchmark(
     if limit is not None and limit < len(samples):
         kept = sorted(random.Random(seed).sample(range(len(samples)), limit))
         samples = [samples[i] for i in kept]
-    missing = missing_files(samples, prompt.references, prompt.reference_kind)
-    if missing:
-        raise InputError(
-            f"expected every image of {benchmark.path} under {benchmark.root}, found "
-            f"{len(missing)} missing: {', '.join(missing)}; bring them or correct its root"
-        )
+    require_files(samples, prompt, benchmark.path)
     if shuffle is not None:
-        samples = [_shuffled(sample, shuffle) for sample in samples]
+        samples = [shuffled(sample, shuffle) for sample in samples]
     return benchmark, samples
 
 
-def _shuffled(sample: Sample, seed: int) -> Sample:
+def require_files(samples: Sequence[Sample], prompt: PromptConfig, path: Path) -> None:
+    """Stop before work starts when an image or a reference is not there.
+
+    Raises:
+        InputError: every missing file is named.
+    """
+    missing = missing_files(samples, prompt.references, prompt.reference_kind)
+    if missing:
+        root = samples[0].root
+        raise InputError(
+            f"expected every image of {path} under {root}, found {len(missing)} missing: "
+            f"{', '.join(missing)}; bring them or correct its root"
+        )
+
+
+def shuffled(sample: Sample, seed: int) -> Sample:
+    """The sample with the options of every question reordered from a seed."""
     questions = tuple(shuffle_options(q, sample.image, seed) for q in sample.questions)
     return replace(sample, questions=questions)
 
@@ -171,6 +183,7 @@ def _rows(
     question_types: Sequence[str] | None,
 ) -> Iterator[Row]:
     tokenizer = processor.tokenizer
+    knowledge = _Knowledge(prompt, tokenizer)
     for sample in samples:
         asked = [
             (index, question)
@@ -185,7 +198,13 @@ def _rows(
         vision_tokens = sum(image_tokens(frame, processor) - 1 for frame in frames)
         for index, question in asked:
             template = template_for(question, prompt.template)
-            messages = build_messages(sample, question, template, references=len(references))
+            messages = build_messages(
+                sample,
+                question,
+                template,
+                references=len(references),
+                knowledge=knowledge.text(sample),
+            )
             text = tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
@@ -200,3 +219,28 @@ def _rows(
                 frame=frames[-1],
                 tokens=len(tokenizer(text, add_special_tokens=False)["input_ids"]) + vision_tokens,
             )
+
+
+class _Knowledge:
+    """MMAD's domain knowledge within the token budget, looked up once a class."""
+
+    def __init__(self, prompt: PromptConfig, tokenizer: Any) -> None:
+        path = prompt.domain_knowledge
+        self.knowledge = None if path is None else load_knowledge(Path(path))
+        self.budget = prompt.knowledge_tokens
+        self.tokenizer = tokenizer
+        self.found: dict[tuple[str, str], str | None] = {}
+
+    def text(self, sample: Sample) -> str | None:
+        """The text about the sample's class; None where it is switched off or there is none."""
+        if self.knowledge is None:
+            return None
+        key = (sample.dataset, sample.category)
+        if key not in self.found:
+            self.found[key] = knowledge_for(
+                self.knowledge, *key, budget=self.budget, count_tokens=self._count
+            )
+        return self.found[key]
+
+    def _count(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])

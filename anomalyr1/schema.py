@@ -184,6 +184,7 @@ class Prediction:
     `frame` is the model frame (width, height) in pixels that boxes in `completion` refer to, `size`
     the original image's. `gold_boxes` are in original-image pixels. `template` names the prompt.
     `score` is a real anomaly score in [0, 1] (P(Yes)) or None where the backend gives none.
+    `seen` says whether the policy was trained on this image; None where that is not known.
     """
 
     image: str
@@ -201,3 +202,4 @@ class Prediction:
     question: str = ""
     references: tuple[str, ...] = ()
     score: float | None = None
+    seen: bool | None = None

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from anomalyr1 import __version__
-from anomalyr1.cli import data, evaluate, reward, run
+from anomalyr1.cli import ablate, data, evaluate, reward, run
 from anomalyr1.errors import InputError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(data.app, name="data", help="Build, split, check and describe benc
 app.add_typer(reward.app, name="reward", help="Take the reward apart.")
 run.register(app)
 evaluate.register(app)
+ablate.register(app)
 
 
 @app.callback(invoke_without_command=True)

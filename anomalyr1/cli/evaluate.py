@@ -38,6 +38,11 @@ def score(
     metrics = score_predictions(predictions, out)
     console = Console()
     _print_accuracy(console, metrics, "compat" if compat else "strict")
+    for name, part in metrics.get("exposure", {}).items():
+        console.print(
+            f"{name} in training: {part['images']} images, {part['questions']} questions, "
+            f"macro strict {percent(part['macro'])}, micro strict {percent(part['micro'])}"
+        )
     _print_localization(console, metrics.get("localization", {}))
     console.print(f"wrote {out or predictions.parent / 'metrics.json'}", soft_wrap=True)
 

@@ -15,6 +15,7 @@ class DataConfig:
 
     Attributes:
         benchmark: folder (or mmad.json) of the training questions.
+        mixture: YAML that mixes several benchmarks by weight, instead of `benchmark`.
         heldout: benchmark whose first `heldout_limit` questions are scored during training.
         question_types: keep these types only; None keeps all.
         shuffle_options: reorder the options of every question from this seed; None keeps the order
@@ -24,6 +25,7 @@ class DataConfig:
     """
 
     benchmark: str | None = None
+    mixture: str | None = None
     heldout: str | None = None
     heldout_limit: int = 64
     question_types: list[str] | None = None
@@ -158,6 +160,7 @@ class EvalConfig:
         question_types: ask these types only; None asks all.
         shuffle_options: reorder options from this seed; None keeps the order on disk.
         root: where the images are, if not where the benchmark says.
+        allow_seen: evaluate on images the policy was trained on, in columns of their own.
     """
 
     benchmark: str | None = None
@@ -169,6 +172,7 @@ class EvalConfig:
     question_types: list[str] | None = None
     shuffle_options: int | None = None
     root: str | None = None
+    allow_seen: bool = False
 
 
 @dataclass(frozen=True)

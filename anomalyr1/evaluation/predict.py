@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.records import prediction_to_row
+from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.provenance import write_provenance
@@ -53,6 +54,12 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         shuffle=config.eval.shuffle_options,
         seed=config.seed,
     )
+    seen = seen_images(config.policy.path, benchmark)
+    refuse_seen(
+        config.policy.path,
+        {image: match for image, match in seen.items() if image in {s.image for s in samples}},
+        config.eval.allow_seen,
+    )
     _claim(run_dir, _identity(config, benchmark), config)
     policy = load_policy(config.policy)
     rows = build_rows(
@@ -66,14 +73,17 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         run_dir,
         "eval",
         config,
-        benchmark_record(benchmark),
+        [benchmark_record(benchmark)],
     )
     if done:
         console.print(f"{len(done)} of {len(rows)} questions were already answered")
     started = time.monotonic()
     answered = 0
     for batch in _batches(open_rows, config.eval.batch_size):
-        append_jsonl(path, [prediction_to_row(p) for p in answer(policy, batch, config)])
+        predictions = answer(policy, batch, config)
+        append_jsonl(
+            path, [prediction_to_row(replace(p, seen=p.image in seen)) for p in predictions]
+        )
         answered += len(batch)
         if answered == len(open_rows) or answered // 200 != (answered - len(batch)) // 200:
             rate = answered / (time.monotonic() - started)

@@ -43,6 +43,7 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         "normal": prediction.normal,
         "references": list(prediction.references),
         "score": prediction.score,
+        "seen": prediction.seen,
     }
 
 
@@ -79,6 +80,7 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
         question=read.text("question", default="", empty=True),
         references=read.references(),
         score=read.score(),
+        seen=read.optional("seen", bool, "true, false or null"),
     )
 
 

@@ -74,8 +74,26 @@ def measure(
         },
         **_answers(readings, resamples),
     }
+    if any(reading.prediction.seen for reading in readings):
+        metrics["exposure"] = _exposure(readings, resamples)
     located = localization(readings, masks_dir, resamples)
     return {**metrics, "localization": located} if located else metrics
+
+
+def _exposure(readings: Sequence[Reading], resamples: int) -> dict[str, Any]:
+    """Accuracy apart for images the policy was trained on and for the others."""
+    columns = {}
+    for name, seen in (("seen", True), ("unseen", False)):
+        part = [reading for reading in readings if bool(reading.prediction.seen) is seen]
+        result = accuracy(choice_records(part), "strict", resamples)
+        columns[name] = {
+            "questions": len(part),
+            "images": len({reading.prediction.image for reading in part}),
+            "macro": result.macro,
+            "micro": result.micro,
+            "strict": _columns(result.table, (*SUBTASKS, AVERAGE)),
+        }
+    return columns
 
 
 def _answers(readings: Sequence[Reading], resamples: int) -> dict[str, Any]:

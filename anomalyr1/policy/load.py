@@ -59,6 +59,7 @@ def load_processor(config: PolicyConfig) -> ProcessorMixin:
     Raises:
         InputError: nothing loadable is at `config.path`.
     """
+    _require_local(config.path)
     try:
         processor = AutoProcessor.from_pretrained(
             config.path, revision=config.revision, trust_remote_code=False
@@ -130,6 +131,17 @@ def _load_model(path: str, config: PolicyConfig) -> PreTrainedModel:
         )
     except (OSError, ValueError, ImportError) as error:
         raise _not_loadable(path, error) from None
+
+
+def _require_local(path: str) -> None:
+    """A path into a folder that exists is no hub id: do not ask the network for it."""
+    folder = Path(path)
+    local = folder.is_absolute() or path.startswith(".") or folder.parent != Path()
+    if local and (folder.is_absolute() or folder.parent.is_dir()) and not folder.is_dir():
+        raise InputError(
+            f"expected a Qwen2.5-VL checkpoint folder at policy.path={path}, found none; "
+            "check the path, or make the policy first"
+        )
 
 
 def _not_loadable(path: str, error: Exception) -> InputError:

@@ -9,6 +9,7 @@ from transformers import set_seed
 from trl import GRPOConfig
 
 from anomalyr1.config import Config
+from anomalyr1.exposure import write_exposure
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rewards.build import build_rewards
@@ -38,7 +39,7 @@ def train(config: Config) -> Path:
     )
     checkpoint = prepare_run(run_dir, config.resume)
     policy = load_policy(config.policy, trainable=True)
-    benchmark, rows = training_rows(config, policy.processor)
+    used, rows = training_rows(config, policy.processor)
     heldout = heldout_rows(config, policy.processor)
     if checkpoint is None and not config.preflight.skip:
         preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
@@ -60,7 +61,10 @@ def train(config: Config) -> Path:
     )
     quiet(trainer)
     if PartialState().is_main_process:
-        write_provenance(run_dir, "train", config, benchmark_record(benchmark))
+        data = [benchmark_record(benchmark) for benchmark, _ in used]
+        write_provenance(run_dir, "train", config, data)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.save_model(str(run_dir / POLICY_DIR))
+    if PartialState().is_main_process:
+        write_exposure(run_dir / POLICY_DIR, config.policy.path, used, config.prompt)
     return run_dir / POLICY_DIR

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,70 +23,12 @@ from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.vision import backbone_of
 from anomalyr1.rewards.build import RewardTerm, build_rewards
-from anomalyr1.rewards.format import format_score
-from anomalyr1.rewards.reading import read_batch
-from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.rows import Row
-from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.inputs import training_rows, trl_arguments
 from anomalyr1.training.preflight_report import print_report
+from anomalyr1.training.trial import TermTrial, Trial, judge
 
-_EQUAL = 1e-9  # rewards closer than this do not tell two completions apart
 _SKIP = "preflight.skip=true starts all the same"
-
-
-@dataclass(frozen=True)
-class TermTrial:
-    """What one term made of the trial's completions.
-
-    Attributes:
-        name: of the term.
-        mean: over the completions it applies to; None where it applies to none.
-        sd: likewise.
-        applies: share of the completions it applies to.
-        groups: groups it applies to.
-        flat: of these, the ones in which it gives every completion the same.
-    """
-
-    name: str
-    mean: float | None
-    sd: float | None
-    applies: float
-    groups: int
-    flat: int
-
-    @property
-    def is_dead(self) -> bool:
-        """True when the term tells no two completions of a question apart."""
-        return self.flat == self.groups
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What the reward made of the starting policy's completions.
-
-    Attributes:
-        groups: questions asked.
-        generations: completions of each.
-        terms: each term, then the weighted total.
-        format_rate: share of completions that can be read as asked.
-        outcomes: outcome -> share of the completions whose row has gold.
-        faults: fault -> share of all completions, the most frequent first.
-        example: one completion, its question, and its rewards by term.
-    """
-
-    groups: int
-    generations: int
-    terms: tuple[TermTrial, ...]
-    format_rate: float
-    outcomes: Mapping[str, float]
-    faults: Mapping[str, float]
-    example: tuple[str, str, Mapping[str, float | None]]
-
-    @property
-    def total(self) -> TermTrial:
-        """The weighted total."""
-        return self.terms[-1]
 
 
 def dry_run(config: Config, console: Console | None = None) -> Trial:
@@ -143,11 +83,8 @@ def spread(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
     by_type: dict[str, list[Row]] = {}
     for row in shuffled:
         by_type.setdefault(row.question.type, []).append(row)
-    turns = max(len(group) for group in by_type.values())
-    in_turn = [
-        group[i] for i in range(turns) for _, group in sorted(by_type.items()) if i < len(group)
-    ]
-    return in_turn[:count]
+    turns = zip_longest(*(group for _, group in sorted(by_type.items())))
+    return [row for turn in turns for row in turn if row is not None][:count]
 
 
 def sample_groups(
@@ -170,48 +107,6 @@ def sample_groups(
                 temperature=arguments.temperature,
             )
     return [completions[i : i + size] for i in range(0, len(completions), size)]
-
-
-def judge(
-    rows: Sequence[Row],
-    groups: Sequence[Sequence[str]],
-    policy: Policy,
-    terms: Sequence[RewardTerm],
-    weights: Sequence[float],
-) -> Trial:
-    """Score the groups, one a row, and measure what each term contributes."""
-    size = len(groups[0])
-    texts = [text for group in groups for text in group]
-    tokenizer: Any = policy.processor.tokenizer
-    dataset = to_dataset(rows).remove_columns(["prompt", "images"]).to_list()
-    repeated = [record for record in dataset for _ in range(size)]
-    columns = {name: [record[name] for record in repeated] for name in dataset[0]}
-    columns["completion_ids"] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    rewards = {term.name: term(texts, **columns) for term in terms}
-    totals = [
-        math.fsum(w * v for w, v in zip(weights, values, strict=True) if v is not None)
-        for values in zip(*rewards.values(), strict=True)
-    ]
-    readings = read_batch(texts, columns, terms[0].gate)
-    outcomes = [found for reading in readings if (found := outcome_of(reading)) is not None]
-    faults = Counter(fault for reading in readings for fault in reading.response.errors)
-    best = max(range(len(texts)), key=totals.__getitem__)
-    return Trial(
-        groups=len(groups),
-        generations=size,
-        terms=(
-            *(_trial(name, values, size) for name, values in rewards.items()),
-            _trial("total", totals, size),
-        ),
-        format_rate=math.fsum(format_score(reading) for reading in readings) / len(readings),
-        outcomes={name: n / len(outcomes) for name, n in Counter(outcomes).most_common()},
-        faults={name: n / len(readings) for name, n in faults.most_common()},
-        example=(
-            rows[best // size].question.text,
-            texts[best],
-            {name: values[best] for name, values in rewards.items()},
-        ),
-    )
 
 
 def refusal(trial: Trial, config: Config, arguments: GRPOConfig) -> str | None:
@@ -242,26 +137,6 @@ def _why(term: TermTrial) -> str:
     if term.sd == 0:
         return f"always {term.mean:.2f}"
     return "the same within every group"
-
-
-def _trial(name: str, values: Sequence[float | None], size: int) -> TermTrial:
-    known = [value for value in values if value is not None]
-    groups = [
-        group
-        for start in range(0, len(values), size)
-        if (group := [v for v in values[start : start + size] if v is not None])
-    ]
-    mean = math.fsum(known) / len(known) if known else None
-    return TermTrial(
-        name=name,
-        mean=mean,
-        sd=None
-        if mean is None
-        else math.sqrt(math.fsum((v - mean) ** 2 for v in known) / len(known)),
-        applies=len(known) / len(values),
-        groups=len(groups),
-        flat=sum(max(group) - min(group) <= _EQUAL for group in groups),
-    )
 
 
 @contextmanager

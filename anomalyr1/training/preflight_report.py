@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from anomalyr1.training.preflight import TermTrial, Trial
+from anomalyr1.training.trial import TermTrial, Trial
 
 _LONGEST = 1200  # characters of the example that are shown
 

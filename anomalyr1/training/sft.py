@@ -9,6 +9,7 @@ from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
 from anomalyr1.config import Config
+from anomalyr1.exposure import write_exposure
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
@@ -36,7 +37,7 @@ def finetune(config: Config) -> Path:
     )
     checkpoint = prepare_run(run_dir, config.resume)
     policy = load_policy(config.policy, trainable=True)
-    benchmark, rows = training_rows(config, policy.processor)
+    used, rows = training_rows(config, policy.processor)
     heldout = heldout_rows(config, policy.processor)
     trainer = SFTTrainer(
         model=policy.model,
@@ -49,7 +50,10 @@ def finetune(config: Config) -> Path:
     )
     quiet(trainer)
     if PartialState().is_main_process:
-        write_provenance(run_dir, "sft", config, benchmark_record(benchmark))
+        data = [benchmark_record(benchmark) for benchmark, _ in used]
+        write_provenance(run_dir, "sft", config, data)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.save_model(str(run_dir / POLICY_DIR))
+    if PartialState().is_main_process:
+        write_exposure(run_dir / POLICY_DIR, config.policy.path, used, config.prompt)
     return run_dir / POLICY_DIR

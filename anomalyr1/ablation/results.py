@@ -1,0 +1,72 @@
+"""What came of the runs of an ablation: their results on disk and their measures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from anomalyr1.storage import read_json, read_jsonl, write_json
+
+RESULT = "result.json"
+LAST_STEPS = 10  # the training steps whose rewards a run is remembered by
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run; `<folder>/result.json`.
+
+    Attributes:
+        variant: of the run.
+        seed: of the run.
+        digest: of the run.
+        stage: the stage that failed, None for a finished run.
+        message: the last line that stage printed; empty for a finished run.
+        seconds: wall time of this attempt.
+        measures: name -> value: `reward`, each term, `strict accuracy`, `box F1@0.5`.
+    """
+
+    variant: str
+    seed: int
+    digest: str
+    stage: str | None = None
+    message: str = ""
+    seconds: float = 0.0
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write `<folder>/result.json`."""
+    write_json(folder / RESULT, asdict(result))
+
+
+def read_result(folder: Path, digest: str) -> Result | None:
+    """The result in a folder; None without one, or when it is another config's."""
+    if not (folder / RESULT).exists():
+        return None
+    result = Result(**read_json(folder / RESULT, "the result of a run"))
+    return result if result.digest == digest else None
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """What a finished run is remembered by.
+
+    `reward` and each term are means over the last ten training steps that were logged; `strict
+    accuracy` is the macro average and `box F1@0.5` pooled, both in percent. What was not measured
+    is left out.
+    """
+    history = [row for row in read_jsonl(folder / "log_history.jsonl") if "reward" in row]
+    last = max((row["step"] for row in history), default=0)
+    late = [row for row in history if row["step"] > last - LAST_STEPS]
+    measures = {}
+    for key in dict.fromkeys(key for row in late for key in row):
+        term = re.fullmatch(r"reward|rewards/(\w+)/mean", key)
+        values = [value for row in late if (value := row.get(key)) is not None]
+        if term and values:
+            measures[term[1] or key] = fmean(values)
+    metrics = read_json(folder / "metrics.json", "the metrics of a run")
+    boxes = metrics.get("localization", {}).get("boxes", {}).get("pooled", {})
+    scores = {"strict accuracy": metrics["macro"]["strict"], "box F1@0.5": boxes.get("f1@0.5")}
+    return measures | {name: value for name, value in scores.items() if value is not None}

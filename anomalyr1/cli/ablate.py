@@ -1,0 +1,39 @@
+"""`anomalyr1 ablate`: one table from many configs."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from anomalyr1.cli.run import ConfigPath, Overrides, quiet_libraries
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the main command."""
+    app.command()(ablate)
+
+
+def ablate(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Train and evaluate every variant of an ablation with every seed, and write one table.
+
+    Finished runs are skipped, a failed one is recorded and the rest goes on (exit status 1).
+
+    Example: anomalyr1 ablate configs/ablations/roam_terms_cpu.yaml
+    """
+    quiet_libraries()
+    from anomalyr1.ablation.run import ablate as run
+    from anomalyr1.ablation.table import summarize, texts
+
+    console = Console()
+    folder, results = run(config, overrides or (), console)
+    lines = summarize(results)
+    table = Table("variant", "seeds", title=f"Ablation {config.stem}")
+    for name in lines[0].cells:
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(line.variant, f"{line.finished}/{line.tried}", *texts(line))
+    console.print(table)
+    console.print(f"wrote {folder / 'table.md'} and table.csv", soft_wrap=True, highlight=False)
+    if any(result.stage is not None for result in results):
+        raise typer.Exit(1)

@@ -1,0 +1,251 @@
+"""The trial before the first step: what it measures, when it refuses, that it leaves no trace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import REPOSITORY
+from rich.console import Console
+from trl import GRPOConfig
+from typer.testing import CliRunner
+
+import anomalyr1.training.grpo as grpo
+import anomalyr1.training.preflight as module
+from anomalyr1.cli.reward import app
+from anomalyr1.config import load_config
+from anomalyr1.errors import InputError
+from anomalyr1.policy.load import load_policy
+from anomalyr1.rewards.build import build_rewards
+from anomalyr1.training.inputs import training_rows, trl_arguments
+from anomalyr1.training.preflight import dry_run, preflight, sample_groups, spread
+from anomalyr1.training.preflight_report import print_report
+from anomalyr1.training.trial import judge
+
+RIGHT = "<think>So the answer is {0}.</think><answer>{0}</answer>"
+SILENT = "<think>Hm.</think><answer>{0}</answer>"
+
+
+@pytest.fixture
+def overrides(tmp_path, toy_benchmark, tiny_policy) -> list[str]:
+    section = {
+        "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 12,
+        "max_steps": 1, "save_steps": 1, "learning_rate": 1e-3, "logging_steps": 1,
+        "gradient_checkpointing": "false", "bf16": "false", "use_cpu": "true", "report_to": "none",
+    }  # fmt: skip
+    return [
+        f"run_dir={tmp_path / 'run'}",
+        f"data.benchmark={toy_benchmark}",
+        f"policy.path={tiny_policy}",
+        "policy.max_pixels=12544",
+        "preflight.prompts=3",
+        *(f"grpo.{key}={value}" for key, value in section.items()),
+    ]
+
+
+@pytest.fixture
+def empty_config(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("seed: 0\n")
+    return path
+
+
+@pytest.fixture
+def config(empty_config, overrides):
+    return load_config(empty_config, overrides)
+
+
+@pytest.fixture
+def policy(config):
+    return load_policy(config.policy)
+
+
+@pytest.fixture
+def rows(config, policy):
+    return training_rows(config, policy.processor)[1]
+
+
+def by_type(rows, question_type):
+    return next(row for row in rows if row.question.type == question_type)
+
+
+def test_prompts_are_spread_over_the_question_types(rows):
+    chosen = spread(rows, 7, seed=0)
+    types = [row.question.type for row in chosen]
+    assert [types.count(t) for t in sorted(set(types))] == [3, 2, 2]
+    assert [row.sample_id for row in spread(rows, 7, seed=0)] == [r.sample_id for r in chosen]
+    assert [row.sample_id for row in spread(rows, 7, seed=1)] != [r.sample_id for r in chosen]
+    assert len(spread(rows, 1000, seed=0)) == len(rows)
+
+
+def test_terms_by_hand(rows, policy):
+    """Two choice groups of two: right and wrong; twice right, once without a conclusion."""
+    row = by_type(rows, "Object Classification")  # C of A-D
+    groups = [
+        [RIGHT.format("C"), RIGHT.format("A")],  # 1+1+.5, 0+.1+.5
+        [RIGHT.format("C"), SILENT.format("C")],  # 1+1+.5, 1+.8+.5
+    ]
+    terms, weights = build_rewards(load_config(REPOSITORY / "configs/grpo/tiny_cpu.yaml").reward)
+    trial = judge([row, row], groups, policy, terms, weights)
+    found = {term.name: term for term in trial.terms}
+    assert {n: t.mean for n, t in found.items()} == {
+        "accuracy": pytest.approx(0.75),
+        "consistency": pytest.approx((1 + 0.1 + 1 + 0.8) / 4),
+        "format": 1.0,
+        "iou": None,
+        "total": pytest.approx((2.5 + 0.6 + 2.5 + 2.3) / 4),
+    }
+    assert found["accuracy"].sd == pytest.approx(0.75**0.5 / 2)
+    assert {n: (t.flat, t.groups) for n, t in found.items()} == {
+        "accuracy": (1, 2),
+        "consistency": (0, 2),
+        "format": (2, 2),
+        "iou": (0, 0),
+        "total": (0, 2),
+    }
+    assert [n for n, t in found.items() if t.is_dead] == ["format", "iou"]
+    assert trial.format_rate == 1.0
+    assert trial.outcomes == {
+        "aligned_correct": 0.5, "aligned_wrong": 0.25, "silent_correct": 0.25,
+    }  # fmt: skip
+    question, completion, rewards = trial.example
+    assert question == "What is in the image?" and completion == groups[0][0]
+    assert rewards == {"accuracy": 1.0, "consistency": 1.0, "format": 1.0, "iou": None}
+
+
+def scripted(monkeypatch, texts):
+    """The policy says these, over and over."""
+
+    def generate(policy, conversations, images, **_):
+        return [texts[index % len(texts)] for index in range(len(conversations))]
+
+    monkeypatch.setattr(module, "generate", generate)
+
+
+def trial_of(config, rows, policy, console=None):
+    arguments = trl_arguments(GRPOConfig, "grpo", config.grpo, config)
+    terms, weights = build_rewards(config.reward)
+    console = console or Console(quiet=True)
+    return preflight(config, arguments, policy, rows, terms, weights, console=console)
+
+
+def test_completions_that_differ_may_start(monkeypatch, config, rows, policy):
+    scripted(monkeypatch, [RIGHT.format("A"), SILENT.format("B"), "nonsense", RIGHT.format("C")])
+    trial = trial_of(config, rows, policy)
+    assert (trial.groups, trial.generations) == (3, 4)
+    assert not trial.total.is_dead
+
+
+def test_unreadable_completions_are_refused(monkeypatch, config, rows, policy):
+    scripted(monkeypatch, ["The part is fine.", "<answer>A"])
+    expected = (
+        r"found a format rate of 0 in 3 groups of 4 completions \(most often: no_think, 100%\); "
+        r"run `anomalyr1 sft` first, or raise grpo.max_completion_length \(now 12\)"
+    )
+    with pytest.raises(InputError, match=expected):
+        trial_of(config, rows, policy)
+
+
+def test_zero_variance_everywhere_is_refused_and_the_dead_terms_named(
+    monkeypatch, config, rows, policy
+):
+    choices = [row for row in rows if row.question.options]
+    scripted(monkeypatch, [SILENT.format("E")])
+    with pytest.raises(InputError) as refused:
+        trial_of(config, choices, policy)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "zero reward variance in all of 3 groups of 4 completions" in message
+    for named in (
+        "accuracy (always 0.00)",
+        "format (always 0.00)",
+        "iou (applies to no question)",
+    ):
+        assert named in message or "format rate of 0" in message
+
+
+def test_dead_terms_say_how_they_are_dead(monkeypatch, config, rows, policy):
+    choices = [row for row in rows if row.question.options]
+    scripted(monkeypatch, [SILENT.format("A")])
+    with pytest.raises(InputError) as refused:
+        trial_of(config, choices, policy)
+    message = str(refused.value)
+    assert "format (always 1.00), iou (applies to no question)" in message
+    assert "accuracy (the same within every group)" in message
+    assert "raise grpo.temperature (now 1.0)" in message and "preflight.skip=true" in message
+
+
+def test_the_table_shows_terms_outcomes_and_an_example(monkeypatch, config, rows, policy):
+    scripted(monkeypatch, [RIGHT.format("A"), "[bold]nonsense", SILENT.format("B"), "x"])
+    trial = trial_of(config, rows, policy)
+    console = Console(record=True, width=100, quiet=True)
+    print_report(trial, console)
+    shown = console.export_text()
+    for text in ("3 questions, 4 completions each", "accuracy", "total", "zero variance"):
+        assert text in shown
+    assert "outcomes: " in shown and "faults: no_" in shown
+    assert trial.example[1] in shown
+
+
+def test_sampling_is_seeded_and_leaves_no_trace(config, rows, policy):
+    arguments = trl_arguments(GRPOConfig, "grpo", config.grpo, config)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    policy.model.train()
+    first = sample_groups(config, arguments, policy, rows[:3])
+    assert policy.model.training
+    assert torch.equal(torch.rand(3), expected)
+    assert sample_groups(config, arguments, policy, rows[:3]) == first
+    assert [len(group) for group in first] == [4, 4, 4]
+    assert len({text for group in first for text in group}) > 6  # drawn, not greedy
+
+
+def test_a_random_policy_is_refused_by_train_and_by_dry_run(config):
+    for start in (dry_run, grpo.train):
+        with pytest.raises(InputError, match="format rate of 0"):
+            start(config)
+
+
+def test_the_command_prints_the_table_and_refuses(empty_config, overrides):
+    result = CliRunner().invoke(app, ["dry-run", str(empty_config), *overrides])
+    assert isinstance(result.exception, InputError)
+    assert "Pre-flight: 3 questions, 4 completions each" in result.output
+    result = CliRunner().invoke(app, ["dry-run", str(empty_config), "preflight.promts=3"])
+    assert "unknown key preflight.promts (nearest: prompts)" in str(result.exception)
+
+
+def test_train_tries_once_and_not_again_when_it_goes_on(monkeypatch, empty_config, overrides):
+    calls = []
+    monkeypatch.setattr(grpo, "preflight", lambda *_, **__: calls.append(1))
+    grpo.train(load_config(empty_config, [*overrides, "preflight.skip=true"]))
+    assert calls == []
+    grpo.train(load_config(empty_config, [*overrides, "grpo.max_steps=2"]))  # goes on from step 1
+    assert calls == []
+    fresh = [*overrides, f"run_dir={empty_config.parent / 'fresh'}"]
+    grpo.train(load_config(empty_config, fresh))
+    assert calls == [1]
+
+
+BROKEN = [("preflight.prompts=0", "at least 1"), ("preflight.generations=1", "at least 2")]
+
+
+@pytest.mark.parametrize(("override", "expected"), BROKEN)
+def test_a_trial_that_shows_nothing_is_refused(empty_config, override, expected):
+    with pytest.raises(InputError, match=expected):
+        load_config(empty_config, [override])
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_together(empty_config, overrides):
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+    launch = REPOSITORY / "configs/accelerate/cpu2.yaml"
+    done = subprocess.run(
+        [*command, launch, "-m", "anomalyr1", "train", empty_config, *overrides],
+        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stdout.count("Pre-flight: 3 questions") == 1
+    assert done.stderr.count("format rate of 0") == 2  # each process says why it stops
