@@ -138,15 +138,16 @@ def _value(value: Any) -> str:
 
 
 def _digest(base: Path, train: Sequence[str], evaluation: Path, shared: Sequence[str]) -> str:
-    """Hash of the two resolved configs, the place of the run left out; both are checked."""
+    """Hash of what the two verbs read of their resolved configs; both are checked."""
     from trl import GRPOConfig
 
     from anomalyr1.training.inputs import trl_keys
 
     training = load_config(base, train, {"grpo": trl_keys(GRPOConfig)})
     build_rewards(training.reward)
-    resolved = {"train": asdict(training), "eval": asdict(load_config(evaluation, shared))}
-    for section in resolved.values():
-        del section["run_dir"]
-    del resolved["eval"]["policy"]["path"]
-    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
+    trained, asked = asdict(training), asdict(load_config(evaluation, shared))
+    for section in ("run_dir", "sft", "eval", "segmentation"):
+        del trained[section]
+    asked = {name: asked[name] for name in ("seed", "prompt", "policy", "eval", "segmentation")}
+    del asked["policy"]["path"]
+    return hashlib.sha256(json.dumps([trained, asked], sort_keys=True).encode()).hexdigest()

@@ -92,10 +92,13 @@ def take_rows(
     """
     taken: dict[str, Any] = {}
     for name, value in batches[0].items():
-        rows = [batches[batch][name][row] for batch, row in picks] if _is_rows(name, value) else []
-        if value is None or name == "num_items_in_batch" or name in _IMAGES[:2]:
+        if name in _IMAGES[:2]:
+            continue
+        if value is None or (isinstance(value, Tensor) and value.ndim == 0):
             taken[name] = value
-        elif name == "advantages":
+            continue
+        rows = [batches[batch][name][row] for batch, row in picks]
+        if name == "advantages":
             taken[name] = torch.stack(rows)
         elif name == "num_images":
             taken[name] = rows
@@ -119,10 +122,6 @@ def take_rows(
         )
         taken.update(joined.batch(range(len(picks))))
     return taken
-
-
-def _is_rows(name: str, value: Any) -> bool:
-    return value is not None and name not in ("num_items_in_batch", *_IMAGES[:2])
 
 
 def _pad(rows: Sequence[Tensor], value: float, *, left: bool = False) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
@@ -152,26 +153,12 @@ def test_zero_variance_everywhere_is_refused_and_the_dead_terms_named(
     monkeypatch, config, rows, policy
 ):
     choices = [row for row in rows if row.question.options]
-    scripted(monkeypatch, [SILENT.format("E")])
+    scripted(monkeypatch, [SILENT.format("A")])
     with pytest.raises(InputError) as refused:
         trial_of(config, choices, policy)
     message = str(refused.value)
     assert "\n" not in message
     assert "zero reward variance in all of 3 groups of 4 completions" in message
-    for named in (
-        "accuracy (always 0.00)",
-        "format (always 0.00)",
-        "iou (applies to no question)",
-    ):
-        assert named in message or "format rate of 0" in message
-
-
-def test_dead_terms_say_how_they_are_dead(monkeypatch, config, rows, policy):
-    choices = [row for row in rows if row.question.options]
-    scripted(monkeypatch, [SILENT.format("A")])
-    with pytest.raises(InputError) as refused:
-        trial_of(config, choices, policy)
-    message = str(refused.value)
     assert "format (always 1.00), iou (applies to no question)" in message
     assert "accuracy (the same within every group)" in message
     assert "raise grpo.temperature (now 1.0)" in message and "preflight.skip=true" in message
@@ -180,7 +167,7 @@ def test_dead_terms_say_how_they_are_dead(monkeypatch, config, rows, policy):
 def test_the_table_shows_terms_outcomes_and_an_example(monkeypatch, config, rows, policy):
     scripted(monkeypatch, [RIGHT.format("A"), "[bold]nonsense", SILENT.format("B"), "x"])
     trial = trial_of(config, rows, policy)
-    console = Console(record=True, width=100, quiet=True)
+    console = Console(record=True, width=100, file=io.StringIO())
     print_report(trial, console)
     shown = console.export_text()
     for text in ("3 questions, 4 completions each", "accuracy", "total", "zero variance"):
@@ -240,10 +227,9 @@ def test_a_trial_that_shows_nothing_is_refused(empty_config, override, expected)
 
 @pytest.mark.slow
 def test_two_processes_refuse_together(empty_config, overrides):
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    launch = REPOSITORY / "configs/accelerate/cpu2.yaml"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*command, launch, "-m", "anomalyr1", "train", empty_config, *overrides],
+        [*command, "-m", "anomalyr1", "train", empty_config, *overrides],
         capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
     )  # fmt: skip
     assert done.returncode != 0
