@@ -16,6 +16,7 @@ from anomalyr1.config import Config, load_config
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.data.synthetic.build import synthesize
 from anomalyr1.geometry import Frame
+from anomalyr1.memory import keep_freed_memory
 from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, template_for
@@ -56,6 +57,7 @@ def main(
     config: Annotated[Path, typer.Option()] = Path("configs/sft/tiny_pretrain.yaml"),
 ) -> None:
     """Draw the images, build tokenizer and weights, train, and copy the policy to `out`."""
+    keep_freed_memory()
     bench = work / "benchmark"
     if not bench.exists():
         synthesize(bench, train=images, test=60, seed=seed, size=112)

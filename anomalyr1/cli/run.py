@@ -66,12 +66,18 @@ def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 def quiet_libraries() -> None:
-    """Libraries keep to warnings; their progress bars would break up the lines of a log."""
+    """Prepare a verb that loads a policy: only warnings, no foreign progress bars, warm memory."""
     import logging
     import os
     import warnings
 
+    from anomalyr1.memory import keep_freed_memory
+
+    keep_freed_memory()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DS_LOG_LEVEL", "error")
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
     from datasets import disable_progress_bars

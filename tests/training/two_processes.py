@@ -31,6 +31,7 @@ def main(policy: str, out: str, size: int) -> None:
         return original(prompt_ids, *arguments, **options)
 
     run._generate_single_turn = counting
+    run.model.train()
     inputs = [run.train_dataset[i // size] for i in range(4 * rank, 4 * rank + 4)]
     output = run._generate_and_score_completions(inputs)
     assert counts == expected and script.asked == expected, (rank, counts, script.asked)
