@@ -10,6 +10,15 @@ import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Real images, read where they are and never copied."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"needs the real images at {REAL_DATA}")
+    return REAL_DATA
 
 
 @pytest.fixture(scope="session")

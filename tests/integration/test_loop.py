@@ -88,7 +88,13 @@ def work(tmp_path_factory) -> Path:
 def tuned(work, tiny_policy, toy_benchmark) -> Path:
     """A policy that sft has taught the form of an answer."""
     options = overrides(
-        "sft", tiny_policy, toy_benchmark, work / "sft", max_steps=40, save_steps=20
+        "sft",
+        tiny_policy,
+        toy_benchmark,
+        work / "sft",
+        max_steps=120,
+        save_steps=60,
+        learning_rate=0.005,
     )
     run("sft", config(work, "sft.yaml"), *options)
     losses = [entry["loss"] for entry in history(work / "sft")]
@@ -100,7 +106,8 @@ GRPO = {"num_generations": 4, "max_completion_length": 48, "loss_type": "grpo", 
 
 
 def grpo(policy: Path, benchmark: Path, run_dir: Path, **more) -> list[str]:
-    return overrides("grpo", policy, benchmark, run_dir, **{**GRPO, "max_steps": 6, **more})
+    options = overrides("grpo", policy, benchmark, run_dir, **{**GRPO, "max_steps": 6, **more})
+    return [*options, "preflight.skip=true"]
 
 
 @pytest.fixture(scope="module")
