@@ -1,0 +1,88 @@
+"""Every config and every README command does what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from anomalyr1.config import load_config
+
+CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+RUNS = [path for path in CONFIGS if path.parent.name in ("grpo", "sft", "eval")]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_config_opens_with_its_command(path):
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# ") and str(path.relative_to(REPOSITORY)) in first
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_a_run_config_is_accepted_by_us_and_by_trl(path):
+    from trl import GRPOConfig, SFTConfig
+
+    from anomalyr1.rewards.build import build_rewards
+    from anomalyr1.training.inputs import trl_keys
+
+    keys = {"grpo": trl_keys(GRPOConfig), "sft": trl_keys(SFTConfig)}
+    config = load_config(path, verbatim=keys)
+    terms, weights = build_rewards(config.reward)
+    assert len(terms) == len(weights) > 0
+    for section, kind in (("grpo", GRPOConfig), ("sft", SFTConfig)):
+        values = dict(getattr(config, section))
+        if values:  # a machine without a GPU refuses bf16
+            kind(output_dir="unused", **{**values, "bf16": False, "use_cpu": True})
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("anomalyr1 ")]
+
+
+def test_readme_commands_run_in_their_order(tmp_path):
+    for name in ("configs", "data"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    commands = readme_commands()
+    assert len(commands) >= 9
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", *command.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    run = tmp_path / "runs" / "demo"
+    for name in ("policy", "predictions.jsonl", "metrics.json", "report.html", "completions"):
+        assert (run / name).exists(), name
+
+
+def test_readme_names_only_files_that_exist():
+    text = (REPOSITORY / "README.md").read_text()
+    named = set(re.findall(r"(?:configs|scripts|tests|anomalyr1)/[\w/]+\.(?:py|yaml|sh)", text))
+    assert named and not [name for name in named if not (REPOSITORY / name).exists()]
+
+
+def test_the_scripts_of_the_readme_are_executable():
+    for name in ("quickstart.sh", "test.sh", "setup.sh"):
+        path = Path(REPOSITORY / "scripts" / name)
+        assert path.stat().st_mode & 0o111
+        subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+def test_help_is_quick_because_torch_is_not_imported():
+    code = (
+        "import sys, anomalyr1, anomalyr1.cli; "
+        "assert not {'torch', 'transformers', 'trl'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
