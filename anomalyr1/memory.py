@@ -12,8 +12,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Tell glibc not to give large freed blocks back to the kernel.
 
-    By default it does, so every step faults in all pages of its activations again: on small virtual
-    machines that costs several times the arithmetic. The price is that the process keeps its peak.
+    By default it does, so every step faults in all pages of its activations again, which is slow
+    where page faults are (virtual machines). The price is that the process keeps its peak.
 
     Returns:
         Whether the allocator took it; elsewhere than glibc there is nothing to do.
