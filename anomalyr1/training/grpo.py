@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accelerate import PartialState
 from transformers import set_seed
 from trl import GRPOConfig
 
 from anomalyr1.config import Config
-from anomalyr1.exposure import write_exposure
 from anomalyr1.policy.load import load_policy, lora_config
-from anomalyr1.provenance import write_provenance
 from anomalyr1.rewards.build import build_rewards
-from anomalyr1.rows import benchmark_record
-from anomalyr1.training.callbacks import HistoryCallback, quiet
-from anomalyr1.training.checkpoints import POLICY_DIR, prepare_run
+from anomalyr1.training.callbacks import HistoryCallback
+from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.inputs import heldout_rows, training_rows, trl_arguments
 from anomalyr1.training.preflight import preflight
+from anomalyr1.training.running import train_policy
 from anomalyr1.training.trainer import PolicyTrainer
 
 
@@ -59,12 +56,4 @@ def train(config: Config) -> Path:
         run_dir=run_dir,
         keep_every=config.keep_completions_every,
     )
-    quiet(trainer)
-    if PartialState().is_main_process:
-        data = [benchmark_record(benchmark) for benchmark, _ in used]
-        write_provenance(run_dir, "train", config, data)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    trainer.save_model(str(run_dir / POLICY_DIR))
-    if PartialState().is_main_process:
-        write_exposure(run_dir / POLICY_DIR, config.policy.path, used, config.prompt)
-    return run_dir / POLICY_DIR
+    return train_policy(trainer, "train", config, used, checkpoint)

@@ -1,0 +1,50 @@
+"""The part every training verb shares: record where it comes from, train, leave a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from accelerate import PartialState
+from transformers import Trainer
+
+from anomalyr1.config import Config
+from anomalyr1.data.mmad import Benchmark
+from anomalyr1.exposure import write_exposure
+from anomalyr1.provenance import write_provenance
+from anomalyr1.rows import benchmark_record
+from anomalyr1.schema import Sample
+from anomalyr1.training.callbacks import quiet
+from anomalyr1.training.checkpoints import POLICY_DIR
+
+
+def train_policy(
+    trainer: Trainer,
+    verb: str,
+    config: Config,
+    used: Sequence[tuple[Benchmark, Sequence[Sample]]],
+    checkpoint: Path | None,
+) -> Path:
+    """Train to the end and save the policy with the record of what it has seen.
+
+    Args:
+        trainer: ready to train.
+        verb: train or sft, for the provenance.
+        config: the resolved config.
+        used: what is trained on, as `training_rows` gave it.
+        checkpoint: where to go on from; None for a start from step 0.
+
+    Returns:
+        `<run_dir>/policy`.
+    """
+    run_dir = Path(config.run_dir)
+    quiet(trainer)
+    if PartialState().is_main_process:
+        data = [benchmark_record(benchmark) for benchmark, _ in used]
+        write_provenance(run_dir, verb, config, data)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    policy = run_dir / POLICY_DIR
+    trainer.save_model(str(policy))
+    if PartialState().is_main_process:
+        write_exposure(policy, config.policy.path, used, config.prompt)
+    return policy
