@@ -15,6 +15,8 @@ source_name="${1:-synthetic}"
 bench="benchmarks/$source_name"
 run="runs/quickstart/$source_name"
 policy="data/tiny-policy"
+tokens=96                                   # of a completion
+[ "$source_name" != deeppcb ] || tokens=320 # a board has up to ten defects, each some 25 tokens
 started=$SECONDS
 say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - started)); }
 
@@ -40,11 +42,11 @@ if [ "$source_name" != synthetic ]; then
 fi
 
 say "evaluation before"
-anomalyr1 eval configs/eval/tiny_cpu.yaml run_dir="$run/before" policy.path="$policy" eval.benchmark="$split/test"
+anomalyr1 eval configs/eval/tiny_cpu.yaml run_dir="$run/before" policy.path="$policy" eval.benchmark="$split/test" eval.max_new_tokens="$tokens"
 say "GRPO with the ROAM reward"
-anomalyr1 train configs/grpo/tiny_cpu.yaml run_dir="$run" policy.path="$policy" data.benchmark="$split/train"
+anomalyr1 train configs/grpo/tiny_cpu.yaml run_dir="$run" policy.path="$policy" data.benchmark="$split/train" grpo.max_completion_length="$tokens"
 say "evaluation after"
-anomalyr1 eval configs/eval/tiny_cpu.yaml run_dir="$run" policy.path="$run/policy" eval.benchmark="$split/test"
+anomalyr1 eval configs/eval/tiny_cpu.yaml run_dir="$run" policy.path="$run/policy" eval.benchmark="$split/test" eval.max_new_tokens="$tokens"
 say "scores"
 anomalyr1 score "$run/predictions.jsonl"
 say "done"
