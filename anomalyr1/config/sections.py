@@ -16,7 +16,9 @@ class DataConfig:
     Attributes:
         benchmark: folder (or mmad.json) of the training questions.
         mixture: YAML that mixes several benchmarks by weight, instead of `benchmark`.
-        heldout: benchmark whose first `heldout_limit` questions are scored during training.
+        heldout: benchmark whose questions are scored during training, every `save_steps` unless
+            `eval_steps` says otherwise; `policy/` is then the checkpoint that did best.
+        heldout_limit: questions taken from it, evenly.
         question_types: keep these types only; None keeps all.
         shuffle_options: reorder the options of every question from this seed; None keeps the order
             on disk.
@@ -70,6 +72,14 @@ class LoraSection:
 
 
 @dataclass(frozen=True)
+class LearningRates:
+    """Rates of parts that differ from `grpo.learning_rate` (or sft's); None is that rate."""
+
+    vision: float | None = None
+    projector: float | None = None
+
+
+@dataclass(frozen=True)
 class PolicyConfig:
     """Which model answers, and how it is held in memory.
 
@@ -83,6 +93,7 @@ class PolicyConfig:
         freeze_vision: leave the vision tower as it is.
         freeze_projector: leave the vision-to-language projector as it is.
         shared_prefix: compute a prompt once for all of its completions; false is stock TRL.
+        learning_rates: of the vision tower and the projector, where not the trainer's.
         lora: train adapters instead of the weights; None trains the weights.
     """
 
@@ -95,6 +106,7 @@ class PolicyConfig:
     freeze_vision: bool = True
     freeze_projector: bool = False
     shared_prefix: bool = True
+    learning_rates: LearningRates = field(default_factory=LearningRates)
     lora: LoraSection | None = None
 
 
@@ -198,6 +210,8 @@ class Config:
         run_dir: the run folder; everything the run writes is below it.
         seed: seeds python, numpy, torch, the order of the rows and the sampling.
         resume: `auto` continues what `run_dir` holds, `never` refuses a folder that holds a run.
+        early_stop_patience: evaluations on `data.heldout` in a row without a better one after which
+            training ends; None never ends early.
         keep_completions_every: steps between two files of sampled completions.
         sft: handed verbatim to `trl.SFTConfig`.
         grpo: handed verbatim to `trl.GRPOConfig`.
@@ -206,6 +220,7 @@ class Config:
     run_dir: str = "runs/default"
     seed: int = 0
     resume: Literal["auto", "never"] = "auto"
+    early_stop_patience: int | None = None
     keep_completions_every: int = 10
     data: DataConfig = field(default_factory=DataConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)

@@ -89,11 +89,23 @@ def lora_config(config: PolicyConfig) -> LoraConfig | None:
 
 def freeze(model: torch.nn.Module, *, vision: bool, projector: bool) -> None:
     """Stop gradients in the vision tower and, separately, in its patch merger (the projector)."""
+    frozen = {"vision": vision, "projector": projector}
     for name, parameter in model.named_parameters():
-        if ".visual.merger." in f".{name}":
-            parameter.requires_grad_(parameter.requires_grad and not projector)
-        elif ".visual." in f".{name}":
-            parameter.requires_grad_(parameter.requires_grad and not vision)
+        if frozen.get(part_of(name), False):
+            parameter.requires_grad_(False)
+
+
+def part_of(name: str) -> str:
+    """The part of Qwen2.5-VL that a parameter belongs to.
+
+    >>> part_of("model.visual.merger.mlp.0.weight"), part_of("model.visual.blocks.0.norm1.weight")
+    ('projector', 'vision')
+    >>> part_of("model.language_model.layers.0.mlp.up_proj.weight")
+    'language'
+    """
+    if ".visual.merger." in f".{name}":
+        return "projector"
+    return "vision" if ".visual." in f".{name}" else "language"
 
 
 def model_frame(width: int, height: int, processor: ProcessorMixin) -> Frame:

@@ -13,8 +13,10 @@ from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.dataset import to_dataset
-from anomalyr1.training.inputs import heldout_rows, training_rows, trl_arguments
+from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
+from anomalyr1.training.inputs import training_rows, trl_arguments
 from anomalyr1.training.preflight import preflight
+from anomalyr1.training.resuming import RolloutBoundary
 from anomalyr1.training.running import train_policy
 from anomalyr1.training.trainer import PolicyTrainer
 
@@ -32,7 +34,11 @@ def train(config: Config) -> Path:
     set_seed(config.seed)
     reward_funcs, reward_weights = build_rewards(config.reward)
     arguments = trl_arguments(
-        GRPOConfig, "grpo", config.grpo, config, reward_weights=list(reward_weights)
+        GRPOConfig,
+        "grpo",
+        with_heldout("grpo", config.grpo, config, metric="eval_reward"),
+        config,
+        reward_weights=list(reward_weights),
     )
     checkpoint = prepare_run(run_dir, config.resume)
     policy = load_policy(config.policy, trainable=True)
@@ -48,7 +54,12 @@ def train(config: Config) -> Path:
         train_dataset=to_dataset(rows),
         eval_dataset=None if heldout is None else to_dataset(heldout),
         peft_config=lora_config(config.policy),
-        callbacks=[HistoryCallback(run_dir)],
+        callbacks=[
+            HistoryCallback(run_dir),
+            RolloutBoundary(arguments.steps_per_generation * arguments.num_iterations),
+            *early_stop(config),
+        ],
+        learning_rates=config.policy.learning_rates,
         shared_prefix=config.policy.shared_prefix,
         zero_variance=config.signal.zero_variance,
         max_rounds=config.signal.max_rounds,

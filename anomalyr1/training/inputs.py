@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from transformers import ProcessorMixin
+from trl.import_utils import is_vllm_available
 
 from anomalyr1.config import Config
 from anomalyr1.data.mixture import mix, read_mixture
@@ -59,6 +60,7 @@ def trl_arguments(
         if key not in trl_keys(kind):
             nearest = difflib.get_close_matches(key, trl_keys(kind), n=1, cutoff=0.0)[0]
             raise InputError(f"unknown key {section}.{key} (nearest: {nearest})")
+    _refuse_without_effect(section, given)
     ours = {"output_dir": str(Path(config.run_dir) / CHECKPOINT_DIR), "seed": config.seed}
     try:
         return kind(**ours, **fixed, **given)
@@ -67,6 +69,28 @@ def trl_arguments(
         raise InputError(
             f"expected a {section} section that TRL accepts, found: {reason}"
         ) from None
+
+
+def _refuse_without_effect(section: str, given: Mapping[str, Any]) -> None:
+    """A key that another key makes pointless is a mistake, not a default to pass over."""
+    if given.get("use_vllm"):
+        if not is_vllm_available():
+            raise InputError(
+                f"expected vllm beside {section}.use_vllm=true, found none that TRL can use; "
+                "pip install 'anomalyr1[vllm]' on a CUDA machine, or set use_vllm=false"
+            )
+        return
+    for key in given:
+        if key.startswith("vllm_"):
+            raise InputError(
+                f"expected {section}.use_vllm=true beside {section}.{key}, found use_vllm off, so "
+                "that the key has no effect; switch vllm on or leave the key out"
+            )
+    if given.get("sync_ref_model") and not given.get("beta"):
+        raise InputError(
+            f"expected {section}.beta above 0 beside {section}.sync_ref_model=true, found no "
+            "reference policy to synchronise"
+        )
 
 
 def training_rows(
@@ -109,20 +133,3 @@ def _mixture(config: Config) -> list[tuple[Benchmark, list[Sample]]]:
         file = part.path / BENCHMARK_NAME if part.path.is_dir() else part.path
         used.append((whole(file, samples), samples))
     return used
-
-
-def heldout_rows(config: Config, processor: ProcessorMixin) -> list[Row] | None:
-    """The rows scored during training, spread evenly over the held-out benchmark; None without."""
-    data = config.data
-    if data.heldout is None:
-        return None
-    _, samples = open_benchmark(
-        data.heldout,
-        "data.heldout",
-        config.prompt,
-        root=data.root,
-        shuffle=data.shuffle_options,
-    )
-    rows = build_rows(samples, config.prompt, processor, question_types=data.question_types)
-    step = max(1, len(rows) // data.heldout_limit)
-    return rows[::step][: data.heldout_limit]

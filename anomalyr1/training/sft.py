@@ -12,8 +12,15 @@ from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.dataset import to_dataset
-from anomalyr1.training.inputs import heldout_rows, training_rows, trl_arguments
+from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
+from anomalyr1.training.inputs import training_rows, trl_arguments
+from anomalyr1.training.rates import PartRates
+from anomalyr1.training.resuming import WholeWeights
 from anomalyr1.training.running import train_policy
+
+
+class TuningTrainer(WholeWeights, PartRates, SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer with exact resumption and learning rates of the parts."""
 
 
 def finetune(config: Config) -> Path:
@@ -30,19 +37,25 @@ def finetune(config: Config) -> Path:
     run_dir = Path(config.run_dir)
     set_seed(config.seed)
     arguments = trl_arguments(
-        SFTConfig, "sft", config.sft, config, max_length=None, completion_only_loss=True
+        SFTConfig,
+        "sft",
+        with_heldout("sft", config.sft, config, metric="eval_loss"),
+        config,
+        max_length=None,
+        completion_only_loss=True,
     )
     checkpoint = prepare_run(run_dir, config.resume)
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor)
     heldout = heldout_rows(config, policy.processor)
-    trainer = SFTTrainer(
+    trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,
         args=arguments,
         train_dataset=to_dataset(rows, with_completion=True),
         eval_dataset=None if heldout is None else to_dataset(heldout, with_completion=True),
         peft_config=lora_config(config.policy),
-        callbacks=[HistoryCallback(run_dir)],
+        callbacks=[HistoryCallback(run_dir), *early_stop(config)],
+        learning_rates=config.policy.learning_rates,
     )
     return train_policy(trainer, "sft", config, used, checkpoint)

@@ -10,18 +10,56 @@ import torch
 from anomalyr1.storage import write_jsonl
 from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
 from anomalyr1.training.groups import is_flat
+from anomalyr1.training.heartbeat import Heartbeat
+from anomalyr1.training.rates import PartRates
+from anomalyr1.training.resuming import EpochSampler, WholeWeights
 
 
-class PolicyTrainer(DynamicSamplingTrainer):
-    """Keeps the sampled completions of every n-th step.
+class PolicyTrainer(WholeWeights, PartRates, DynamicSamplingTrainer):
+    """Goes on exactly where it was cut off, says what it works on, keeps completions.
 
     Each file `completions/step-NNNNN.jsonl` is valid input of `anomalyr1 reward replay`.
     """
 
     def __init__(self, *args: Any, run_dir: Path, keep_every: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._heartbeat = Heartbeat(run_dir, self.accelerator.process_index)
         self._completions_dir = run_dir / "completions"
         self._keep_every = keep_every
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+        """TRL's order of the rows, the same after a resumption in a later epoch."""
+        stock = super()._get_train_sampler(dataset)
+        self._micro_steps: int = stock.num_samples // stock.batch_size * stock.repeat_count
+        return EpochSampler(
+            stock.data_source,
+            stock.mini_repeat_count,
+            stock.batch_size,
+            stock.repeat_count,
+            stock.shuffle,
+            stock.seed,
+            epoch=lambda: divmod(self.state.global_step, self._steps_per_epoch)[0],
+        )
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        accumulated: int = self.args.gradient_accumulation_steps
+        return -(-self._micro_steps // accumulated)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Restore the random states, and TRL's own count of backward passes."""
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            epochs, steps = divmod(self.state.global_step, self._steps_per_epoch)
+            within = steps * self.args.gradient_accumulation_steps
+            self._step = epochs * self._micro_steps + within
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        rows = [row["sample_id"] for row in inputs]
+        self._heartbeat.beat(self.state.global_step, "sampling", rows)
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        self._heartbeat.beat(self.state.global_step, "updating")
+        return batch
 
     def _calculate_rewards(
         self,

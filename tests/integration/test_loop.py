@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from safetensors.torch import load_file
 
 TINY = {
     "policy.max_pixels": 12544,
@@ -141,21 +143,52 @@ def test_kept_completions_can_be_replayed(trained):
     assert "accuracy" in out
 
 
+def assert_continued(whole: Path, cut: Path) -> None:
+    """Nothing is lost, nothing is there twice, and every figure is that of the unbroken run."""
+    assert [entry["step"] for entry in history(cut)] == [1, 2, 3, 4, 5, 6]
+    for a, b in zip(history(whole), history(cut), strict=True):
+        for key in ("loss", "reward", "grad_norm", "entropy", "learning_rate"):
+            assert b[key] == pytest.approx(a[key], abs=1e-5), (a["step"], key)
+    left, right = (load_file(folder / "policy" / "model.safetensors") for folder in (whole, cut))
+    assert max((left[name] - right[name]).abs().max().item() for name in left) < 1e-6
+
+
 def test_training_that_was_killed_continues(work, trained, tuned, toy_benchmark):
-    options = grpo(tuned, toy_benchmark, work / "cut")
-    arguments = ["train", config(work, "train.yaml"), *options]
+    arguments = [
+        "train",
+        config(work, "train.yaml"),
+        *grpo(tuned, toy_benchmark, work / "cut"),
+    ]
     log = work / "cut" / "log_history.jsonl"
     kill_when(command(*arguments), lambda: log.exists() and '"step": 3' in log.read_text())
     assert not (work / "cut" / "policy").exists()
     run(*arguments)
-    whole, cut = history(trained), history(work / "cut")
-    # Nothing is lost and nothing is there twice; what was done before the cut is as it was.
-    assert [entry["step"] for entry in cut] == [1, 2, 3, 4, 5, 6]
-    for a, b in list(zip(whole, cut, strict=True))[:2]:
-        assert b["reward"] == pytest.approx(a["reward"], abs=1e-5)
-        assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)
-    assert [entry["learning_rate"] for entry in cut] == [entry["learning_rate"] for entry in whole]
-    assert (work / "cut" / "policy" / "model.safetensors").is_file()
+    assert_continued(trained, work / "cut")
+
+
+@pytest.mark.slow
+def test_training_that_was_killed_three_times_continues(work, trained, tuned, toy_benchmark):
+    folder = work / "cut_thrice"
+    arguments = ["train", config(work, "train.yaml"), *grpo(tuned, toy_benchmark, folder)]
+    log = folder / "log_history.jsonl"
+
+    def steps() -> int:
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    random_points = random.Random(time.time_ns())
+    for _ in range(3):
+        begun, moment = [0.0], random_points.uniform(0, 2.5)
+
+        def ready(begun=begun, moment=moment) -> bool:
+            begun[0] = begun[0] or (time.monotonic() if steps() else 0.0)
+            return bool(begun[0]) and time.monotonic() - begun[0] > moment
+
+        kill_when(command(*arguments), ready)
+        print(f"killed {moment:.2f} s after the first log, {steps()} steps logged")
+        if (folder / "policy").exists():
+            break
+    run(*arguments)
+    assert_continued(trained, folder)
 
 
 def test_a_finished_run_is_not_overwritten(work, trained, tuned, toy_benchmark):

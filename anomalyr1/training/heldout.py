@@ -1,0 +1,83 @@
+"""Scoring held-out questions during training: when, the best checkpoint, the early stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import EarlyStoppingCallback, ProcessorMixin, TrainerCallback
+
+from anomalyr1.config import Config
+from anomalyr1.errors import InputError
+from anomalyr1.rows import Row, build_rows, open_benchmark
+
+
+def with_heldout(
+    section: str, given: Mapping[str, Any], config: Config, *, metric: str
+) -> dict[str, Any]:
+    """The trainer's section with what `data.heldout` implies, where the section does not say.
+
+    Held-out questions are scored whenever a checkpoint is saved, and training ends with the
+    checkpoint that did best.
+
+    Args:
+        section: its name, for errors.
+        given: its keys.
+        config: the whole config.
+        metric: decides which checkpoint is best; a loss is better when lower.
+
+    Raises:
+        InputError: held-out questions that are never scored, or a score without any.
+    """
+    asked = given.get("eval_strategy", "no") != "no"
+    if config.data.heldout is None:
+        for key, found in (
+            (f"{section}.eval_strategy", asked),
+            ("early_stop_patience", config.early_stop_patience is not None),
+            (f"{section}.load_best_model_at_end", given.get("load_best_model_at_end", False)),
+        ):
+            if found:
+                raise InputError(
+                    f"expected data.heldout beside {key}, found none; name a benchmark to score "
+                    "during training"
+                )
+        return dict(given)
+    if "eval_strategy" in given and not asked:
+        raise InputError(
+            f"expected held-out questions to be scored, found {section}.eval_strategy=no beside "
+            "data.heldout; leave one of the two out"
+        )
+    implied = {
+        "eval_strategy": "steps",
+        "eval_steps": given.get("save_steps", 50),
+        "save_steps": given.get("eval_steps", 50),
+        "per_device_eval_batch_size": given.get("per_device_train_batch_size", 8),
+        "load_best_model_at_end": True,
+        "metric_for_best_model": metric,
+        "greater_is_better": not str(given.get("metric_for_best_model", metric)).endswith("loss"),
+    }
+    return {**implied, **given}
+
+
+def early_stop(config: Config) -> list[TrainerCallback]:
+    """The callback that ends training after so many evaluations without a better one."""
+    if config.early_stop_patience is None:
+        return []
+    return [EarlyStoppingCallback(early_stopping_patience=config.early_stop_patience)]
+
+
+def heldout_rows(config: Config, processor: ProcessorMixin) -> list[Row] | None:
+    """The rows scored during training, spread evenly over the held-out benchmark; None without."""
+    data = config.data
+    if data.heldout is None:
+        return None
+    _, samples = open_benchmark(
+        data.heldout,
+        "data.heldout",
+        config.prompt,
+        root=data.root,
+        shuffle=data.shuffle_options,
+    )
+    rows = build_rows(samples, config.prompt, processor, question_types=data.question_types)
+    step = max(1, len(rows) // data.heldout_limit)
+    return rows[::step][: data.heldout_limit]

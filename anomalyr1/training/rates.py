@@ -1,0 +1,69 @@
+"""Learning rates of the policy's parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from anomalyr1.config import LearningRates
+from anomalyr1.errors import InputError
+from anomalyr1.policy.load import part_of
+
+
+class PartRates(Trainer):  # type: ignore[misc]
+    """Overrides the making of the optimiser: some parts may learn at a rate of their own.
+
+    The schedule multiplies every part's rate by the same factor.
+    """
+
+    def __init__(self, *args: Any, learning_rates: LearningRates | None = None, **kwargs: Any):
+        self.learning_rates = learning_rates or LearningRates()
+        super().__init__(*args, **kwargs)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The stock optimiser, its parameter groups split by part."""
+        made = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if made:
+            named = (self.model if model is None else model).named_parameters()
+            split_groups(optimizer, {id(p): part_of(name) for name, p in named}, self._rates())
+        return optimizer
+
+    def _rates(self) -> dict[str, float]:
+        rates = {"vision": self.learning_rates.vision, "projector": self.learning_rates.projector}
+        return {part: rate for part, rate in rates.items() if rate is not None}
+
+
+def split_groups(
+    optimizer: torch.optim.Optimizer, parts: dict[int, str], rates: dict[str, float]
+) -> None:
+    """Move the parameters of each part in `rates` into groups of their own.
+
+    Args:
+        optimizer: fresh; its groups are changed in place.
+        parts: id of a parameter -> its part.
+        rates: part -> learning rate.
+
+    Raises:
+        InputError: a part with a rate has nothing that learns.
+    """
+    groups = []
+    found: set[str | None] = set()
+    for group in optimizer.param_groups:
+        by_rate: dict[str | None, list[torch.nn.Parameter]] = {}
+        for parameter in group["params"]:
+            part = parts[id(parameter)]
+            by_rate.setdefault(part if part in rates else None, []).append(parameter)
+        for key, parameters in by_rate.items():
+            own = {} if key is None else {"lr": rates[key]}
+            groups.append({**group, **own, "params": parameters})
+            found.add(key)
+    for part in rates:
+        if part not in found:
+            raise InputError(
+                f"expected a {part} that learns beside policy.learning_rates.{part}, found none of "
+                f"its weights in training; set policy.freeze_{part}=false or leave the rate out"
+            )
+    optimizer.param_groups[:] = groups

@@ -1,0 +1,103 @@
+"""An interrupted run goes on exactly: the weights, and the order of the rows.
+
+Two things keep a stock trainer from that. Qwen2.5-VL's modules are named otherwise in memory
+(`model.language_model...`) than in a saved checkpoint (`model...`), and transformers puts a
+checkpoint back with `load_state_dict(strict=False)`: no name matches, nothing is loaded, and the
+run goes on from the weights it first started with, without a word. And TRL's sampler draws a new
+order each epoch from one generator, which starts over in a resumed process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl.trainer.utils import RepeatSampler
+
+
+class WholeWeights(Trainer):  # type: ignore[misc]
+    """Puts the weights of a checkpoint back, every one of them; for SFT and GRPO trainers.
+
+    Adapters, DeepSpeed and FSDP have loaders of their own, which know the names they saved.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Continue from these weights."""
+        if model is None and not self.is_fsdp_enabled and not isinstance(self.model, PeftModel):
+            load_weights(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        """End with the weights that did best on the held-out rows."""
+        own = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        if own or isinstance(self.model, PeftModel):
+            super()._load_best_model()
+        else:
+            load_weights(self.model, self.state.best_model_checkpoint)
+
+
+def load_weights(model: Any, checkpoint: str) -> None:
+    """Copy the weights saved at `checkpoint` into `model`, by the names of the model in memory.
+
+    Raises:
+        RuntimeError: a weight is missing or has another shape.
+    """
+    saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
+    model.load_state_dict(saved.state_dict())
+
+
+class EpochSampler(RepeatSampler):  # type: ignore[misc]
+    """TRL's sampler, its order a function of seed and epoch.
+
+    >>> sampler = EpochSampler("abcd", mini_repeat_count=1, seed=0, epoch=lambda: 1)
+    >>> list(sampler) == list(sampler)
+    True
+    """
+
+    def __init__(self, *args: Any, epoch: Callable[[], int], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """Row numbers of this epoch."""
+        if self.shuffle:
+            # The first epoch is in the order that TRL gives it.
+            self.generator = torch.Generator().manual_seed((self.seed or 0) + self.epoch())
+        yield from super().__iter__()
+
+
+class RolloutBoundary(TrainerCallback):  # type: ignore[misc]
+    """Checkpoints only where a rollout has been used up.
+
+    With `num_iterations` or `steps_per_generation` one rollout serves several steps. It is not
+    saved, so a run that stopped between them would have to sample it anew: a checkpoint asked for
+    there is written at the next boundary.
+
+    Args:
+        micro_steps: backward passes that one rollout serves.
+    """
+
+    def __init__(self, micro_steps: int) -> None:
+        self.micro_steps = micro_steps
+        self.waiting = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Hold a save back, or make up for one."""
+        whole = state.global_step * args.gradient_accumulation_steps % self.micro_steps == 0
+        if whole or state.global_step >= state.max_steps:
+            control.should_save = control.should_save or self.waiting
+            self.waiting = False
+        elif control.should_save:
+            control.should_save, self.waiting = False, True

@@ -1,0 +1,84 @@
+"""Held-out questions decide which checkpoint is kept and when training ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_resuming import config  # noqa: F401
+
+from anomalyr1.config import Config, DataConfig
+from anomalyr1.errors import InputError
+from anomalyr1.training.grpo import train
+from anomalyr1.training.heldout import with_heldout
+from anomalyr1.training.inputs import trl_arguments
+from anomalyr1.training.sft import finetune
+
+
+def test_the_checkpoint_with_the_best_held_out_reward_is_the_policy(config, tmp_path):  # noqa: F811
+    data = replace(config.data, heldout=config.data.benchmark, heldout_limit=4)
+    train(replace(config, data=data, grpo={**config.grpo, "max_steps": 3, "beta": 0.0}))
+    run = tmp_path / "whole"
+    scored = [
+        entry
+        for entry in map(json.loads, (run / "log_history.jsonl").read_text().splitlines())
+        if "eval_reward" in entry
+    ]
+    assert [entry["step"] for entry in scored] == [1, 2, 3]
+    best = max(scored, key=lambda entry: (entry["eval_reward"], -entry["step"]))
+    state = json.loads((run / "checkpoints" / "checkpoint-3" / "trainer_state.json").read_text())
+    assert state["best_metric"] == pytest.approx(best["eval_reward"])
+    kept = load_file(run / "policy" / "model.safetensors")
+    saved = load_file(
+        run / "checkpoints" / f"checkpoint-{state['best_global_step']}" / "model.safetensors"
+    )
+    assert all(torch.equal(kept[name], saved[name]) for name in saved)
+
+
+def test_training_ends_when_the_held_out_loss_stops_falling(config, tmp_path):  # noqa: F811
+    data = replace(config.data, heldout=config.data.benchmark, heldout_limit=4)
+    # Steps this long only make it worse.
+    section = {**config.sft, "max_steps": 30, "learning_rate": 1.0, "lr_scheduler_type": "constant"}
+    finetune(replace(config, data=data, sft=section, early_stop_patience=2))
+    lines = (tmp_path / "whole" / "log_history.jsonl").read_text().splitlines()
+    assert max(json.loads(line)["step"] for line in lines) < 30
+
+
+@pytest.mark.parametrize(
+    ("data", "section", "stop", "message"),
+    [
+        (DataConfig(), {"eval_strategy": "steps"}, None, r"data\.heldout beside grpo\.eval"),
+        (DataConfig(), {}, 3, r"data\.heldout beside early_stop_patience"),
+        (DataConfig(heldout="b"), {"eval_strategy": "no"}, None, r"eval_strategy=no beside"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(data, section, stop, message):
+    with pytest.raises(InputError, match=message):
+        with_heldout("grpo", section, Config(data=data, early_stop_patience=stop), metric="x")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"vllm_mode": "colocate"}, r"use_vllm=true beside grpo\.vllm_mode"),
+        ({"sync_ref_model": True, "beta": 0.0}, r"beta above 0"),
+    ],
+)
+def test_trl_keys_without_effect_are_refused(section, message):
+    from trl import GRPOConfig
+
+    with pytest.raises(InputError, match=message):
+        trl_arguments(GRPOConfig, "grpo", section, Config())
+
+
+def test_vllm_that_is_not_there_is_refused():
+    from trl import GRPOConfig
+    from trl.import_utils import is_vllm_available
+
+    if is_vllm_available():
+        pytest.skip("vllm is installed here")
+    with pytest.raises(InputError, match=r"pip install 'anomalyr1\[vllm\]'"):
+        trl_arguments(GRPOConfig, "grpo", {"use_vllm": True}, Config())

@@ -1,0 +1,168 @@
+"""A run that was cut off goes on as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anomalyr1.config import (
+    Config,
+    DataConfig,
+    LearningRates,
+    LoraSection,
+    PolicyConfig,
+    PreflightConfig,
+)
+from anomalyr1.errors import InputError
+from anomalyr1.policy.load import load_policy
+from anomalyr1.training.grpo import train
+from anomalyr1.training.resuming import EpochSampler, RolloutBoundary, load_weights
+from anomalyr1.training.sft import finetune
+
+COMMON = {
+    "per_device_train_batch_size": 4,
+    "learning_rate": 0.01,
+    "logging_steps": 1,
+    "save_steps": 1,
+    "gradient_checkpointing": False,
+    "bf16": False,
+    "use_cpu": True,
+    "report_to": "none",
+}
+GRPO = {**COMMON, "num_generations": 4, "max_completion_length": 12, "loss_type": "grpo"}
+
+
+@pytest.fixture
+def config(tmp_path, tiny_policy, toy_benchmark) -> Config:
+    """Three questions an epoch, one a step."""
+    return Config(
+        run_dir=str(tmp_path / "whole"),
+        data=DataConfig(benchmark=str(toy_benchmark), limit=1),
+        policy=PolicyConfig(path=str(tiny_policy), max_pixels=12544, freeze_vision=False),
+        preflight=PreflightConfig(skip=True),
+        grpo={**GRPO, "max_steps": 7, "beta": 0.01},
+        sft={**COMMON, "max_steps": 7},
+    )
+
+
+def entries(run_dir) -> list[dict]:
+    lines = (run_dir / "log_history.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if "loss" in entry]
+
+
+def cut(config: Config, tmp_path, step: int) -> Config:
+    """A copy of a finished run as if it had been killed after the checkpoint of `step`."""
+    folder = tmp_path / f"cut{step}"
+    shutil.copytree(config.run_dir, folder)
+    shutil.rmtree(folder / "policy")
+    for checkpoint in (folder / "checkpoints").glob("checkpoint-*"):
+        if int(checkpoint.name.split("-")[1]) > step:
+            shutil.rmtree(checkpoint)
+    return replace(config, run_dir=str(folder))
+
+
+def assert_same(config: Config, resumed: Config, tmp_path, weights="model.safetensors") -> None:
+    a, b = (tmp_path / folder for folder in (config.run_dir, resumed.run_dir))
+    whole, again = entries(a), entries(b)
+    assert [entry["step"] for entry in again] == [entry["step"] for entry in whole]
+    for x, y in zip(whole, again, strict=True):
+        for key in x.keys() & {"loss", "reward", "grad_norm", "kl", "entropy", "learning_rate"}:
+            assert y[key] == pytest.approx(x[key], abs=1e-5), (x["step"], key)
+    left, right = (load_file(folder / "policy" / weights) for folder in (a, b))
+    assert left.keys() == right.keys()
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])  # within an epoch, at its end, in the second
+def test_grpo_goes_on_exactly(config, tmp_path, step):
+    train(config)
+    resumed = cut(config, tmp_path, step)
+    train(resumed)
+    assert_same(config, resumed, tmp_path)
+    assert len({round(entry["grad_norm"], 6) for entry in entries(tmp_path / "whole")}) > 3
+
+
+def test_a_rollout_that_serves_two_steps_is_not_cut_in_half(config, tmp_path):
+    config = replace(config, grpo={**config.grpo, "num_iterations": 2})
+    train(config)
+    saved = {p.name for p in (tmp_path / "whole" / "checkpoints").glob("checkpoint-*")}
+    assert saved == {f"checkpoint-{n}" for n in (2, 4, 6, 7)}
+    resumed = cut(config, tmp_path, 4)
+    train(resumed)
+    assert_same(config, resumed, tmp_path)
+
+
+def test_adapters_go_on_exactly(config, tmp_path):
+    policy = replace(config.policy, lora=LoraSection(r=4, alpha=8, dropout=0.0))
+    config = replace(config, policy=policy)
+    train(config)
+    resumed = cut(config, tmp_path, 2)
+    train(resumed)
+    assert_same(config, resumed, tmp_path, "adapter_model.safetensors")
+
+
+def test_sft_goes_on_exactly(config, tmp_path):
+    finetune(config)
+    resumed = cut(config, tmp_path, 4)
+    finetune(resumed)
+    assert_same(config, resumed, tmp_path)
+
+
+def test_every_weight_comes_back(config, tmp_path):
+    trained = load_policy(config.policy).model
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(1.0)
+    trained.save_pretrained(tmp_path / "saved")
+    fresh = load_policy(config.policy).model
+    load_weights(fresh, str(tmp_path / "saved"))
+    for (name, a), b in zip(trained.named_parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_the_order_of_an_epoch_is_its_own():
+    epoch = [0]
+    sampler = EpochSampler(range(50), mini_repeat_count=2, seed=3, epoch=lambda: epoch[0])
+    first = list(sampler)
+    assert list(sampler) == first and first[::2] == first[1::2]
+    epoch[0] = 1
+    assert list(sampler) != first and sorted(sampler) == sorted(first)
+
+
+def test_a_save_waits_for_the_end_of_its_rollout():
+    class Step:
+        gradient_accumulation_steps, max_steps, should_save = 1, 9, True
+
+        def __init__(self, step):
+            self.global_step = step
+
+    boundary, saved = RolloutBoundary(3), []
+    for step in range(1, 10):
+        control = Step(step)
+        control.should_save = step in (1, 4, 5, 8, 9)
+        boundary.on_step_end(control, control, control)
+        saved += [step] * control.should_save
+    assert saved == [3, 6, 9]
+
+
+def test_parts_learn_at_their_own_rate(config, tmp_path):
+    policy = replace(config.policy, learning_rates=LearningRates(vision=0.0))
+    config = replace(config, policy=policy, sft={**config.sft, "max_steps": 1})
+    finetune(config)
+    before = load_policy(replace(config.policy)).model.state_dict()
+    after = load_policy(replace(config.policy, path=f"{config.run_dir}/policy")).model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(".visual." in n and ".merger." not in n for n in moved)
+    assert any(".merger." in n for n in moved) and any("language_model" in n for n in moved)
+
+
+def test_a_rate_of_a_frozen_part_is_refused(config):
+    policy = replace(config.policy, freeze_vision=True, learning_rates=LearningRates(vision=1e-6))
+    with pytest.raises(InputError, match=r"freeze_vision=false"):
+        finetune(replace(config, policy=policy))
