@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,19 @@ from anomalyr1.errors import InputError
 
 POLICY_DIR = "policy"
 CHECKPOINT_DIR = "checkpoints"
+_STATE = "trainer_state.json"
+# What a checkpoint holds beside the policy.
+_TRAINER = (
+    _STATE,
+    "*.pt",
+    "*.pth",
+    "*.bin",
+    "global_step*",
+    "latest",
+    "zero_to_fp32.py",
+    "optimizer*",
+    "pytorch_model_fsdp*",
+)
 
 
 def last_whole_checkpoint(run_dir: Path) -> Path | None:
@@ -49,9 +63,37 @@ def prepare_run(run_dir: Path, resume: Literal["auto", "never"]) -> Path | None:
     return checkpoint
 
 
+def is_finished(checkpoint: Path, max_steps: int, epochs: float) -> bool:
+    """Whether a checkpoint is the last of its run; the trainer would take one step beyond it.
+
+    Args:
+        checkpoint: a whole one.
+        max_steps: what is asked for now; not above 0 where epochs decide.
+        epochs: what is asked for now.
+    """
+    state = json.loads((checkpoint / _STATE).read_text())
+    if max_steps > 0:
+        return bool(state["global_step"] >= max_steps)
+    same = state["num_train_epochs"] == math.ceil(epochs)
+    return same and bool(state["global_step"] >= state["max_steps"])
+
+
+def publish(checkpoint: Path, policy: Path) -> None:
+    """Copy the policy out of a run's last checkpoint, or out of the best one where it names one."""
+    state = json.loads((checkpoint / _STATE).read_text())
+    best = checkpoint.parent / Path(state.get("best_model_checkpoint") or checkpoint).name
+    temporary = policy.with_name(f".{policy.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(
+        best if best.is_dir() else checkpoint, temporary, ignore=shutil.ignore_patterns(*_TRAINER)
+    )
+    shutil.rmtree(policy, ignore_errors=True)
+    temporary.rename(policy)
+
+
 def _is_whole(folder: Path) -> bool:
     try:
-        json.loads((folder / "trainer_state.json").read_text())
+        json.loads((folder / _STATE).read_text())
     except (OSError, ValueError):
         return False
     return True

@@ -15,7 +15,7 @@ from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
 from anomalyr1.schema import Sample
 from anomalyr1.training.callbacks import quiet
-from anomalyr1.training.checkpoints import POLICY_DIR
+from anomalyr1.training.checkpoints import POLICY_DIR, is_finished, publish
 
 
 def train_policy(
@@ -42,9 +42,15 @@ def train_policy(
     if PartialState().is_main_process:
         data = [benchmark_record(benchmark) for benchmark, _ in used]
         write_provenance(run_dir, verb, config, data)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     policy = run_dir / POLICY_DIR
-    trainer.save_model(str(policy))
+    arguments = trainer.args
+    if checkpoint and is_finished(checkpoint, arguments.max_steps, arguments.num_train_epochs):
+        # Only the last lines of an earlier start are left to do.
+        if PartialState().is_main_process:
+            publish(checkpoint, policy)
+    else:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        trainer.save_model(str(policy))
     if PartialState().is_main_process:
         write_exposure(policy, config.policy.path, used, config.prompt)
     return policy

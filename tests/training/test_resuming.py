@@ -166,3 +166,19 @@ def test_a_rate_of_a_frozen_part_is_refused(config):
     policy = replace(config.policy, freeze_vision=True, learning_rates=LearningRates(vision=1e-6))
     with pytest.raises(InputError, match=r"freeze_vision=false"):
         finetune(replace(config, policy=policy))
+
+
+def test_a_finished_run_takes_no_further_step(config, tmp_path):
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    train(config)
+    before = load_file(tmp_path / "whole" / "policy" / "model.safetensors")
+    shutil.rmtree(tmp_path / "whole" / "policy")
+    train(config)
+    policy = tmp_path / "whole" / "policy"
+    assert [entry["step"] for entry in entries(tmp_path / "whole")] == [1, 2]
+    after = load_file(policy / "model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert {p.name for p in policy.iterdir()} >= {"processor_config.json", "training_data.json"}
+    assert not list(policy.glob("*.pt*")) and not list(policy.glob("trainer_state*"))
+    train(replace(config, grpo={**config.grpo, "max_steps": 3}))
+    assert [entry["step"] for entry in entries(tmp_path / "whole")] == [1, 2, 3]
