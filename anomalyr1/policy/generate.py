@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from anomalyr1.policy.cache import repeat_with_room
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.vision import RowImages, backbone_of
 
@@ -101,9 +102,17 @@ def generate_shared(
     )
     cache = prefill.past_key_values
     cache.crop(-1)
-    cache.batch_select_indices(owner)
+    repeat_with_room(cache, owner, room=_new_tokens(options) + 1)
     if backbone.rope_deltas is not None:
         backbone.rope_deltas = backbone.rope_deltas[owner]
     output: torch.Tensor = model.generate(**inputs, past_key_values=cache, **options)
     backbone.rope_deltas = None
     return output
+
+
+def _new_tokens(options: dict[str, Any]) -> int:
+    """How many tokens `generate` may add under these options."""
+    given = options.get("max_new_tokens")
+    if given is None and "generation_config" in options:
+        given = options["generation_config"].max_new_tokens
+    return 0 if given is None else int(given)

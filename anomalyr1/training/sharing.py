@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import pad
 
 from anomalyr1.policy.generate import generate_shared
+from anomalyr1.policy.images_once import prepared_once, see_once
 from anomalyr1.policy.vision import RowImages, backbone_of
+from anomalyr1.training.regrouping import regroup
 from anomalyr1.training.shared_prefix import Packed, group_rows, pack, unpack
 
 # Attention kernels of transformers that take a mask of any shape.
@@ -35,6 +38,31 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         if obstacle and self.accelerator.is_main_process:
             print(f"shared prefix: off, {obstacle}; prompts are computed once a completion")
         self.shared_prefix = shared_prefix and obstacle is None
+        if self.shared_prefix:
+            see_once(backbone_of(self.model).visual)
+            if self.ref_model is not None:
+                see_once(backbone_of(self.accelerator.unwrap_model(self.ref_model)).visual)
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """The next micro-batch; the completions of a prompt are kept together."""
+        before = self._buffered_inputs
+        inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
+        if not self.shared_prefix or not self.model.training or self._buffered_inputs is before:
+            return inputs
+        self._buffered_inputs = regroup(
+            self._buffered_inputs,
+            self.args.gradient_accumulation_steps,
+            self._tokenizer.pad_token_id,
+        )
+        batch: dict[str, Any] = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return batch
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Sample and score; each image is prepared once for all of its completions."""
+        once = self.shared_prefix and self._is_vlm
+        with prepared_once(self.processing_class.image_processor) if once else nullcontext():
+            batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        return batch
 
     def _get_per_token_logps_and_entropies(
         self,

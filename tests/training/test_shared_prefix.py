@@ -273,3 +273,24 @@ def test_block_mask_by_hand():
 
 def test_policy_section_is_a_plain_record():
     assert dataclasses.asdict(PolicyConfig())["shared_prefix"] is True
+
+
+def test_accumulation_keeps_the_completions_of_a_prompt_together(tiny_policy, tmp_path):
+    run = trainer(
+        tiny_policy,
+        tmp_path,
+        dataset([[SMALL], [WIDE], [SMALL], [WIDE]]),
+        shared=True,
+        per_device_train_batch_size=3,
+        gradient_accumulation_steps=4,
+    )
+    groups = []
+    inner = run._chunks
+
+    def counted(found, mask):
+        groups.append([len(group) for group in found])
+        return inner(found, mask)
+
+    run._chunks = counted
+    run.train()
+    assert groups == [[3]] * 4

@@ -1,0 +1,371 @@
+"""Stock TRL against the shared prefix on the same inputs, in one process.
+
+python scripts/bench_grpo.py                          two 448 x 448 images, C 64, G 8
+python scripts/bench_grpo.py --grid --plot bench.png  also other prompts, images, C and G
+
+Three figures a case: the rollout, the log-probabilities with their backward pass, and a whole step
+(both, plus preprocessing, rewards and the optimiser). Tokens, log-probabilities and gradients of
+both sides are checked equal before anything is timed. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as PILImage
+from rich.console import Console
+from rich.table import Table
+from trl import GRPOConfig
+
+from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
+from anomalyr1.training.trainer import PolicyTrainer
+
+# 8.5 M parameters: enough that arithmetic, not Python, fills the time.
+SHAPE = TinyShape(
+    hidden_size=256,
+    num_layers=6,
+    num_heads=8,
+    num_kv_heads=2,
+    mrope_section=(4, 6, 6),
+    vision_depth=6,
+    vision_hidden_size=192,
+)
+QUESTION = (
+    "Is there any defect in the object? Compare it with the normal object before you answer. "
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prompt of `images` pictures of `side` x `side` pixels, G completions of C tokens."""
+
+    images: int = 2
+    side: int = 448
+    words: int = 1  # repetitions of the question
+    completion: int = 64
+    generations: int = 8
+
+
+HEADLINE = Case()
+GRID = (
+    Case(generations=4),
+    Case(generations=16),
+    Case(completion=16),
+    Case(completion=192),
+    Case(images=1),
+    Case(images=4),
+    Case(images=0, words=20),
+    Case(side=224),
+)
+
+
+class Constant:
+    """A reward that differs between completions and costs nothing."""
+
+    __name__ = "constant"
+
+    def __call__(self, completions: list[Any], **_: Any) -> list[float]:
+        """0, 1, 2, ... over the batch."""
+        return [float(index) for index in range(len(completions))]
+
+
+def make_trainer(policy: tuple[Any, Any], case: Case, folder: Path, shared: bool) -> PolicyTrainer:
+    """A trainer on its own copy of the same weights."""
+    model, processor = policy
+    copy = type(model)(model.config)
+    copy.load_state_dict(model.state_dict())
+    copy.generation_config = model.generation_config
+    arguments = GRPOConfig(
+        output_dir=str(folder / str(shared)),
+        per_device_train_batch_size=case.generations,
+        num_generations=case.generations,
+        max_completion_length=case.completion,
+        # Greedy and of full length: both sides give the same tokens to compare.
+        generation_kwargs={"do_sample": False, "min_new_tokens": case.completion},
+        learning_rate=0.0,
+        loss_type="grpo",
+        beta=0.0,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    trainer = PolicyTrainer(
+        model=copy,
+        processing_class=processor,
+        reward_funcs=[Constant()],
+        args=arguments,
+        train_dataset=rows(case),
+        shared_prefix=shared,
+        run_dir=folder / str(shared),
+        keep_every=0,
+    )
+    trainer.create_optimizer_and_scheduler(num_training_steps=1000)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+def rows(case: Case) -> Dataset:
+    """One question about random pictures."""
+    content = [{"type": "image", "text": None}] * case.images
+    content = [*content, {"type": "text", "text": QUESTION * case.words}]
+    pixels = np.random.default_rng(0).integers(0, 255, (case.images, case.side, case.side, 3))
+    row = {
+        "sample_id": "row",
+        "question_type": "Anomaly Detection",
+        "answer": "A",
+        "options": None,
+        "boxes": None,
+        "prompt": [{"role": "user", "content": content}],
+        "images": [PILImage.fromarray(picture.astype(np.uint8)) for picture in pixels],
+    }
+    part = {"type": Value("string"), "text": Value("string")}
+    features = Features(
+        {
+            **{name: Value("string") for name in row if name not in ("prompt", "images")},
+            "prompt": List({"role": Value("string"), "content": List(part)}),
+            "images": List(Image()),
+        }
+    )
+    return Dataset.from_list([row], features=features)
+
+
+def measure(case: Case, policy: tuple[Any, Any], repeats: int, folder: Path) -> dict[str, Any]:
+    """Seconds and peak memory of both sides, their ratios, and what sharing could give at most."""
+    sides = {
+        name: make_trainer(policy, case, folder, name == "shared") for name in ("stock", "shared")
+    }
+    inputs = [sides["stock"].train_dataset[0]] * case.generations
+    batches = {name: t._generate_and_score_completions(inputs) for name, t in sides.items()}
+    check_equal("tokens", *(batch["completion_ids"] for batch in batches.values()), limit=0)
+    backward = {
+        name: lambda t=t: log_probabilities(t, batches["stock"]) for name, t in sides.items()
+    }
+    check_equal("log-probabilities", *(run() for run in backward.values()), limit=1e-4)
+    check_equal("gradients", *(flat_gradient(t) for t in sides.values()), limit=1e-3)
+    rollout = {name: rollout_of(t, inputs) for name, t in sides.items()}
+    step = {name: lambda t=t: whole_step(t, inputs) for name, t in sides.items()}
+    prompt = int(batches["stock"]["prompt_mask"][0].sum())
+    g, c = case.generations, case.completion
+    stock_tokens, shared_tokens = g * (prompt + c), prompt + g * c
+    result: dict[str, Any] = {**asdict(case), "prompt_tokens": prompt}
+    for name, runs in (("rollout", rollout), ("backward", backward), ("step", step)):
+        seconds = alternate(runs, repeats)
+        result[f"{name}_seconds"] = seconds
+        result[f"{name}_ratio"] = round(seconds["stock"] / seconds["shared"], 2)
+    memory = {name: peak_memory(run, sides[name]) for name, run in backward.items()}
+    result["backward_peak_mib"] = {name: round(value / 2**20) for name, value in memory.items()}
+    result["backward_peak_ratio"] = round(memory["shared"] / memory["stock"], 2)
+    result["token_limit"] = round(stock_tokens / shared_tokens, 2)
+    result["share_of_limit"] = round(result["backward_ratio"] / result["token_limit"], 2)
+    return result
+
+
+def rollout_of(trainer: PolicyTrainer, inputs: list[dict[str, Any]]) -> Callable[[], Any]:
+    """The sampling of completions alone, prompts already tokenised."""
+    size = len(inputs)
+    prompts = [
+        [{"role": "user", "content": fill(row["prompt"][0]["content"], row["images"])}]
+        for row in inputs
+    ]
+    prompt_ids, images, fields = trainer._tokenize_prompts(prompts)
+    return lambda: trainer._generate_single_turn(prompt_ids, images, fields, size)
+
+
+def fill(content: list[dict[str, Any]], images: list[Any]) -> list[dict[str, Any]]:
+    """The message with its pictures in place of the placeholders."""
+    pictures = iter(images)
+    return [
+        {"type": "image", "image": next(pictures)} if part["type"] == "image" else part
+        for part in content
+    ]
+
+
+def log_probabilities(trainer: PolicyTrainer, batch: dict[str, Any]) -> torch.Tensor:
+    """Log-probabilities (G, C) with their gradient."""
+    trainer.model.zero_grad()
+    vision = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
+    logps, _, _ = trainer._get_per_token_logps_and_entropies(
+        trainer.model,
+        torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1),
+        torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1),
+        batch["completion_ids"].size(1),
+        **{name: batch[name] for name in vision if name in batch},
+    )
+    logps.mean().backward()
+    return logps.detach()
+
+
+def whole_step(trainer: PolicyTrainer, inputs: list[dict[str, Any]]) -> None:
+    """Rollout, rewards, loss, backward, update."""
+    trainer._step, trainer._buffered_inputs = 0, None
+    trainer.training_step(trainer.model, inputs, None)
+    trainer.optimizer.step()
+    trainer.model.zero_grad()
+
+
+def flat_gradient(trainer: PolicyTrainer) -> torch.Tensor:
+    """All gradients in one vector of length 1, so that their difference is relative."""
+    parts = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
+    vector = torch.cat(parts)
+    return vector / vector.norm()
+
+
+def check_equal(name: str, a: torch.Tensor, b: torch.Tensor, limit: float) -> None:
+    """Stop where the two sides disagree: a faster wrong number is worth nothing."""
+    difference = (a - b).float().norm() if name == "gradients" else (a - b).abs().max()
+    if float(difference) > limit:
+        raise SystemExit(f"{name} differ by {float(difference):.1e}, more than {limit:.0e}")
+
+
+def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each, in turns, so that both meet the same weather."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()  # the first time pays for memory that the others find ready
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            taken[name].append(time.perf_counter() - start)
+    return {name: round(statistics.median(seconds), 4) for name, seconds in taken.items()}
+
+
+class Storages(torch.utils._python_dispatch.TorchDispatchMode):
+    """Bytes of tensor storage alive at once, counted as tensors are made and freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and count what it returns."""
+        result = func(*args, **(kwargs or {}))
+        torch.utils._pytree.tree_map_only(torch.Tensor, self._count, result)
+        return result
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        import weakref
+
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self.known:
+            return
+        size = storage.nbytes()
+        self.known[key] = size
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._free, key)
+
+    def _free(self, key: int) -> None:
+        self.live -= self.known.pop(key, 0)
+
+
+def peak_memory(run: Callable[[], Any], trainer: PolicyTrainer) -> int:
+    """Bytes that a forward and backward pass holds at its peak beyond the weights."""
+    trainer.model.zero_grad(set_to_none=True)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    counter = Storages()
+    with counter:
+        run()
+    return counter.peak
+
+
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """Ratios against the limit that the token count sets."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 5))
+    limits = [result["token_limit"] for result in results]
+    top = max(limits) * 1.1
+    axes.plot([1, top], [1, top], color="0.7", linestyle="--", label="token-count limit")
+    for name, marker in (("backward", "o"), ("rollout", "s"), ("step", "^")):
+        ratios = [result[f"{name}_ratio"] for result in results]
+        axes.scatter(limits, ratios, marker=marker, label=name)
+    axes.set_xlabel("tokens of stock / tokens of shared prefix, G(P+C)/(P+GC)")
+    axes.set_ylabel("seconds of stock / seconds of shared prefix")
+    axes.set_ylim(0)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+
+
+def show(results: list[dict[str, Any]], console: Console) -> None:
+    """One row a case."""
+    table = Table(title="stock TRL / shared prefix")
+    for name in ("images", "P", "C", "G", "rollout", "backward", "step", "peak memory", "limit"):
+        table.add_column(name, justify="right")
+    for r in results:
+        memory = "{shared}/{stock} MiB".format(**r["backward_peak_mib"])
+        table.add_row(
+            f"{r['images']} x {r['side']}",
+            *(str(r[key]) for key in ("prompt_tokens", "completion", "generations")),
+            *(f"{r[f'{name}_ratio']:.1f}x" for name in ("rollout", "backward", "step")),
+            f"{r['backward_peak_ratio']:.2f} ({memory})",
+            f"{r['token_limit']:.1f}x",
+        )
+    console.print(table)
+
+
+def main(
+    grid: Annotated[bool, typer.Option(help="Other prompt lengths, images, C and G too.")] = False,
+    repeats: Annotated[int, typer.Option(help="Timings of each side; the median counts.")] = 3,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG of ratios against the limit.")] = None,
+) -> None:
+    """Time both sides and print the ratios."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    console = Console(width=110)
+    policy = build_tiny_policy([QUESTION], shape=SHAPE, max_pixels=448 * 448)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in (HEADLINE, *(GRID if grid else ())):
+            results.append(measure(case, policy, repeats, Path(folder)))
+            show(results[-1:], console)
+    if len(results) > 1:
+        show(results, console)
+    if plot is not None:
+        draw(results, plot)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    print(
+        json.dumps(
+            {
+                "ratio": results[0]["step_ratio"],
+                "device": device,
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "cases": results,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,285 @@
+"""Compares what `anomalyr1 plan` expects with what a real pass takes, on the CPU.
+
+python scripts/check_plan.py                    (a few minutes on two cores; --policy tiny: one)
+
+Each line is one process that makes a shared-prefix (or stock) log-probability pass, its backward
+pass and an AdamW step on random completions. Compared is the most memory above weights, optimiser
+state and the batch. It is counted as bytes of live tensors (anomalyr1/planning/live.py), which is
+what a GPU's allocator has to serve and what the plan speaks of; the growth of resident memory
+stands beside it, but depends on the C library's caches and leaves out pages never written, such as
+most of the fused head's tile under a small vocabulary. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+TINY = "data/tiny-policy"
+QUESTION = "Is there a defect in the object? " * 6
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement; image sides in pixels."""
+
+    policy: str
+    images: int = 2
+    side: int = 448
+    prompts: int = 1
+    generations: int = 8
+    completion: int = 64
+    shared: bool = True
+    checkpointing: bool = False
+    frozen: bool = False
+    lora: bool = False
+    attention: str = "sdpa"
+
+    @property
+    def label(self) -> str:
+        """The case in words."""
+        notes = [name for name in ("checkpointing", "frozen", "lora") if getattr(self, name)]
+        notes += [self.attention] if self.attention != "sdpa" else []
+        return (
+            f"{self.prompts} x {self.images} images {self.side}, G={self.generations} "
+            f"C={self.completion}{', ' if notes else ''}{', '.join(notes)}"
+        )
+
+
+def cases(policy: str) -> list[Case]:
+    """What is measured on a policy, with and without a shared prefix."""
+    if policy == "tiny":
+        chosen = [
+            Case(policy),
+            Case(policy, prompts=2),
+            Case(policy, prompts=2, side=224, completion=192),
+            Case(policy, checkpointing=True),
+            Case(policy, frozen=True),
+            Case(policy, frozen=True, lora=True),
+            Case(policy, frozen=True, lora=True, checkpointing=True),
+            Case(policy, side=224, attention="eager"),
+        ]
+    else:
+        small = Case(policy, side=224, generations=4)
+        chosen = [small, replace(small, checkpointing=True), replace(small, images=1, prompts=2)]
+        chosen += [replace(small, frozen=True, lora=True)]
+    return [replace(case, shared=shared) for case in chosen for shared in (True, False)]
+
+
+def larger_policy(folder: Path) -> Path:
+    """A random Qwen2.5-VL of about 100 M parameters."""
+    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
+
+    shape = TinyShape(
+        hidden_size=768,
+        num_layers=10,
+        num_heads=12,
+        num_kv_heads=4,
+        mrope_section=(8, 12, 12),
+        vision_depth=6,
+        vision_hidden_size=512,
+        vision_heads=8,
+    )
+    build_tiny_policy([QUESTION] * 8, folder, shape=shape, vocab_size=1024)
+    return folder
+
+
+def measure(case: Case, policy: str) -> dict[str, float]:
+    """Measured and planned bytes of one case; runs in a process of its own."""
+    import torch
+
+    from anomalyr1.config import LoraSection, PolicyConfig
+    from anomalyr1.planning.live import LiveBytes
+
+    section = PolicyConfig(
+        path=policy,
+        dtype="float32",
+        attention=case.attention,  # type: ignore[arg-type]
+        min_pixels=case.side**2,
+        max_pixels=case.side**2,
+        freeze_vision=case.frozen,
+        shared_prefix=case.shared,
+        lora=LoraSection(r=16) if case.lora else None,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        run = build_trainer(case, section, scratch)
+    tokens, mask, vision = batch(run, case)
+    trained = [p for p in run.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, fused=True)
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+    reset_high_water()
+    before = memory_status("VmRSS")
+    with LiveBytes() as live:
+        logps, _, _ = run._get_per_token_logps_and_entropies(
+            run.model, tokens, mask, case.completion, compute_entropy=True, **vision
+        )
+        logps.mean().backward()
+        optimizer.step()
+    resident = memory_status("VmHWM") - before
+    planned = plan(case, section, run, tokens.size(1) - case.completion, vision)
+    return {"measured": live.peak, "resident": resident, "planned": planned}
+
+
+def build_trainer(case: Case, section: Any, scratch: str) -> Any:
+    """The project's trainer on one made-up row."""
+    import numpy as np
+    from datasets import Dataset, Features, Image, List, Value
+    from PIL import Image as Picture
+    from trl import GRPOConfig
+
+    from anomalyr1.policy.load import load_policy, lora_config
+    from anomalyr1.training.sharing import SharedPrefixTrainer
+
+    chance = np.random.default_rng(0)
+    shape = (case.side, case.side, 3)
+    pictures = [
+        Picture.fromarray(chance.integers(0, 255, shape, dtype=np.uint8))
+        for _ in range(case.images)
+    ]
+    content = [{"type": "image", "text": None}] * case.images
+    content = [*content, {"type": "text", "text": QUESTION}]
+    message = {"role": Value("string"), "content": List({k: Value("string") for k in content[0]})}
+    data = Dataset.from_list(
+        [{"prompt": [{"role": "user", "content": content}], "images": pictures}],
+        features=Features({"prompt": List(message), "images": List(Image())}),
+    )
+    loaded = load_policy(section, trainable=True)
+    run = SharedPrefixTrainer(
+        model=loaded.model,
+        processing_class=loaded.processor,
+        reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
+        args=GRPOConfig(
+            output_dir=scratch,
+            per_device_train_batch_size=case.prompts * case.generations,
+            num_generations=case.generations,
+            max_completion_length=case.completion,
+            gradient_checkpointing=case.checkpointing,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+        ),
+        train_dataset=data,
+        peft_config=lora_config(section),
+        shared_prefix=case.shared,
+    )
+    if case.checkpointing:
+        run.model.gradient_checkpointing_enable(run.args.gradient_checkpointing_kwargs)
+    run.model.train()
+    return run
+
+
+def batch(run: Any, case: Case) -> tuple[Any, Any, dict[str, Any]]:
+    """A micro-batch of full-length completions, as TRL lays it out."""
+    import torch
+
+    row = run.train_dataset[0]
+    text = run.processing_class.apply_chat_template(
+        row["prompt"], tokenize=False, add_generation_prompt=True
+    )
+    once = run.processing_class(text=[text], images=[row["images"]], return_tensors="pt")
+    rows = case.prompts * case.generations
+    completions = torch.randint(20, 200, (rows, case.completion))
+    prompts = once["input_ids"].repeat(rows, 1)
+    # Another question: the first word after the images differs.
+    for number in range(case.prompts):
+        prompts[number * case.generations : (number + 1) * case.generations, -8] = 20 + number
+    kinds = once["mm_token_type_ids"].repeat(rows, 1)
+    tokens = torch.cat([prompts, completions], 1)
+    attention = torch.ones_like(tokens)
+    # A completion that ends earlier, as there always is one: stock attention needs its mask.
+    attention[0, -1] = 0
+    vision = {
+        "mm_token_type_ids": torch.cat([kinds, torch.zeros_like(completions)], 1),
+        "num_images": [case.images] * rows,
+        "image_grid_thw": once["image_grid_thw"].repeat(rows, 1),
+        "pixel_values": once["pixel_values"].repeat(rows, 1),
+    }
+    return tokens, attention, vision
+
+
+def plan(case: Case, section: Any, run: Any, prompt: int, vision: dict[str, Any]) -> int:
+    """What the plan expects above weights, optimiser state and batch, in bytes."""
+    from anomalyr1.config import Config
+    from anomalyr1.planning.architecture import read_architecture
+    from anomalyr1.planning.memory import estimate
+    from anomalyr1.planning.settings import read_settings
+    from anomalyr1.planning.sharding import Sharding
+    from anomalyr1.planning.tokens import PromptTokens
+
+    grpo = {
+        "per_device_train_batch_size": case.prompts * case.generations,
+        "num_generations": case.generations,
+        "max_completion_length": case.completion,
+        "gradient_checkpointing": case.checkpointing,
+        "bf16": False,
+        "use_cpu": True,
+    }
+    config = Config(policy=section, grpo=grpo)
+    patches = int(vision["image_grid_thw"][: case.images].prod(-1).sum())
+    tokens = PromptTokens("made up", 1, prompt, float(prompt), 0, case.images, patches)
+    settings = read_settings(config, 1)
+    found = estimate(config, read_architecture(section), settings, Sharding(), tokens)
+    held = ("weights", "optimiser state", "images")
+    return max(
+        sum(size for part, size in found.phases[phase].items() if part not in held)
+        for phase in ("training pass", "optimiser step")
+    )
+
+
+def memory_status(name: str) -> int:
+    """A line of /proc/self/status in bytes; 0 where there is none."""
+    path = Path("/proc/self/status")
+    if not path.is_file():
+        return 0
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
+    return int(lines[name].split()[0]) * 1024
+
+
+def reset_high_water() -> None:
+    """Let the kernel forget the peak so far."""
+    path = Path("/proc/self/clear_refs")
+    if path.exists():
+        path.write_text("5")
+
+
+def main(
+    policy: Annotated[str, typer.Option(help="tiny, large or both.")] = "both",
+) -> None:
+    """Measure every case in a fresh process and print a table."""
+    console = Console()
+    table = Table("policy", "case", title="Planned against measured memory (MiB)")
+    for name in ("measured", "planned", "planned / measured", "resident"):
+        table.add_column(name, justify="right")
+    lines = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for kind in ("tiny", "large") if policy == "both" else (policy,):
+            path = TINY if kind == "tiny" else str(larger_policy(Path(scratch)))
+            for case in cases(kind):
+                context = multiprocessing.get_context("spawn")
+                with context.Pool(1) as pool:
+                    found = pool.apply(measure, (case, path))
+                ratio = found["planned"] / found["measured"]
+                sharing = "shared" if case.shared else "stock"
+                mib = [f"{found[key] / MIB:.0f}" for key in ("measured", "planned", "resident")]
+                table.add_row(
+                    kind, f"{sharing}: {case.label}", mib[0], mib[1], f"{ratio:.2f}", mib[2]
+                )
+                lines.append({**asdict(case), **found, "ratio": round(ratio, 3)})
+    console.print(table)
+    print(json.dumps({"ratios": [line["ratio"] for line in lines], "cases": lines}))
+
+
+if __name__ == "__main__":
+    typer.run(main)
