@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -42,6 +44,55 @@ def test_a_run_config_is_accepted_by_us_and_by_trl(path):
             kind(output_dir="unused", **{**values, "bf16": False, "use_cpu": True})
 
 
+LAUNCHES = [path for path in CONFIGS if path.parent.name == "accelerate"]
+
+
+@pytest.mark.parametrize("path", LAUNCHES, ids=lambda path: path.stem)
+def test_a_launch_config_is_known_to_accelerate(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
+
+    config = load_config_from_file(str(path))  # refuses keys it does not know
+    assert config.num_processes >= 1
+    sections = yaml.safe_load(path.read_text())
+    if "fsdp_config" in sections:
+        import dataclasses
+
+        known = {field.name for field in dataclasses.fields(FullyShardedDataParallelPlugin)}
+        given = {key.removeprefix("fsdp_") for key in sections["fsdp_config"]}
+        renamed = {"version", "offload_params", "transformer_layer_cls_to_wrap"}
+        given = {"fsdp_version" if key == "version" else key for key in given}
+        assert given - renamed <= known | {"transformer_cls_names_to_wrap", "cpu_offload"}
+    if "deepspeed_config" in sections:
+        assert DeepSpeedPlugin(zero_stage=sections["deepspeed_config"]["zero_stage"]) is not None
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs/deepspeed").glob("*.json")), ids=str)
+def test_a_deepspeed_config_is_accepted_by_deepspeed(path):
+    config = pytest.importorskip("deepspeed.runtime.config")
+    values = json.loads(path.read_text())
+    numbers = {"train_batch_size": 8, "train_micro_batch_size_per_gpu": 8}
+    values.update(gradient_accumulation_steps=1, gradient_clipping=0.5, bf16={"enabled": True})
+    values.update(numbers)
+    zero = values["zero_optimization"]
+    for key in [key for key, value in zero.items() if value == "auto"]:
+        zero[key] = 1000
+    read = config.DeepSpeedConfig(values)
+    assert read.zero_config.stage == zero["stage"]
+
+
+def test_the_multinode_script_says_what_it_would_run():
+    script = str(REPOSITORY / "scripts" / "train_multinode.sh")
+    arguments = ["configs/grpo/paper.yaml", "run_dir=runs/a b"]
+    done = subprocess.run(
+        [script, *arguments], capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
+    )
+    assert done.returncode == 0 and "--num_processes 8" in done.stdout
+    assert r"train configs/grpo/paper.yaml run_dir=runs/a\ b" in done.stdout
+    done = subprocess.run([script, "nowhere.yaml"], capture_output=True, text=True)
+    assert done.returncode == 2 and "expected a config" in done.stderr
+
+
 def readme_commands() -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
@@ -74,7 +125,7 @@ def test_readme_names_only_files_that_exist():
 
 
 def test_the_scripts_of_the_readme_are_executable():
-    for name in ("quickstart.sh", "test.sh", "setup.sh"):
+    for name in ("quickstart.sh", "test.sh", "setup.sh", "train_multinode.sh"):
         path = Path(REPOSITORY / "scripts" / name)
         assert path.stat().st_mode & 0o111
         subprocess.run(["bash", "-n", str(path)], check=True)

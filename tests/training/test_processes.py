@@ -1,0 +1,39 @@
+"""Two processes (gloo) give what one gives at the same global batch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+
+def run(policy, out, processes: int, rows: int, kind: str) -> dict:
+    out.mkdir()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    script = REPOSITORY / "tests/training/processes.py"
+    done = subprocess.run(
+        [*launch, f"--nproc_per_node={processes}", script, policy, out, str(rows), kind],
+        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((out / "record.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_policy, tmp_path_factory) -> dict:
+    return run(tiny_policy, tmp_path_factory.mktemp("processes") / "alone", 1, 6, "stock")
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("shared", 3), ("stock", 3)])
+def test_two_processes_equal_one(alone, tiny_policy, tmp_path, kind, rows):
+    # Three rows a process: the middle group of two lies across both.
+    two = run(tiny_policy, tmp_path / kind, 2, rows, kind)
+    assert two["processes"] == 2 and alone["processes"] == 1
+    assert two["shared"] is (kind == "shared")
+    assert max(alone["kl"]) > 0 and len(set(alone["loss"])) == 3
+    for key in ("loss", "grad_norm", "kl"):
+        assert two[key] == pytest.approx(alone[key], rel=1e-4, abs=1e-6), key
+    assert two["weights"] == pytest.approx(alone["weights"], rel=1e-5)
