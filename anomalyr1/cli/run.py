@@ -34,7 +34,7 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.inputs import trl_keys
 
     policy = run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}))
-    print(f"policy: {policy}")
+    _say(policy)
 
 
 def sft(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -50,7 +50,15 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.sft import finetune
 
     policy = finetune(load_config(config, overrides or (), {"sft": trl_keys(SFTConfig)}))
-    print(f"policy: {policy}")
+    _say(policy)
+
+
+def _say(policy: Path) -> None:
+    """One of the processes of a run says where the policy is."""
+    from accelerate import PartialState
+
+    if PartialState().is_main_process:
+        print(f"policy: {policy}")
 
 
 def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -80,9 +88,13 @@ def quiet_libraries() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    import torch
     from datasets import disable_progress_bars
     from transformers.utils import logging as transformers_logging
 
+    if not torch.cuda.is_available():
+        # DeepSpeed is imported wherever it is installed and would announce that it found no GPU.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     disable_progress_bars()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

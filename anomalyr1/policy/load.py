@@ -40,6 +40,11 @@ def load_policy(config: PolicyConfig, *, trainable: bool = False) -> Policy:
     base = config.path
     if adapter.is_file():
         base = str(json.loads(adapter.read_text())["base_model_name_or_path"])
+        if trainable and config.lora is not None:
+            raise InputError(
+                f"expected whole weights beside policy.lora, found an adapter at {config.path}; "
+                "leave policy.lora out to train that adapter on, or `anomalyr1 merge` it first"
+            )
     model = _load_model(base, config)
     if adapter.is_file():
         model = PeftModel.from_pretrained(

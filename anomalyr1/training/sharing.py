@@ -31,6 +31,7 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
 
     # Tokens of one chunk in the passes without gradients (old and reference log-probabilities).
     chunk_tokens = 32768
+    _buffered_inputs: Any
 
     def __init__(self, *args: Any, shared_prefix: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

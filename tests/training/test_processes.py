@@ -37,3 +37,18 @@ def test_two_processes_equal_one(alone, tiny_policy, tmp_path, kind, rows):
     for key in ("loss", "grad_norm", "kl"):
         assert two[key] == pytest.approx(alone[key], rel=1e-4, abs=1e-6), key
     assert two["weights"] == pytest.approx(alone["weights"], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fsdp2", "zero2", "zero3"])
+def test_sharded_weights_give_the_same_numbers(kind, tiny_policy, tmp_path):
+    if kind.startswith("zero"):
+        pytest.importorskip("deepspeed")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    script = REPOSITORY / "tests/training/sharded.py"
+    done = subprocess.run(
+        [*launch, script, tiny_policy, tmp_path, kind],
+        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("as expected") == 2
