@@ -1,6 +1,6 @@
-"""Makes data/tiny-policy: a tiny Qwen2.5-VL, fine-tuned on synthetic images.
+"""Makes data/tiny-policy: a tiny Qwen2.5-VL, fine-tuned twice on synthetic images.
 
-python scripts/make_tiny_policy.py --out data/tiny-policy     (about 20 minutes on two cores)
+python scripts/make_tiny_policy.py --out data/tiny-policy     (about an hour on two cores)
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main(
     seed: Annotated[int, typer.Option()] = 1000,
     warmup: Annotated[int, typer.Option()] = 500,
     config: Annotated[Path, typer.Option()] = Path("configs/sft/tiny_pretrain.yaml"),
+    more: Annotated[Path, typer.Option()] = Path("configs/sft/tiny_continue.yaml"),
 ) -> None:
     """Draw the images, build tokenizer and weights, train, and copy the policy to `out`."""
     keep_freed_memory()
@@ -69,16 +70,24 @@ def main(
         loaded = load_policy(section, trainable=True)
         warm_up(loaded, load_benchmark(bench / "train").samples, steps=warmup, seed=seed)
         loaded.model.save_pretrained(start)
-    policy = finetune(
-        Config(
-            run_dir=str(work / "sft"),
-            seed=seed,
-            data=replace(base.data, benchmark=str(bench / "train")),
-            prompt=base.prompt,
-            policy=replace(base.policy, path=str(start)),
-            sft=base.sft,
+    second = work / "more"
+    if not second.exists():
+        synthesize(second, train=6000, test=60, seed=3000, size=112)
+    policy = start
+    for stage, images_of, settings, stage_seed in (
+        ("sft", bench, base, seed),
+        ("continued", second, load_config(more), 0),
+    ):
+        policy = finetune(
+            Config(
+                run_dir=str(work / stage),
+                seed=stage_seed,
+                data=replace(settings.data, benchmark=str(images_of / "train")),
+                prompt=settings.prompt,
+                policy=replace(settings.policy, path=str(policy)),
+                sft=settings.sft,
+            )
         )
-    )
     out.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copy2(policy / name, out / name)

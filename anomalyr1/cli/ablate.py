@@ -28,12 +28,14 @@ def ablate(config: ConfigPath, overrides: Overrides = None) -> None:
     console = Console()
     folder, results = run(config, overrides or (), console)
     lines = summarize(results)
-    table = Table("variant", "seeds", title=f"Ablation {config.stem}")
-    for name in lines[0].cells:
+    table = Table(title=f"Ablation {config.stem}")
+    table.add_column("variant", no_wrap=True)
+    for name in ("seeds", *lines[0].cells):
         table.add_column(name, justify="right")
     for line in lines:
         table.add_row(line.variant, f"{line.finished}/{line.tried}", *texts(line))
-    console.print(table)
+    # A pipe has no width of its own; figures cut to fit an assumed one would be of no use.
+    Console(width=None if console.is_terminal else 160).print(table)
     console.print(f"wrote {folder / 'table.md'} and table.csv", soft_wrap=True, highlight=False)
     if any(result.stage is not None for result in results):
         raise typer.Exit(1)
