@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from anomalyr1 import __version__
-from anomalyr1.cli import ablate, data, evaluate, reward, run
+from anomalyr1.cli import ablate, data, evaluate, plan, reward, run, tools
 from anomalyr1.errors import InputError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.add_typer(reward.app, name="reward", help="Take the reward apart.")
 run.register(app)
 evaluate.register(app)
 ablate.register(app)
+plan.register(app)
+tools.register(app)
 
 
 @app.callback(invoke_without_command=True)

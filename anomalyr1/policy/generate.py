@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from anomalyr1.policy.cache import repeat_with_room
+from anomalyr1.policy.images_once import prepared_once
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.vision import RowImages, backbone_of
 
@@ -45,13 +46,14 @@ def generate(
         for messages in conversations
     ]
     flat = [list(group) for group in images]
-    inputs = processor(
-        text=texts,
-        images=flat if any(flat) else None,
-        padding=True,
-        return_tensors="pt",
-        add_special_tokens=False,
-    ).to(policy.model.device)
+    with prepared_once(processor.image_processor):
+        inputs = processor(
+            text=texts,
+            images=flat if any(flat) else None,
+            padding=True,
+            return_tensors="pt",
+            add_special_tokens=False,
+        ).to(policy.model.device)
     drawing = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if sample else {}
     output = policy.model.generate(
         **inputs,

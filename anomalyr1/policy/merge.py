@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from anomalyr1.errors import InputError
+from anomalyr1.policy.hub import could_be_hub_id
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -164,20 +166,26 @@ def _load_base(base: str, revision: str | None, dtype: str, adapter: Path) -> An
             f"expected a whole checkpoint as the base of {adapter}, found an adapter at {base}; "
             "merge that one first, then name the merged folder in base_model_name_or_path"
         )
+    if not Path(base).is_dir() and not could_be_hub_id(base):
+        raise _no_base(adapter, base, "no such folder")
     try:
         model = _load(base, revision, names.get(dtype, "auto"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"expected the base model {base} that {adapter / ADAPTER_CONFIG} names, found none "
-            f"that loads ({_first_line(error)}); download it, start from the folder that a "
-            "relative path counts from, or correct base_model_name_or_path"
-        ) from None
+        raise _no_base(adapter, base, f"none that loads ({_first_line(error)})") from None
     if model.dtype not in TOLERANCES:
         raise InputError(
             f"expected a base with weights of {', '.join(names)}, found {model.dtype}; "
             "choose one with --dtype"
         )
     return model
+
+
+def _no_base(adapter: Path, base: str, found: str) -> InputError:
+    return InputError(
+        f"expected the base model {base} that {adapter / ADAPTER_CONFIG} names, found {found}; "
+        "download it, start from the folder that a relative path counts from, or correct "
+        "base_model_name_or_path"
+    )
 
 
 def _load(path: str, revision: str | None, dtype: torch.dtype | str) -> Any:
@@ -193,7 +201,9 @@ def _load_adapter(model: Any, adapter: Path) -> Any:
     A changed naming of modules between versions of transformers is how that comes about.
     """
     try:
-        adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")
+            adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
     except (ValueError, RuntimeError) as error:
         raise _does_not_fit(adapter, _first_line(error)) from None
     with safe_open(adapter / ADAPTER_WEIGHTS, framework="pt") as file:

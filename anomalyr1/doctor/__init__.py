@@ -1,0 +1,1 @@
+"""`anomalyr1 doctor`: what this machine has, what a config asks of it, and what is in the way."""

@@ -1,0 +1,152 @@
+"""A config: what is wrong in it, and what it asks of the machine and its packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalyr1.config import Config, load_config
+from anomalyr1.doctor.packages import OPTIONAL, installed
+from anomalyr1.doctor.probe import Facts
+from anomalyr1.doctor.report import Line, refused
+from anomalyr1.errors import InputError
+
+# What depends on the machine has lines of its own; TRL is asked about all the rest.
+_ANY_MACHINE = {
+    "bf16": False, "fp16": False, "tf32": None, "use_cpu": True, "deepspeed": None,
+    "report_to": "none",
+}  # fmt: skip
+
+
+def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, list[Line]]:
+    """The config, None where it cannot be read, and all that is wrong inside it."""
+    from accelerate.utils import clear_environment
+    from trl import GRPOConfig, SFTConfig
+
+    from anomalyr1.rewards.build import build_rewards
+    from anomalyr1.training.inputs import trl_arguments, trl_keys
+
+    kinds = {"grpo": GRPOConfig, "sft": SFTConfig}
+    try:
+        config = load_config(path, overrides, {name: trl_keys(kinds[name]) for name in kinds})
+    except InputError as error:
+        found = str(error)
+        if not found.startswith(f"{path}: "):  # there is no such file, or it is not YAML
+            return None, [refused("file", error)]
+        found = found.removeprefix(f"{path}: ").replace("; ", "\n")
+        return None, [Line("file", "problem", found, f"correct {path}; nothing more was read")]
+    lines = []
+    try:
+        build_rewards(config.reward)
+    except InputError as error:
+        lines.append(refused("reward", error))
+    for name, given in training_sections(config).items():
+        fixed: dict[str, Any] = {"max_length": None} if name == "sft" else {}
+        try:
+            with clear_environment():  # a launcher's variables would start a process group
+                trl_arguments(kinds[name], name, _anywhere(given), config, **fixed)
+        except InputError as error:
+            lines.append(refused(name, error))
+    return config, lines or [Line("file", "ok", f"{path}: every key and value is known")]
+
+
+def need_lines(config: Config, facts: Facts, broken: Mapping[str, str]) -> list[Line]:
+    """What the config asks of this machine: precision, packages, trackers.
+
+    Args:
+        config: as read.
+        facts: what torch sees.
+        broken: package -> what its import says.
+    """
+    lines = []
+    for name, given in training_sections(config).items():
+        lines += [_precision(name, given, facts), *_packages(name, given, broken)]
+        lines += _trackers(name, given)
+    dtype = config.policy.dtype
+    if dtype in ("bfloat16", "float16") and not facts.gpus:
+        advice = "policy.dtype=float32 where memory allows"
+        lines.append(Line("policy.dtype", "note", f"{dtype} is slow on a CPU", advice))
+    if config.segmentation.kind == "sam2" and installed("sam2") is None:
+        lines.append(_absent("segmentation.kind=sam2", "sam2", "segmentation.kind=grabcut"))
+    return lines
+
+
+def training_sections(config: Config) -> dict[str, dict[str, Any]]:
+    """The sections for TRL that hold something."""
+    return {name: given for name in ("grpo", "sft") if (given := getattr(config, name))}
+
+
+def _anywhere(given: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in given.items() if key not in _ANY_MACHINE}
+    if given.get("use_vllm") and installed("vllm") is None:
+        ours = [key for key in kept if key != "use_vllm" and not key.startswith("vllm_")]
+        kept = {key: kept[key] for key in ours}
+    return {**kept, **_ANY_MACHINE}
+
+
+def _precision(section: str, given: Mapping[str, Any], facts: Facts) -> Line:
+    """TRL computes in bfloat16 unless told otherwise, which transformers refuses without a GPU."""
+    fp16, on_cpu = bool(given.get("fp16")), bool(given.get("use_cpu"))
+    bf16 = not fp16 if given.get("bf16") is None else bool(given["bf16"])
+    default = " (TRL's default)" if given.get("bf16") is None else ""
+    no_gpu = on_cpu or not facts.gpus
+    if bf16 and not on_cpu and not facts.bf16:
+        found = f"{section}.bf16=true{default}, and no GPU here computes in bfloat16"
+        advice = f"{section}.bf16=false" + (f" {section}.use_cpu=true" if no_gpu else "")
+        return Line("precision", "problem", found, advice)
+    if fp16 and no_gpu:
+        found = f"{section}.fp16=true, which needs a GPU"
+        return Line("precision", "problem", found, f"{section}.fp16=false {section}.bf16=false")
+    if bf16 and no_gpu:
+        found = f"{section}.bf16=true{default} on a CPU, which is slow"
+        return Line("precision", "note", found, f"{section}.bf16=false")
+    name = "bfloat16, mixed" if bf16 else "float16, mixed" if fp16 else "that of the weights"
+    return Line("precision", "ok", f"{name} ({'CPU' if no_gpu else 'GPU'})")
+
+
+def _packages(section: str, given: Mapping[str, Any], broken: Mapping[str, str]) -> list[Line]:
+    lines = []
+    for key, package, instead in (
+        ("use_vllm", "vllm", f"{section}.use_vllm=false"),
+        ("deepspeed", "deepspeed", f"leave {section}.deepspeed out"),
+    ):
+        value, name = given.get(key), f"{section}.{key}"
+        if not value:
+            continue
+        if installed(package) is None:
+            lines.append(_absent(name, package, instead))
+        elif package in broken:
+            lines.append(Line(name, "problem", f"{package} cannot be imported", instead))
+        elif isinstance(value, str) and not Path(value).is_file():
+            lines.append(Line(name, "problem", f"no file at {value}", "correct the path"))
+        else:
+            lines.append(Line(name, "ok", f"{package} {installed(package)}"))
+    return lines
+
+
+def _trackers(section: str, given: Mapping[str, Any]) -> list[Line]:
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    asked = given.get("report_to") or []
+    asked = [asked] if isinstance(asked, str) else list(asked)
+    lines = []
+    for tracker in asked:
+        if tracker in ("none", "all"):
+            continue
+        name = f"{section}.report_to"
+        if tracker not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            lines.append(Line(name, "problem", f"{tracker} is no tracker", f"one of {known}"))
+        elif tracker not in get_available_reporting_integrations():
+            advice = f"pip install {tracker.replace('_', '-')}, or {name}=none"
+            lines.append(Line(name, "problem", f"{tracker} is not installed", advice))
+        else:
+            lines.append(Line(name, "ok", f"{tracker} is installed"))
+    return lines
+
+
+def _absent(name: str, package: str, instead: str) -> Line:
+    _, install, _ = OPTIONAL[package]
+    return Line(name, "problem", f"{package} is not installed", f"{install}, or {instead}")

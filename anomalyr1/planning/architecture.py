@@ -1,0 +1,208 @@
+"""The policy without its weights: its configuration, a copy on the meta device, its parameters."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForImageTextToText, Qwen2_5_VLConfig
+
+from anomalyr1.config import PolicyConfig
+from anomalyr1.errors import InputError
+from anomalyr1.policy.hub import could_be_hub_id
+from anomalyr1.policy.load import freeze, lora_config
+
+PUBLISHED = "published numbers (the checkpoint is not on this machine)"
+PARTS = ("vision", "projector", "language", "head", "LoRA")
+
+_VISION = {
+    "depth": 32,
+    "hidden_size": 1280,
+    "intermediate_size": 3420,
+    "num_heads": 16,
+    "patch_size": 14,
+    "window_size": 112,
+    "fullatt_block_indexes": [7, 15, 23, 31],
+}
+# The `config.json` of the published checkpoints (arXiv 2502.13923, table 1), as far as it differs
+# from the defaults of transformers; used where the file itself is not on this machine.
+KNOWN: dict[str, dict[str, Any]] = {
+    "Qwen/Qwen2.5-VL-3B-Instruct": {
+        "text_config": {
+            "hidden_size": 2048,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 2,
+            "vocab_size": 151936,
+            "tie_word_embeddings": True,
+        },
+        "vision_config": {**_VISION, "out_hidden_size": 2048},
+        "tie_word_embeddings": True,
+        "dtype": "bfloat16",
+    },
+    "Qwen/Qwen2.5-VL-7B-Instruct": {
+        "text_config": {
+            "hidden_size": 3584,
+            "intermediate_size": 18944,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 28,
+            "num_key_value_heads": 4,
+            "vocab_size": 152064,
+            "tie_word_embeddings": False,
+        },
+        "vision_config": {**_VISION, "out_hidden_size": 3584},
+        "tie_word_embeddings": False,
+        "dtype": "bfloat16",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is known of a policy before its weights are read.
+
+    Attributes:
+        config: of the base model.
+        adapter: folder of a trained adapter that goes on top, or None.
+        source: where the configuration comes from, in words.
+        here: the checkpoint's own files can be read, its tokenizer among them.
+    """
+
+    config: Qwen2_5_VLConfig
+    adapter: Path | None
+    source: str
+    here: bool
+
+
+@dataclass(frozen=True)
+class Count:
+    """Parameters of one part."""
+
+    total: int
+    trained: int
+
+
+def read_architecture(policy: PolicyConfig) -> Architecture:
+    """The configuration of `policy.path`; weights are never read and known ids never fetched.
+
+    Raises:
+        InputError: there is no such checkpoint, or it is no Qwen2.5-VL.
+    """
+    path, adapter = policy.path, None
+    record = Path(path) / "adapter_config.json"
+    if record.is_file():
+        adapter, path = Path(path), str(json.loads(record.read_text())["base_model_name_or_path"])
+    config, source = _read(path, policy.revision)
+    here = source != PUBLISHED or adapter is not None
+    if config.model_type != "qwen2_5_vl":
+        raise InputError(
+            f"expected a Qwen2.5-VL at policy.path={policy.path}, found a {config.model_type}; "
+            "only that architecture can be planned"
+        )
+    return Architecture(config, adapter, source, here)
+
+
+def meta_model(
+    architecture: Architecture,
+    policy: PolicyConfig,
+    *,
+    dtype: torch.dtype = torch.float32,
+    attention: str = "sdpa",
+    upcast_adapter: bool = True,
+) -> torch.nn.Module:
+    """The model as the trainer holds it, frozen parts and adapter included, on the meta device.
+
+    Args:
+        architecture: of the base model; of a trained adapter on it the shape is used.
+        policy: says what is frozen and which adapter is added.
+        dtype: of the base weights.
+        attention: kernel name.
+        upcast_adapter: hold a 16-bit model's adapter in float32, as peft does.
+    """
+    with torch.device("meta"):
+        model: Any = AutoModelForImageTextToText.from_config(
+            copy.deepcopy(architecture.config),  # it writes the dtype there
+            dtype=dtype,
+            attn_implementation=attention,
+            trust_remote_code=False,
+        )
+        freeze(model, vision=policy.freeze_vision, projector=policy.freeze_projector)
+        lora = lora_config(policy)
+        if architecture.adapter is not None:
+            lora = PeftConfig.from_pretrained(str(architecture.adapter))
+            lora.inference_mode = False
+        if lora is not None:
+            model = get_peft_model(model, lora, autocast_adapter_dtype=upcast_adapter)
+    held: torch.nn.Module = model.train()
+    return held
+
+
+def held_dtype(config: Qwen2_5_VLConfig, policy: PolicyConfig) -> torch.dtype:
+    """The dtype the weights are loaded in; `auto` keeps that of the checkpoint."""
+    if policy.dtype != "auto":
+        return dtype_named(policy.dtype)
+    named = config.dtype
+    if named is None:
+        return torch.float32
+    return named if isinstance(named, torch.dtype) else dtype_named(str(named))
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """A torch dtype by its name.
+
+    >>> dtype_named("bfloat16")
+    torch.bfloat16
+    """
+    dtype = getattr(torch, name)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def part_of(name: str) -> str:
+    """The part a parameter belongs to.
+
+    >>> part_of("model.visual.merger.mlp.0.weight"), part_of("lm_head.weight")
+    ('projector', 'head')
+    """
+    if ".lora_" in name:
+        return "LoRA"
+    if ".visual.merger." in name:
+        return "projector"
+    if ".visual." in name:
+        return "vision"
+    return "head" if "lm_head" in name else "language"
+
+
+def count_parameters(model: torch.nn.Module) -> dict[str, Count]:
+    """Parameters by part; a head tied to the embedding has none of its own."""
+    totals = dict.fromkeys(PARTS, 0)
+    trained = dict.fromkeys(PARTS, 0)
+    for name, parameter in model.named_parameters():
+        part = part_of(f".{name}")
+        totals[part] += parameter.numel()
+        trained[part] += parameter.numel() * parameter.requires_grad
+    return {part: Count(totals[part], trained[part]) for part in PARTS}
+
+
+def _read(path: str, revision: str | None) -> tuple[Any, str]:
+    local = Path(path).is_dir()
+    # A known id is not looked up in the network: its numbers are the ones above.
+    offline = path in KNOWN or not could_be_hub_id(path)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=offline, **options)
+    except (OSError, ValueError) as error:
+        if path in KNOWN and not local:
+            return Qwen2_5_VLConfig(**KNOWN[path]), PUBLISHED
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"expected a Qwen2.5-VL checkpoint at policy.path={path}, found none that loads "
+            f"({reason}); check the path, or plan with {' or '.join(KNOWN)}"
+        ) from None
+    return config, f"{path}/config.json" if local else "its config.json"

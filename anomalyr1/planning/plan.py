@@ -1,0 +1,72 @@
+"""From a config to a plan: tokens, parameters, memory, and what would save some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomalyr1.config import Config
+from anomalyr1.planning.advice import Advice, advise
+from anomalyr1.planning.architecture import Architecture, read_architecture
+from anomalyr1.planning.cards import CARDS, fit
+from anomalyr1.planning.memory import Estimate, estimate
+from anomalyr1.planning.settings import Settings, read_settings, shares_prefix
+from anomalyr1.planning.sharding import Sharding, read_sharding
+from anomalyr1.planning.tokens import MEAN_COMPLETION, PromptTokens, prompt_tokens, sharing_ratio
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run before it starts."""
+
+    config: Config
+    architecture: Architecture
+    settings: Settings
+    sharding: Sharding
+    prompt: PromptTokens
+    estimate: Estimate
+    advice: Advice
+
+    @property
+    def shared(self) -> bool:
+        """Whether the run shares prefixes."""
+        return shares_prefix(self.config)
+
+    @property
+    def mean_completion(self) -> float:
+        """A guess: tokens of the mean completion."""
+        return MEAN_COMPLETION * self.settings.completion
+
+    @property
+    def ratio_longest(self) -> float:
+        """Limit ratio of sharing for the longest prompt and completions."""
+        size = self.settings.generations
+        return sharing_ratio(self.prompt.longest, self.settings.completion, size)
+
+    @property
+    def ratio_mean(self) -> float:
+        """Limit ratio of sharing for the mean prompt and the guessed mean completion."""
+        return sharing_ratio(self.prompt.mean, self.mean_completion, self.settings.generations)
+
+
+def make_plan(config: Config, accelerate: Path | None = None, gpus: int | None = None) -> Plan:
+    """Plan a GRPO run; nothing is trained, written or, for a known policy, downloaded.
+
+    Args:
+        config: the run.
+        accelerate: its launch file; None is one process.
+        gpus: processes, instead of the file's number.
+
+    Raises:
+        InputError: the policy, the launch file or the batch sizes cannot be used.
+    """
+    deepspeed = config.grpo.get("deepspeed")
+    sharding = read_sharding(accelerate, gpus, None if deepspeed is None else str(deepspeed))
+    settings = read_settings(config, sharding.processes, sharding.mixed)
+    architecture = read_architecture(config.policy)
+    prompt = prompt_tokens(config, architecture)
+    found = estimate(config, architecture, settings, sharding, prompt, other_forms=True)
+    advice = Advice((), ())
+    if not settings.cpu and any(fit(found.peak, card, settings) != "yes" for card in CARDS):
+        advice = advise(config, architecture, sharding, prompt, found.peak)
+    return Plan(config, architecture, settings, sharding, prompt, found, advice)

@@ -1,0 +1,257 @@
+"""What one layer holds between its forward and its backward pass, asked of the layer itself.
+
+A copy of the policy with one language layer and two vision blocks is built from fake tensors, which
+have shapes and storages but no memory. One layer is run forward and backward, and the bytes alive
+are counted: what autograd saves follows from the installed transformers, peft and torch, under the
+run's own dtype, autocast, adapter and attention kernel, instead of from a list of our own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from anomalyr1.config import PolicyConfig
+from anomalyr1.planning.architecture import Architecture, meta_model
+from anomalyr1.planning.kernels import CUDA_KERNEL
+from anomalyr1.planning.live import LiveBytes, nbytes
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Bytes of one stage of the model, its weights and finished gradients left out.
+
+    Attributes:
+        forward: the most alive while it runs, its input and output included.
+        kept: alive from then until its backward pass, its input included where it is needed.
+        backward: the most alive in its backward pass, `kept` included.
+        gradients: of its trained weights; part of `backward` only where they are made there.
+    """
+
+    forward: int
+    kept: int
+    backward: int
+    gradients: int
+
+
+class Layers:
+    """One layer of each kind, to be traced at any shape."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        policy: PolicyConfig,
+        *,
+        dtype: torch.dtype,
+        autocast: torch.dtype | None,
+        upcast_adapter: bool,
+        cuda: bool,
+        gradients_held: bool,
+    ) -> None:
+        """Build the copy.
+
+        Args:
+            architecture: of the whole policy.
+            policy: what is frozen, the adapter, the attention kernel.
+            dtype: of the base weights while they are computed with.
+            autocast: dtype of autocast, or None.
+            upcast_adapter: the adapter is in float32.
+            cuda: plan for CUDA's kernels instead of the CPU's.
+            gradients_held: earlier passes left gradients to add to.
+        """
+        config = copy.deepcopy(architecture.config)
+        config.text_config.num_hidden_layers = 1
+        config.text_config.layer_types = config.text_config.layer_types[:1]
+        config.vision_config.depth = 2
+        config.vision_config.fullatt_block_indexes = [1]
+        self.text: Any
+        self.vision: Any
+        self.text, self.vision = config.text_config, config.vision_config
+        self.text_depth = architecture.config.text_config.num_hidden_layers
+        self.vision_depth = architecture.config.vision_config.depth
+        self.full_attention = frozenset(architecture.config.vision_config.fullatt_block_indexes)
+        self.patch_values = (
+            self.vision.in_channels * self.vision.temporal_patch_size * self.vision.patch_size**2
+        )
+        self.dtype, self.autocast, self.held = dtype, autocast, gradients_held
+        self.eager = policy.attention == "eager"
+        self.masked = policy.attention in ("eager", "sdpa")
+        kernel = "eager" if self.eager else CUDA_KERNEL if cuda or not self.masked else "sdpa"
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        model: Any = meta_model(
+            replace(architecture, config=config),
+            policy,
+            dtype=dtype,
+            attention=kernel,
+            upcast_adapter=upcast_adapter,
+        )
+        # Fake tensors of the CPU instead of the meta device: autocast works on them.
+        for module in model.modules():
+            for name, weight in list(module.named_parameters(recurse=False)):
+                with self._mode:
+                    fake = torch.empty(weight.shape, dtype=weight.dtype)
+                setattr(module, name, torch.nn.Parameter(fake, weight.requires_grad))
+        self.adapted = hasattr(model, "peft_config")
+        self._inner: Any = (model.get_base_model() if self.adapted else model).model
+        self._tapes: dict[tuple[Any, ...], Tape] = {}
+
+    def vision_flows(self, *, checkpointing: bool) -> bool:
+        """Whether gradients flow through the vision tower.
+
+        Without a trained weight in it they do where an adapter is trained with checkpointing:
+        `enable_input_require_grads` of transformers marks the output of its patch embedding too.
+        """
+        tower = (self._inner.visual.patch_embed, self._inner.visual.blocks)
+        trained = any(p.requires_grad for module in tower for p in module.parameters())
+        return trained or (checkpointing and self.adapted)
+
+    def language_input(self, sequences: int, length: int) -> int:
+        """Bytes of the hidden states between two language layers."""
+        return int(sequences * length * self.text.hidden_size * self.dtype.itemsize)
+
+    def pixels(self, patches: int) -> int:
+        """Bytes of the processor's patches, in float32."""
+        return int(patches * self.patch_values * 4)
+
+    def vision_input(self, patches: int) -> int:
+        """Bytes of the hidden states between two vision blocks."""
+        return int(patches * self.vision.hidden_size * self.dtype.itemsize)
+
+    def embedding_gradient(self) -> int:
+        """Bytes of the gradient of the embedding table, which is as large as the table."""
+        weight = self._inner.language_model.embed_tokens.weight
+        return nbytes(weight) if weight.requires_grad else 0
+
+    def mask_copy(self, sequences: int, length: int) -> int:
+        """Bytes of the additive mask a language layer makes; part of its tape."""
+        if self.eager or not self.masked:
+            return 0
+        return sequences * length**2 * (self.autocast or self.dtype).itemsize
+
+    def language_layer(self, sequences: int, length: int, *, backward: bool = True) -> Tape:
+        """A decoder layer on (sequences, length) tokens under a mask of any shape."""
+        layer = self._inner.language_model.layers[0]
+        size = self.text.hidden_size // self.text.num_attention_heads
+        with self._mode:
+            turn = torch.zeros(sequences, length, size, dtype=self.dtype)
+            mask = None
+            if self.masked:
+                kind = torch.float32 if self.eager else torch.bool
+                mask = torch.zeros(sequences, 1, length, length, dtype=kind)
+
+        def call(hidden: Tensor) -> Tensor:
+            output: Tensor = layer(hidden, attention_mask=mask, position_embeddings=(turn, turn))
+            return output
+
+        shape = (sequences, length, self.text.hidden_size)
+        return self._tape("language", layer, call, shape, backward)
+
+    def final_norm(self, sequences: int, length: int) -> Tape:
+        """The norm before the head."""
+        norm = self._inner.language_model.norm
+        return self._tape("norm", norm, norm, (sequences, length, self.text.hidden_size))
+
+    def patch_embedding(self, patches: int) -> Tape:
+        """The first layer of the vision tower; its input, the pixels, is left out."""
+        embed = self._inner.visual.patch_embed
+        with self._mode:
+            pixels = torch.zeros(patches, self.patch_values)
+        return self._tape(
+            f"patches {patches}", embed, lambda _: embed(pixels), shape=(1,), flows=False
+        )
+
+    def vision_block(
+        self, images: int, patches: int, *, full: bool = True, backward: bool = True
+    ) -> Tape:
+        """A block of the vision tower.
+
+        Args:
+            images: computed together.
+            patches: of each.
+            full: attention over the whole image instead of windows. Only the eager kernel, which
+                makes the scores, needs less memory for windows; the others are not asked.
+            backward: gradients flow through it.
+        """
+        block = self._inner.visual.blocks[1 if full else 0]
+        total, windowed = images * patches, self.eager and not full
+        window = (self.vision.window_size // self.vision.patch_size) ** 2 if windowed else patches
+        # The block reads these lengths as numbers, which a fake tensor does not have.
+        bounds: Any = np.array([*range(0, total, window), total])
+        with self._mode:
+            turn = torch.zeros(total, self.vision.hidden_size // self.vision.num_heads)
+
+        def call(hidden: Tensor) -> Tensor:
+            output: Tensor = block(hidden, cu_seqlens=bounds, position_embeddings=(turn, turn))
+            return output
+
+        name = f"vision {images} {windowed}"
+        return self._tape(name, block, call, (total, self.vision.hidden_size), backward)
+
+    def merger(self, patches: int, *, backward: bool, flows: bool) -> Tape:
+        """The projector.
+
+        Args:
+            patches: of all images.
+            backward: gradients are computed in this pass.
+            flows: the vision tower wants gradients too.
+        """
+        merger = self._inner.visual.merger
+        shape = (patches, self.vision.hidden_size)
+        return self._tape("merger", merger, merger, shape, backward, flows=flows)
+
+    def _tape(
+        self,
+        name: str,
+        module: torch.nn.Module,
+        call: Callable[[Tensor], Tensor],
+        shape: tuple[int, ...],
+        backward: bool = True,
+        flows: bool = True,
+    ) -> Tape:
+        key = (name, shape, backward, flows)
+        if key not in self._tapes:
+            with self._mode:
+                self._tapes[key] = self._trace(module, call, shape, backward, flows)
+        return self._tapes[key]
+
+    def _trace(
+        self,
+        module: torch.nn.Module,
+        call: Callable[[Tensor], Tensor],
+        shape: tuple[int, ...],
+        backward: bool,
+        flows: bool,
+    ) -> Tape:
+        trained = [p for p in module.parameters() if p.requires_grad and backward]
+        for parameter in trained:
+            parameter.grad = torch.zeros_like(parameter) if self.held else None
+        autocast: Any = contextlib.nullcontext()
+        if self.autocast is not None:
+            autocast = torch.autocast("cpu", dtype=self.autocast)
+        # A leaf would live as long as the graph; the output of an operation goes when it may.
+        seed = torch.zeros(1, dtype=self.dtype, requires_grad=flows and backward)
+        with LiveBytes() as live:
+            with torch.set_grad_enabled(backward):
+                hidden = seed.expand(*shape).clone()
+                with autocast:
+                    output = call(hidden)
+            forward = live.peak
+            if not output.requires_grad:
+                return Tape(forward, 0, 0, 0)
+            incoming = torch.zeros_like(output)
+            edge = torch.autograd.graph.get_gradient_edge(output)
+            del hidden, output
+            kept = live.now - nbytes(incoming)
+            live.restart_peak()
+            torch.autograd.backward((edge,), (incoming,))
+        for parameter in trained:
+            parameter.grad = None
+        return Tape(forward, kept, live.peak, sum(nbytes(p) for p in trained))

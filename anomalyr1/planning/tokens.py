@@ -1,0 +1,179 @@
+"""Tokens of a row: measured on a sample of the benchmark where there is one, else estimated."""
+
+from __future__ import annotations
+
+import random
+import sys
+import textwrap
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import Qwen2_5_VLConfig
+
+from anomalyr1.config import Config
+from anomalyr1.data.images import image_size
+from anomalyr1.data.mixture import mix, read_mixture
+from anomalyr1.errors import InputError
+from anomalyr1.planning.architecture import Architecture
+from anomalyr1.policy.load import image_tokens, load_processor, model_frame
+from anomalyr1.prompts import build_messages
+from anomalyr1.rows import Row, build_rows, open_benchmark
+from anomalyr1.schema import Question, Sample
+
+# Images whose rows are measured; more change the longest row little and take long.
+SAMPLE = 200
+# English text of Qwen's vocabulary, where there is no tokenizer to count with.
+CHARACTERS_A_TOKEN = 4
+# Guess of a completion's mean length as a share of the longest allowed.
+MEAN_COMPLETION = 0.5
+
+_TYPICAL = Question(
+    "There is a defect in the object. What is the type of the defect?",
+    "Defect Classification",
+    {"A": "Broken.", "B": "Contamination.", "C": "Faulty imprint.", "D": "Scratch."},
+    "A",
+)
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """Prompts of a run.
+
+    Attributes:
+        source: how this was found, in words.
+        rows: questions measured; 0 where it is estimated.
+        longest: tokens of the longest prompt.
+        mean: tokens of the mean prompt.
+        over: rows longer than `prompt.max_prompt_tokens`, which `train` refuses.
+        images: of the row with the most patches.
+        patches: of all images of that row.
+    """
+
+    source: str
+    rows: int
+    longest: int
+    mean: float
+    over: int
+    images: int
+    patches: int
+
+    @property
+    def patches_an_image(self) -> int:
+        """Patches of one image on average, in that row."""
+        return -(-self.patches // self.images) if self.images else 0
+
+
+def sharing_ratio(prompt: float, completion: float, generations: int) -> float:
+    """How many times fewer tokens a shared prefix computes for whole groups: G(P+C) / (P+GC).
+
+    >>> round(sharing_ratio(1000, 250, 8), 2)
+    3.33
+    """
+    return generations * (prompt + completion) / (prompt + generations * completion)
+
+
+def prompt_tokens(config: Config, architecture: Architecture) -> PromptTokens:
+    """Measure the prompts of the training questions, or estimate them from the config.
+
+    Args:
+        config: the run.
+        architecture: tells the size of a patch where there is no processor.
+    """
+    processor: Any = None
+    if architecture.here:
+        try:
+            processor = load_processor(config.policy)
+        except InputError:
+            processor = None
+    if processor is None:
+        return _estimated(config, architecture.config, None, "the tokenizer is not here")
+    try:
+        samples = _samples(config)
+        if samples:
+            # Rows that are too long are counted here and not refused.
+            prompt = replace(config.prompt, max_prompt_tokens=sys.maxsize)
+            types = config.data.question_types
+            rows = build_rows(samples, prompt, processor, question_types=types)
+            return _measured(rows, config.prompt.max_prompt_tokens, processor)
+    except InputError as error:
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...")
+        why = f"the benchmark cannot be read: {reason}"
+        return _estimated(config, architecture.config, processor, why)
+    return _estimated(config, architecture.config, processor, "the benchmark is not here")
+
+
+def _samples(config: Config) -> list[Sample]:
+    """Some images of the training data; none where it is not on this machine."""
+    data, chance = config.data, random.Random(config.seed)
+    if data.mixture is not None and Path(data.mixture).is_file():
+        parts = enumerate(read_mixture(Path(data.mixture)))
+        mixed = [s for number, part in parts for s in mix([part], seed=config.seed + number)]
+        return chance.sample(mixed, min(SAMPLE, len(mixed)))
+    if data.benchmark is not None and Path(data.benchmark).exists():
+        limit = min(SAMPLE, data.limit or SAMPLE)
+        return open_benchmark(
+            data.benchmark,
+            "data.benchmark",
+            config.prompt,
+            root=data.root,
+            limit=limit,
+            seed=config.seed,
+        )[1]
+    return []
+
+
+def _measured(rows: list[Row], limit: int, processor: Any) -> PromptTokens:
+    merged = processor.image_processor.merge_size**2
+    sizes: dict[str, int] = {}
+    for path in {path for row in rows for path in row.images}:
+        sizes[path] = merged * image_tokens(
+            model_frame(*image_size(Path(path)), processor), processor
+        )
+    widest = max(rows, key=lambda row: sum(sizes[path] for path in row.images))
+    return PromptTokens(
+        source=f"measured on {len(rows)} questions of {len({r.sample.image for r in rows})} images",
+        rows=len(rows),
+        longest=max(row.tokens for row in rows),
+        mean=sum(row.tokens for row in rows) / len(rows),
+        over=sum(row.tokens > limit for row in rows),
+        images=len(widest.images),
+        patches=sum(sizes[path] for path in widest.images),
+    )
+
+
+def _estimated(
+    config: Config, architecture: Qwen2_5_VLConfig, processor: Any, reason: str
+) -> PromptTokens:
+    """Every image as large as it may be, and a typical question."""
+    vision, prompt = architecture.vision_config, config.prompt
+    images = prompt.references + 1
+    side = vision.patch_size * vision.spatial_merge_size
+    merged = config.policy.max_pixels // side**2
+    messages = build_messages(
+        Sample("dataset/class/test/defect/000.png", Path(), (_TYPICAL,)),
+        _TYPICAL,
+        prompt.template,
+        references=prompt.references,
+    )
+    if processor is not None:
+        text = processor.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        words = len(processor.tokenizer(text, add_special_tokens=False)["input_ids"]) - images
+    else:
+        parts = [part for message in messages for part in message["content"]]
+        characters = sum(len(part.get("text", "")) for part in parts)
+        # Role lines of three messages and a pair of marks around each image.
+        words = characters // CHARACTERS_A_TOKEN + 3 * 5 + 2 * images
+    words += prompt.knowledge_tokens if prompt.domain_knowledge is not None else 0
+    tokens = words + images * merged
+    return PromptTokens(
+        source=f"estimated, {reason}: {images} x {merged} image tokens and {words} of text",
+        rows=0,
+        longest=tokens,
+        mean=float(tokens),
+        over=int(tokens > prompt.max_prompt_tokens),
+        images=images,
+        patches=images * merged * vision.spatial_merge_size**2,
+    )

@@ -1,0 +1,74 @@
+"""Parameters by part: the meta model against real ones, and the published numbers."""
+
+from __future__ import annotations
+
+import pytest
+from peft import get_peft_model
+
+from anomalyr1.config import LoraSection, PolicyConfig
+from anomalyr1.errors import InputError
+from anomalyr1.planning.architecture import (
+    KNOWN,
+    count_parameters,
+    held_dtype,
+    meta_model,
+    part_of,
+    read_architecture,
+)
+from anomalyr1.policy.load import load_policy, lora_config
+
+FROZEN = [(True, False), (False, True), (False, False), (True, True)]
+
+
+@pytest.mark.parametrize(("vision", "projector"), FROZEN)
+def test_counts_are_those_of_the_real_policy(tiny_policy, vision, projector):
+    section = PolicyConfig(path=str(tiny_policy), freeze_vision=vision, freeze_projector=projector)
+    counts = count_parameters(meta_model(read_architecture(section), section))
+    assert counts == count_parameters(load_policy(section, trainable=True).model)
+    assert counts["head"].total == 0  # tied
+    assert bool(counts["vision"].trained) is not vision
+    assert bool(counts["projector"].trained) is not projector
+
+
+@pytest.mark.parametrize("targets", [LoraSection().target_modules, ["q_proj", "v_proj"]])
+def test_lora_counts_are_those_of_the_real_adapter(tiny_policy, targets):
+    lora = LoraSection(r=4, alpha=8, target_modules=targets)
+    section = PolicyConfig(path=str(tiny_policy), lora=lora)
+    counts = count_parameters(meta_model(read_architecture(section), section))
+    real = get_peft_model(load_policy(section, trainable=True).model, lora_config(section))
+    assert counts == count_parameters(real)
+    assert counts["LoRA"].trained == counts["LoRA"].total > 0
+    assert counts["language"].trained == 0
+
+
+def test_a_trained_adapter_is_counted_on_its_base(tiny_policy, tmp_path):
+    section = PolicyConfig(path=str(tiny_policy), lora=LoraSection(r=4, alpha=8))
+    real = get_peft_model(load_policy(section, trainable=True).model, lora_config(section))
+    real.save_pretrained(tmp_path)
+    again = PolicyConfig(path=str(tmp_path))
+    counts = count_parameters(meta_model(read_architecture(again), again))
+    assert counts == count_parameters(real)
+
+
+@pytest.mark.parametrize(
+    ("name", "total"), [("3B", 3_754_622_976), ("7B", 8_292_166_656)], ids=["3B", "7B"]
+)
+def test_published_numbers_give_the_published_size(name, total):
+    section = PolicyConfig(path=f"Qwen/Qwen2.5-VL-{name}-Instruct", freeze_vision=False)
+    assert section.path in KNOWN
+    architecture = read_architecture(section)
+    counts = count_parameters(meta_model(architecture, section))
+    assert sum(count.total for count in counts.values()) == total
+    assert str(held_dtype(architecture.config, section)) == "torch.bfloat16"
+
+
+@pytest.mark.parametrize("path", ["/nowhere/policy", "./nowhere"])
+def test_a_folder_that_is_not_there(path):
+    with pytest.raises(InputError, match=r"policy\.path=.*found none that loads"):
+        read_architecture(PolicyConfig(path=path))
+
+
+def test_parts_by_name():
+    assert part_of("base_model.model.model.language_model.layers.0.q_proj.lora_A.w") == "LoRA"
+    assert part_of("model.visual.blocks.0.norm1.weight") == "vision"
+    assert part_of("model.language_model.norm.weight") == "language"

@@ -1,0 +1,173 @@
+"""Shapes of a pass and bytes of its stages, against numbers made by hand or by a real layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anomalyr1.config import Config, LoraSection, PolicyConfig
+from anomalyr1.planning.architecture import read_architecture
+from anomalyr1.planning.head import Head
+from anomalyr1.planning.live import LiveBytes, nbytes
+from anomalyr1.planning.passes import groups_in_a_pass, scoring_shape, training_shape, worst_moment
+from anomalyr1.planning.settings import read_settings
+from anomalyr1.planning.skeleton import build_skeleton
+from anomalyr1.planning.tokens import PromptTokens, sharing_ratio
+from anomalyr1.policy.load import load_policy, lora_config
+
+PROMPT = PromptTokens("made up", 1, 100, 100.0, 0, 2, 200)
+
+
+def settings(rows=8, generations=8, accumulation=1, steps=None, **keys):
+    grpo = {
+        "per_device_train_batch_size": rows,
+        "num_generations": generations,
+        "gradient_accumulation_steps": accumulation,
+        "max_completion_length": 50,
+        "bf16": False,
+        "use_cpu": True,
+        **keys,
+    }
+    if steps is not None:
+        grpo["steps_per_generation"] = steps
+    return read_settings(Config(grpo=grpo), 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"rows": 64}, (8, 8)),  # one pass a rollout: its groups are whole
+        ({"rows": 8, "accumulation": 2}, (1, 8)),  # sorted again, a group a pass
+        ({"rows": 4, "accumulation": 4}, (1, 4)),  # half a group a pass
+        ({"rows": 12, "accumulation": 2}, (2, 8)),  # one and a half groups
+        ({"rows": 6, "accumulation": 4}, (2, 6)),  # cut anywhere: the ends of two groups
+        # two updates a rollout: of 16 rows, 8 are drawn; a group has up to 6 among them
+        ({"rows": 8, "steps": 2}, (2, 6)),
+    ],
+)
+def test_prompts_of_a_pass(given, expected):
+    assert groups_in_a_pass(settings(**given)) == expected
+
+
+def test_shapes_by_hand():
+    # 99 + 8 x (1 + 50) tokens of one prompt and its completions; its two images once
+    shape = training_shape(settings(accumulation=2), PROMPT, shared=True)
+    assert (shape.sequences, shape.length, shape.images) == (1, 507, 2)
+    shape = training_shape(settings(accumulation=2), PROMPT, shared=False)
+    assert (shape.sequences, shape.length, shape.images) == (8, 150, 16)
+    assert shape.scored == 8 * 50
+    # whole groups as long as 32768 stock tokens allow: 8 x 150 = 1200 tokens a group
+    shape = scoring_shape(settings(rows=256), PROMPT, shared=True)
+    assert shape.sequences == 32768 // 1200
+
+
+def test_the_limit_ratio():
+    assert sharing_ratio(1000, 250, 8) == pytest.approx(8 * 1250 / 3000)
+    assert sharing_ratio(1000, 1e-9, 8) == pytest.approx(8)
+    assert sharing_ratio(100, 50, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "checks"),
+    [({}, {}), ({"attention": "eager"}, {}), ({"lora": LoraSection(r=4, alpha=8)}, {})],
+    ids=["sdpa", "eager", "lora"],
+)
+def test_a_traced_layer_is_the_real_one(tiny_policy, section, checks):
+    policy = PolicyConfig(path=str(tiny_policy), freeze_vision=False, **section)
+    skeleton = skeleton_of(policy)
+    tape = skeleton.layers.language_layer(2, 40)
+    model = load_policy(policy, trainable=True).model.train()
+    if policy.lora is not None:
+        from peft import get_peft_model
+
+        model = get_peft_model(model, lora_config(policy)).get_base_model()
+    layer = model.model.language_model.layers[0]
+    turn = torch.zeros(2, 40, 16)
+    mask = torch.ones(40, 40).tril().bool().expand(2, 1, 40, 40).contiguous()
+    if policy.attention == "eager":
+        mask = torch.zeros(2, 1, 40, 40).masked_fill(~mask, -1e9)
+    seed = torch.zeros(1, requires_grad=True)
+    with LiveBytes() as live:
+        hidden = seed.expand(2, 40, 64).clone()
+        output = layer(hidden, attention_mask=mask, position_embeddings=(turn, turn))
+        assert live.peak == tape.forward
+        size = nbytes(output)
+        del hidden
+        assert live.now - size == tape.kept
+        live.restart_peak()
+        output.backward(torch.zeros_like(output))
+    # The output waits here, which a running model has let go.
+    assert live.peak == pytest.approx(tape.backward + size, rel=0.02)
+    assert tape.gradients == sum(nbytes(p) for p in layer.parameters() if p.requires_grad)
+
+
+def skeleton_of(policy, **options):
+    defaults = {
+        "dtype": torch.float32,
+        "autocast": None,
+        "upcast_adapter": True,
+        "cuda": False,
+        "gradients_held": False,
+    }
+    return build_skeleton(read_architecture(policy), policy, **{**defaults, **options})
+
+
+def test_what_a_large_layer_keeps_by_hand():
+    policy = PolicyConfig()
+    skeleton = skeleton_of(policy, dtype=torch.bfloat16, cuda=True)
+    length, width, middle, states = 1024, 2048, 11008, 256
+    tape = skeleton.layers.language_layer(1, length)
+    # Bytes a token. Two norms: the input in float32, its root, the normalised copy, the output.
+    norms = 2 * (4 * width + 4 + 2 * width + 2 * width)
+    # Queries, keys and values as the kernel takes them (keys and values for every query head), its
+    # output as it leaves it, log-sum-exp of the 16 heads.
+    attention = 4 * 2 * width + 4 * 16
+    # Gate, its SiLU, up, their product.
+    mlp = 4 * 2 * middle
+    mask = 2 * length
+    assert states == skeleton.layers.text.num_key_value_heads * 128
+    assert tape.kept / length == pytest.approx(norms + attention + mlp + mask, rel=0.01)
+    assert skeleton.layers.mask_copy(1, length) == mask * length
+
+
+def test_checkpointing_keeps_the_inputs_of_the_layers(tiny_policy):
+    policy = PolicyConfig(path=str(tiny_policy))
+    skeleton = skeleton_of(policy)
+    shape = training_shape(settings(accumulation=2), PROMPT, shared=True)
+    moments = {
+        checkpointing: worst_moment(skeleton, shape, checkpointing=checkpointing, backward=True)
+        for checkpointing in (True, False)
+    }
+    assert moments[True].activations < moments[False].activations
+    # one sequence of 507 tokens: a byte for each pair; without checkpointing a float32 copy in
+    # each of the two layers stays
+    assert moments[True].mask == 507**2
+    assert moments[False].mask == 507**2 * (1 + 2 * 4)
+
+
+def test_the_head_by_hand():
+    head = Head(64, 50_000, hidden_bytes=2, tile_bytes=2, weight_bytes=2, trained=True, cuda=True)
+    tape = head.tape(sequences=1, length=507, scored=400)
+    picked = 400 * 64 * 2
+    tile = 400 * 32768 * 2
+    assert tape.kept == picked
+    assert tape.forward == 507 * 64 * 2 + picked + tile
+    # float32 sums of both gradients and their 16-bit copies
+    sums = 400 * 64 * (4 + 2) + 50_000 * 64 * (4 + 2)
+    assert tape.backward == picked + tile + sums
+    assert tape.gradients == 50_000 * 64 * 2
+    # A tile has at most 4096 tokens.
+    long = head.tape(sequences=8, length=1000, scored=8000)
+    assert long.forward == 8000 * 64 * 2 * 2 + 4096 * 32768 * 2
+
+
+def test_the_tile_is_that_of_the_installed_trl():
+    from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
+    from trl.trainer import utils
+
+    from anomalyr1.planning import head, passes
+    from anomalyr1.training.sharing import SharedPrefixTrainer
+
+    assert head.TILE_TOKENS == TOKEN_CHUNK_SIZE
+    assert head.TILE_WORDS == utils._CHUNKED_LOGPROB_CHUNK_SIZE
+    assert SharedPrefixTrainer.chunk_tokens == passes.CHUNK_TOKENS
