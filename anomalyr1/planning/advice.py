@@ -131,12 +131,12 @@ def changes(config: Config, sharding: Sharding, *, adapted: bool = False) -> lis
     return [
         Change(
             "grpo.gradient_checkpointing=true",
-            "a pass takes a third longer",
+            "slower pass",
             lambda c, s: None if settings.checkpointing else _grpo(c, s, checkpointing=True),
         ),
         Change(
             "policy.lora.r=64",
-            "an adapter instead of the weights",
+            "trains an adapter",
             lambda c, s: None if adapted else _with_lora(c, s),
         ),
         Change(
@@ -150,7 +150,7 @@ def changes(config: Config, sharding: Sharding, *, adapted: bool = False) -> lis
         ),
         Change(
             " ".join(f"grpo.{key}={value}" for key, value in smaller.items()),
-            "more, smaller passes",
+            "slower",
             lambda c, s: None if rows % 2 else _grpo(c, s, **smaller),
         ),
         Change(
@@ -169,7 +169,7 @@ def changes(config: Config, sharding: Sharding, *, adapted: bool = False) -> lis
         ),
         Change(
             "grpo.beta=0",
-            "no pull to the reference policy",
+            "no reference",
             lambda c, s: None if not settings.beta else _grpo(c, s, beta=0.0),
         ),
         Change(
@@ -179,12 +179,12 @@ def changes(config: Config, sharding: Sharding, *, adapted: bool = False) -> lis
         ),
         Change(
             "--accelerate configs/accelerate/zero3.yaml",
-            "weights travel between GPUs",
+            "more traffic",
             _with_third,
         ),
         Change(
             "--accelerate configs/accelerate/zero3_offload.yaml",
-            "host memory, slower steps",
+            "much slower steps",
             _with_offload,
         ),
         Change(

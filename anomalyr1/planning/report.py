@@ -200,8 +200,8 @@ def _verdict(plan: Plan) -> Text:
 
 def _advice(plan: Plan) -> Table:
     table = Table(title="What would save memory, each alone, GiB", title_justify="left")
-    table.add_column("change", min_width=50)
-    table.add_column("price")
+    table.add_column("change", width=50)
+    table.add_column("price", width=18)
     for name in ("saves", "peak", "fits"):
         table.add_column(name, justify="right", no_wrap=True)
     for saving in plan.advice.single:

@@ -11,6 +11,7 @@ from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.callbacks import HistoryCallback
+from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
@@ -59,6 +60,7 @@ def train(config: Config) -> Path:
             RolloutBoundary(arguments.steps_per_generation * arguments.num_iterations),
             *early_stop(config),
         ],
+        card=model_card("train", config, used),
         learning_rates=config.policy.learning_rates,
         shared_prefix=config.policy.shared_prefix,
         zero_variance=config.signal.zero_variance,

@@ -10,6 +10,7 @@ from trl import SFTConfig, SFTTrainer
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.training.callbacks import HistoryCallback
+from anomalyr1.training.card import Carded, model_card
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
@@ -19,7 +20,7 @@ from anomalyr1.training.resuming import WholeWeights
 from anomalyr1.training.running import train_policy
 
 
-class TuningTrainer(WholeWeights, PartRates, SFTTrainer):  # type: ignore[misc]
+class TuningTrainer(Carded, WholeWeights, PartRates, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with exact resumption and learning rates of the parts."""
 
 
@@ -56,6 +57,7 @@ def finetune(config: Config) -> Path:
         eval_dataset=None if heldout is None else to_dataset(heldout, with_completion=True),
         peft_config=lora_config(config.policy),
         callbacks=[HistoryCallback(run_dir), *early_stop(config)],
+        card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
     )
     return train_policy(trainer, "sft", config, used, checkpoint)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from anomalyr1.storage import write_jsonl
+from anomalyr1.training.card import Carded
 from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
 from anomalyr1.training.groups import is_flat
 from anomalyr1.training.heartbeat import Heartbeat
@@ -15,7 +16,7 @@ from anomalyr1.training.rates import PartRates
 from anomalyr1.training.resuming import EpochSampler, WholeWeights
 
 
-class PolicyTrainer(WholeWeights, PartRates, DynamicSamplingTrainer):
+class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
     """Goes on exactly where it was cut off, says what it works on, keeps completions.
 
     Each file `completions/step-NNNNN.jsonl` is valid input of `anomalyr1 reward replay`.

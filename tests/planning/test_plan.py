@@ -136,6 +136,8 @@ def test_the_command_on_configs_of_the_project(name, launch, monkeypatch):
     for words in ("Parameters", "G(P+C) / (P+GC)", "training pass", "Peak: "):
         assert words in done.stdout
     assert ("published numbers" in done.stdout) is (launch is not None)
+    if launch == "zero3":
+        assert " fits ┃" in done.stdout and "24 GB │" in done.stdout  # nothing is cropped
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
 
 

@@ -179,6 +179,11 @@ def test_a_finished_run_takes_no_further_step(config, tmp_path):
     after = load_file(policy / "model.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert {p.name for p in policy.iterdir()} >= {"processor_config.json", "training_data.json"}
+    card = (policy / "README.md").read_text()
+    assert "2 steps" in card and "preset `roam`" in card and "1 images, 3 questions" in card
+    first = tmp_path / "whole" / "checkpoints" / "checkpoint-1"
+    assert "1 steps" in (first / "README.md").read_text()
+    assert (first / "processor_config.json").is_file()
     assert not list(policy.glob("*.pt*")) and not list(policy.glob("trainer_state*"))
     train(replace(config, grpo={**config.grpo, "max_steps": 3}))
     assert [entry["step"] for entry in entries(tmp_path / "whole")] == [1, 2, 3]
