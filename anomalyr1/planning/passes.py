@@ -9,7 +9,7 @@ from scipy.stats import hypergeom
 
 from anomalyr1.planning.settings import Settings
 from anomalyr1.planning.skeleton import Skeleton
-from anomalyr1.planning.tape import Layers, Tape
+from anomalyr1.planning.tape import Layers, Parts, Tape
 from anomalyr1.planning.tokens import PromptTokens
 
 # Tokens of one chunk in the passes without gradients: `SharedPrefixTrainer.chunk_tokens`.
@@ -28,6 +28,7 @@ class PassShape:
         scored: completion tokens among them.
         images: computed by the vision tower.
         patches: of each image.
+        parts: the prompt and the completions of a shared sequence.
         copied: the pixels are gathered for this pass, one copy of each prompt's.
     """
 
@@ -37,6 +38,7 @@ class PassShape:
     images: int
     patches: int
     copied: bool
+    parts: Parts | None = None
 
     @property
     def tokens(self) -> int:
@@ -97,7 +99,8 @@ def training_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) ->
     length = prompt.longest - 1 + share * (1 + completion)
     scored = rows * completion
     images, patches = prompts * prompt.images, prompt.patches_an_image
-    return PassShape(prompts, length, scored, images, patches, copied=True)
+    parts = Parts(prompt.longest - 1, share, 1 + completion)
+    return PassShape(prompts, length, scored, images, patches, copied=True, parts=parts)
 
 
 def scoring_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) -> PassShape:
@@ -110,7 +113,8 @@ def scoring_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) -> 
     length = prompt.longest - 1 + size * (1 + settings.completion)
     scored = prompts * size * settings.completion
     images, patches = prompts * prompt.images, prompt.patches_an_image
-    return PassShape(prompts, length, scored, images, patches, copied=True)
+    parts = Parts(prompt.longest - 1, size, 1 + settings.completion)
+    return PassShape(prompts, length, scored, images, patches, copied=True, parts=parts)
 
 
 def prefill_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) -> PassShape:
@@ -187,13 +191,14 @@ def _stages(
     table = layers.embedding_gradient()
     stages.append(Stage("embedding", Tape(2 * inputs, 0, (2 * inputs + table) * backward, 0)))
     taped, untaped = (
-        layers.language_layer(shape.sequences, shape.length, backward=b) for b in (backward, False)
+        layers.language_layer(shape.sequences, shape.length, shape.parts, backward=b)
+        for b in (backward, False)
     )
     again = backward and checkpointing
     layer = Stage(
         "language layer",
         _checkpointed(taped, untaped, inputs, again),
-        layers.mask_copy(shape.sequences, shape.length) * (backward and not again),
+        layers.mask_copy(shape.sequences, shape.length, shape.parts) * (backward and not again),
     )
     stages += [layer] * layers.text_depth
     if backward:
@@ -218,9 +223,8 @@ def _checkpointed(taped: Tape, untaped: Tape, inputs: int, again: bool) -> Tape:
 
 def _mask(layers: Layers, shape: PassShape) -> int:
     """The mask of a pass: bytes, or float32 where the eager kernel adds it to the scores."""
-    if not layers.masked:
-        return 0
-    return shape.sequences * shape.length**2 * (4 if layers.eager else 1)
+    pairs = layers.mask_pairs(shape.sequences, shape.length, shape.parts)
+    return pairs * (4 if layers.eager else 1)
 
 
 def _inputs(layers: Layers, shape: PassShape) -> int:

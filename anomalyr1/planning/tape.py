@@ -23,6 +23,7 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.planning.architecture import Architecture, meta_model
 from anomalyr1.planning.kernels import CUDA_KERNEL
 from anomalyr1.planning.live import LiveBytes, nbytes
+from anomalyr1.training.split_attention import NAME, Segments, segments
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class Tape:
     kept: int
     backward: int
     gradients: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A shared sequence: `prompt` tokens, then `count` segments of `size` tokens."""
+
+    prompt: int
+    count: int
+    size: int
+
+    def layout(self) -> Segments:
+        """What split attention is told."""
+        return segments(self.prompt, [self.size] * self.count, torch.device("cpu"))
 
 
 class Layers:
@@ -84,7 +98,7 @@ class Layers:
         self.dtype, self.autocast, self.held = dtype, autocast, gradients_held
         self.eager = policy.attention == "eager"
         self.masked = policy.attention in ("eager", "sdpa")
-        kernel = "eager" if self.eager else CUDA_KERNEL if cuda or not self.masked else "sdpa"
+        kernel = "eager" if self.eager else CUDA_KERNEL if cuda or not self.masked else NAME
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         model: Any = meta_model(
             replace(architecture, config=config),
@@ -130,29 +144,53 @@ class Layers:
         weight = self._inner.language_model.embed_tokens.weight
         return nbytes(weight) if weight.requires_grad else 0
 
-    def mask_copy(self, sequences: int, length: int) -> int:
-        """Bytes of the additive mask a language layer makes; part of its tape."""
-        if self.eager or not self.masked:
+    def mask_pairs(self, sequences: int, length: int, parts: Parts | None) -> int:
+        """Entries of the mask of a pass; split attention has one of a segment by what it sees."""
+        if not self.masked:
             return 0
-        return sequences * length**2 * (self.autocast or self.dtype).itemsize
+        if parts is None or self.eager:
+            return sequences * length**2
+        return sequences * parts.size * (parts.prompt + parts.size)
 
-    def language_layer(self, sequences: int, length: int, *, backward: bool = True) -> Tape:
-        """A decoder layer on (sequences, length) tokens under a mask of any shape."""
+    def mask_copy(self, sequences: int, length: int, parts: Parts | None = None) -> int:
+        """Bytes of the additive mask a language layer makes; part of its tape."""
+        if self.eager:
+            return 0
+        kind = self.autocast or self.dtype
+        return self.mask_pairs(sequences, length, parts) * kind.itemsize
+
+    def language_layer(
+        self, sequences: int, length: int, parts: Parts | None = None, *, backward: bool = True
+    ) -> Tape:
+        """A decoder layer on (sequences, length) tokens.
+
+        Args:
+            sequences: rows of the batch.
+            length: tokens of each.
+            parts: how split attention divides each; None where a mask of any shape decides.
+            backward: gradients flow through it.
+        """
+        if self.eager or not self.masked:
+            parts = None
         layer = self._inner.language_model.layers[0]
         size = self.text.hidden_size // self.text.num_attention_heads
+        # Which rows are whose follows from the values of the indices, so they are real tensors.
+        layout = None if parts is None else [parts.layout()] * sequences
         with self._mode:
             turn = torch.zeros(sequences, length, size, dtype=self.dtype)
             mask = None
-            if self.masked:
+            if self.masked and parts is None:
                 kind = torch.float32 if self.eager else torch.bool
                 mask = torch.zeros(sequences, 1, length, length, dtype=kind)
 
         def call(hidden: Tensor) -> Tensor:
-            output: Tensor = layer(hidden, attention_mask=mask, position_embeddings=(turn, turn))
+            output: Tensor = layer(
+                hidden, attention_mask=mask, position_embeddings=(turn, turn), layout=layout
+            )
             return output
 
         shape = (sequences, length, self.text.hidden_size)
-        return self._tape("language", layer, call, shape, backward)
+        return self._tape(f"language {parts}", layer, call, shape, backward)
 
     def final_norm(self, sequences: int, length: int) -> Tape:
         """The norm before the head."""

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from anomalyr1.training.split_attention import Segments, segments
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -31,7 +33,8 @@ class Packed:
         input_ids: (U, L) tokens.
         mm_token_type_ids: (U, L), 1 on image tokens.
         position_ids: (3, U, L) M-RoPE positions (time, height, width).
-        attention_mask: (U, 1, L, L) bool, True where a query (third axis) sees a key (fourth).
+        segment: (U, L) -1 on the prompt, g >= 0 on completion g, below -1 on padding.
+        layout: where each sequence's prompt ends and its segments lie.
         labels: (U, L), the token itself on completions, -100 elsewhere.
         source: (N, 3) for every completion token: group, position in L, and flat index into (B, C).
     """
@@ -39,9 +42,14 @@ class Packed:
     input_ids: Tensor
     mm_token_type_ids: Tensor
     position_ids: Tensor
-    attention_mask: Tensor
+    segment: Tensor
+    layout: list[Segments]
     labels: Tensor
     source: Tensor
+
+    def attention_mask(self) -> Tensor:
+        """(U, 1, L, L) bool, True where a query (third axis) sees a key (fourth)."""
+        return block_mask(self.segment)
 
 
 def group_rows(
@@ -128,8 +136,12 @@ def pack(
                 torch.stack([torch.full_like(index, u), at + 1 + index, row * width + index], 1)
             )
             at = end
+    layout = [
+        segments(len(prompt) - 1, [1 + lengths[row] for row in group], device)
+        for prompt, group in zip(prompts, groups, strict=True)
+    ]
     return Packed(
-        input_ids, types, positions, block_mask(segment), labels, torch.cat(source).contiguous()
+        input_ids, types, positions, segment, layout, labels, torch.cat(source).contiguous()
     )
 
 

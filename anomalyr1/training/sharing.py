@@ -17,6 +17,7 @@ from anomalyr1.policy.images_once import prepared_once, see_once
 from anomalyr1.policy.vision import RowImages, backbone_of
 from anomalyr1.training.regrouping import regroup
 from anomalyr1.training.shared_prefix import Packed, group_rows, pack, unpack
+from anomalyr1.training.split_attention import NAME
 
 # Attention kernels of transformers that take a mask of any shape.
 MASKED_KERNELS = ("sdpa", "eager")
@@ -40,9 +41,12 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
             print(f"shared prefix: off, {obstacle}; prompts are computed once a completion")
         self.shared_prefix = shared_prefix and obstacle is None
         if self.shared_prefix:
-            see_once(backbone_of(self.model).visual)
+            models = [self.model]
             if self.ref_model is not None:
-                see_once(backbone_of(self.accelerator.unwrap_model(self.ref_model)).visual)
+                models.append(self.accelerator.unwrap_model(self.ref_model))
+            for held in models:
+                see_once(backbone_of(held).visual)
+                _split(held)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """The next micro-batch; the completions of a prompt are kept together."""
@@ -168,13 +172,9 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
             attention_mask[:, -width:],
             self._tokenizer.pad_token_id,
         )
-        mask = packed.attention_mask
-        if backbone.config._attn_implementation == "eager":
-            floor = torch.finfo(torch.float32).min
-            mask = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, floor)
         inputs: dict[str, Any] = {
             "input_ids": packed.input_ids,
-            "attention_mask": mask,
+            **_who_sees_whom(backbone, packed),
             "position_ids": packed.position_ids,
             "mm_token_type_ids": packed.mm_token_type_ids,
         }
@@ -250,6 +250,22 @@ def sharing_obstacle(model: Any) -> str | None:
     if kernel not in MASKED_KERNELS:
         return f"the {kernel} kernel takes no block mask (policy.attention=sdpa does)"
     return None
+
+
+def _who_sees_whom(backbone: Any, packed: Packed) -> dict[str, Any]:
+    """The layout for split attention, or a mask of all tokens by all tokens for eager."""
+    if backbone.language_model.config._attn_implementation == NAME:
+        return {"attention_mask": {"full_attention": None}, "layout": packed.layout}
+    mask = packed.attention_mask()
+    floor = torch.finfo(torch.float32).min
+    return {"attention_mask": torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, floor)}
+
+
+def _split(model: Any) -> None:
+    """Let the language model of a policy attend by groups where it would use SDPA."""
+    config = backbone_of(model).language_model.config
+    if config._attn_implementation == "sdpa":
+        config._attn_implementation = NAME
 
 
 def _on_device(values: Any, device: torch.device) -> Tensor | None:

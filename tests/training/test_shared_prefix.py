@@ -313,3 +313,28 @@ def test_bf16_autocast_is_no_less_exact_than_stock(tiny_policy, tmp_path):
     stock, ours = ((values[shared, True] - exact).abs().max() for shared in (False, True))
     assert 0 < stock < 0.1
     assert ours <= 2 * stock
+
+
+def test_split_attention_is_masked_attention_over_groups():
+    from types import SimpleNamespace
+
+    from anomalyr1.training.split_attention import segments, split_attention
+
+    generator = torch.Generator().manual_seed(0)
+    prompts, lengths = [5, 3], [[2, 1, 3], [4]]
+    size = 12  # the first sequence has 11 tokens and the second 7: both are padded
+    query = torch.randn(2, 4, size, 8, generator=generator)
+    key, value = (torch.randn(2, 2, size, 8, generator=generator) for _ in range(2))
+    layer = SimpleNamespace(num_key_value_groups=2)
+    layout = [segments(p, own, torch.device("cpu")) for p, own in zip(prompts, lengths)]
+    ours, _ = split_attention(layer, query, key, value, None, layout=layout)
+    for u, (prompt, own) in enumerate(zip(prompts, lengths, strict=True)):
+        order = [-1] * prompt + [g for g, length in enumerate(own) for _ in range(length)]
+        mask = block_mask(torch.tensor([order]))[0, 0]
+        real = len(order)
+        for head in range(4):
+            scores = query[u, head, :real] @ key[u, head // 2, :real].T / 8**0.5
+            weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+            expected = weights @ value[u, head // 2, :real]
+            torch.testing.assert_close(ours[u, :real, head], expected, rtol=1e-5, atol=1e-5)
+        assert (ours[u, real:] == 0).all()
