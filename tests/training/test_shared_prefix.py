@@ -326,7 +326,9 @@ def test_split_attention_is_masked_attention_over_groups():
     query = torch.randn(2, 4, size, 8, generator=generator)
     key, value = (torch.randn(2, 2, size, 8, generator=generator) for _ in range(2))
     layer = SimpleNamespace(num_key_value_groups=2)
-    layout = [segments(p, own, torch.device("cpu")) for p, own in zip(prompts, lengths)]
+    layout = [
+        segments(p, own, torch.device("cpu")) for p, own in zip(prompts, lengths, strict=True)
+    ]
     ours, _ = split_attention(layer, query, key, value, None, layout=layout)
     for u, (prompt, own) in enumerate(zip(prompts, lengths, strict=True)):
         order = [-1] * prompt + [g for g, length in enumerate(own) for _ in range(length)]
