@@ -30,7 +30,7 @@ class Heartbeat:
 
         Args:
             step: optimiser steps done so far.
-            doing: `sampling`, `updating` or `done`.
+            doing: `sampling` or `updating`.
             rows: sample ids at work, each once; None keeps those of the last beat.
         """
         if rows is not None:

@@ -179,6 +179,9 @@ def test_a_finished_run_takes_no_further_step(config, tmp_path):
     after = load_file(policy / "model.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert {p.name for p in policy.iterdir()} >= {"processor_config.json", "training_data.json"}
+    beat = json.loads((tmp_path / "whole" / "heartbeat" / "rank-00000.json").read_text())
+    assert beat["doing"] == "updating" and beat["step"] == 1 and len(beat["rows"]) == 1
+    assert beat["rows"][0].split("#")[1] in "012" and beat["since"].endswith("+00:00")
     card = (policy / "README.md").read_text()
     assert "2 steps" in card and "preset `roam`" in card and "1 images, 3 questions" in card
     first = tmp_path / "whole" / "checkpoints" / "checkpoint-1"
