@@ -23,12 +23,13 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from bench_figures import draw, show
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
 from rich.console import Console
-from rich.table import Table
 from trl import GRPOConfig
 
+from anomalyr1.planning.live import LiveBytes
 from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
 from anomalyr1.training.trainer import PolicyTrainer
 
@@ -248,37 +249,6 @@ def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, flo
     return {name: round(statistics.median(seconds), 4) for name, seconds in taken.items()}
 
 
-class Storages(torch.utils._python_dispatch.TorchDispatchMode):
-    """Bytes of tensor storage alive at once, counted as tensors are made and freed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self.known: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count what it returns."""
-        result = func(*args, **(kwargs or {}))
-        torch.utils._pytree.tree_map_only(torch.Tensor, self._count, result)
-        return result
-
-    def _count(self, tensor: torch.Tensor) -> None:
-        import weakref
-
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self.known:
-            return
-        size = storage.nbytes()
-        self.known[key] = size
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._free, key)
-
-    def _free(self, key: int) -> None:
-        self.live -= self.known.pop(key, 0)
-
-
 def peak_memory(run: Callable[[], Any], trainer: PolicyTrainer) -> int:
     """Bytes that a forward and backward pass holds at its peak beyond the weights."""
     trainer.model.zero_grad(set_to_none=True)
@@ -288,52 +258,16 @@ def peak_memory(run: Callable[[], Any], trainer: PolicyTrainer) -> int:
         before = torch.cuda.memory_allocated()
         run()
         return torch.cuda.max_memory_allocated() - before
-    counter = Storages()
-    with counter:
+    with LiveBytes() as live:
         run()
-    return counter.peak
-
-
-def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Ratios against the limit that the token count sets."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 5))
-    limits = [result["token_limit"] for result in results]
-    top = max(limits) * 1.1
-    axes.plot([1, top], [1, top], color="0.7", linestyle="--", label="token-count limit")
-    for name, marker in (("backward", "o"), ("rollout", "s"), ("step", "^")):
-        ratios = [result[f"{name}_ratio"] for result in results]
-        axes.scatter(limits, ratios, marker=marker, label=name)
-    axes.set_xlabel("tokens of stock / tokens of shared prefix, G(P+C)/(P+GC)")
-    axes.set_ylabel("seconds of stock / seconds of shared prefix")
-    axes.set_ylim(0)
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
-
-
-def show(results: list[dict[str, Any]], console: Console) -> None:
-    """One row a case."""
-    table = Table(title="stock TRL / shared prefix")
-    for name in ("images", "P", "C", "G", "rollout", "backward", "step", "peak memory", "limit"):
-        table.add_column(name, justify="right")
-    for r in results:
-        memory = "{shared}/{stock} MiB".format(**r["backward_peak_mib"])
-        table.add_row(
-            f"{r['images']} x {r['side']}",
-            *(str(r[key]) for key in ("prompt_tokens", "completion", "generations")),
-            *(f"{r[f'{name}_ratio']:.1f}x" for name in ("rollout", "backward", "step")),
-            f"{r['backward_peak_ratio']:.2f} ({memory})",
-            f"{r['token_limit']:.1f}x",
-        )
-    console.print(table)
+    return live.peak
 
 
 def main(
+    images: Annotated[int, typer.Option(help="Pictures in the prompt.")] = HEADLINE.images,
+    side: Annotated[int, typer.Option(help="Pixels of their sides.")] = HEADLINE.side,
+    completion: Annotated[int, typer.Option(help="Tokens C.")] = HEADLINE.completion,
+    generations: Annotated[int, typer.Option(help="Completions G.")] = HEADLINE.generations,
     grid: Annotated[bool, typer.Option(help="Other prompt lengths, images, C and G too.")] = False,
     repeats: Annotated[int, typer.Option(help="Timings of each side; the median counts.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
@@ -346,7 +280,8 @@ def main(
     policy = build_tiny_policy([QUESTION], shape=SHAPE, max_pixels=448 * 448)
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for case in (HEADLINE, *(GRID if grid else ())):
+        own = Case(images=images, side=side, completion=completion, generations=generations)
+        for case in (own, *(GRID if grid else ())):
             results.append(measure(case, policy, repeats, Path(folder)))
             show(results[-1:], console)
     if len(results) > 1:

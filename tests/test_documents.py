@@ -137,3 +137,19 @@ def test_help_is_quick_because_torch_is_not_imported():
         "assert not {'torch', 'transformers', 'trl'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_benchmark_of_the_readme_runs(tmp_path):
+    small = ["--images", "1", "--side", "56", "--completion", "6", "--generations", "2"]
+    plot = tmp_path / "bench.png"
+    done = subprocess.run(
+        [sys.executable, "scripts/bench_grpo.py", *small, "--repeats", "1", "--plot", plot],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads(done.stdout.splitlines()[-1])
+    assert record["ratio"] > 0 and plot.stat().st_size > 1000
+    assert record["cases"][0]["token_limit"] > 1
