@@ -150,7 +150,8 @@ class Layers:
             return 0
         if parts is None or self.eager:
             return sequences * length**2
-        return sequences * parts.size * (parts.prompt + parts.size)
+        repeats: int = self.text.num_attention_heads // self.text.num_key_value_heads
+        return sequences * repeats * parts.size * (parts.prompt + parts.size)
 
     def mask_copy(self, sequences: int, length: int, parts: Parts | None = None) -> int:
         """Bytes of the additive mask a language layer makes; part of its tape."""

@@ -94,22 +94,28 @@ def split_attention(
         )
         return plain
     repeats = module.num_key_value_groups
-    key, value = repeat_kv(key, repeats), repeat_kv(value, repeats)
     options = {"dropout_p": dropout, "scale": scaling}
     rows = []
     for u, part in enumerate(layout):
         p = part.prompt
         q, k, v = query[u], key[u], value[u]  # (heads, L, width)
-        head = attend(q[None, :, :p], k[None, :, :p], v[None, :, :p], is_causal=True, **options)
-        own_q, own_k, own_v = (x[:, part.index].transpose(0, 1) for x in (q, k, v))
-        count = len(part.index)
-        tail = attend(
-            own_q,
-            torch.cat([k[None, :, :p].expand(count, -1, -1, -1), own_k], 2),
-            torch.cat([v[None, :, :p].expand(count, -1, -1, -1), own_v], 2),
-            attn_mask=part.mask,
+        head = attend(
+            q[None, :, :p],
+            repeat_kv(k[None, :, :p], repeats),
+            repeat_kv(v[None, :, :p], repeats),
+            is_causal=True,
             **options,
         )
+        own_q, own_k, own_v = (x[:, part.index].transpose(0, 1) for x in (q, k, v))
+        count, heads, size, width = own_q.shape
+        # The query heads of one key head are further queries to it: keys are not repeated for them.
+        tail = attend(
+            own_q.reshape(count, heads // repeats, repeats * size, width),
+            torch.cat([k[None, :, :p].expand(count, -1, -1, -1), own_k], 2),
+            torch.cat([v[None, :, :p].expand(count, -1, -1, -1), own_v], 2),
+            attn_mask=part.mask.repeat(repeats, 1),
+            **options,
+        ).reshape(count, heads, size, width)
         own = tail.transpose(1, 2).flatten(0, 1)[part.order]
         row = torch.cat([head[0].transpose(0, 1), own])
         rows.append(torch.nn.functional.pad(row, (0, 0, 0, 0, 0, q.size(1) - len(row))))

@@ -139,10 +139,10 @@ def test_checkpointing_keeps_the_inputs_of_the_layers(tiny_policy):
         for checkpointing in (True, False)
     }
     assert moments[True].activations < moments[False].activations
-    # segments of 51 tokens behind 99 of prompt: a byte for each pair; without checkpointing a
-    # float32 copy in each of the two layers stays
-    assert moments[True].mask == 51 * 150
-    assert moments[False].mask == 51 * 150 * (1 + 2 * 4)
+    # 51 tokens of two query heads a key head, behind 99 of prompt: a byte a pair; without
+    # checkpointing a float32 copy in each of the two layers stays
+    assert moments[True].mask == 2 * 51 * 150
+    assert moments[False].mask == 2 * 51 * 150 * (1 + 2 * 4)
 
 
 def test_the_head_by_hand():
