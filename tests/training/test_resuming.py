@@ -17,7 +17,9 @@ from anomalyr1.config import (
     LoraSection,
     PolicyConfig,
     PreflightConfig,
+    RewardConfig,
 )
+from anomalyr1.config.reward import RepetitionOptions
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.training.grpo import train
@@ -45,7 +47,10 @@ def config(tmp_path, tiny_policy, toy_benchmark) -> Config:
         data=DataConfig(benchmark=str(toy_benchmark), limit=1),
         policy=PolicyConfig(path=str(tiny_policy), max_pixels=12544, freeze_vision=False),
         preflight=PreflightConfig(skip=True),
-        grpo={**GRPO, "max_steps": 7, "beta": 0.01},
+        # A policy that knows nothing earns no reward; among five tokens it repeats itself, and
+        # some completions more than others, so that there is something to learn.
+        reward=RewardConfig(weights={"repetition": 1.0}, repetition=RepetitionOptions(ngram=1)),
+        grpo={**GRPO, "max_steps": 7, "beta": 0.01, "top_k": 5},
         sft={**COMMON, "max_steps": 7},
     )
 
