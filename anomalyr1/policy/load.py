@@ -15,6 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
+from anomalyr1.policy.hub import could_be_hub_id
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,8 @@ def _load_model(path: str, config: PolicyConfig) -> PreTrainedModel:
 
 
 def _require_local(path: str) -> None:
-    """A path into a folder that exists is no hub id: do not ask the network for it."""
-    folder = Path(path)
-    local = folder.is_absolute() or path.startswith(".") or folder.parent != Path()
-    if local and (folder.is_absolute() or folder.parent.is_dir()) and not folder.is_dir():
+    """What cannot be a hub id is a folder: do not ask the network for it."""
+    if not Path(path).is_dir() and not could_be_hub_id(path):
         raise InputError(
             f"expected a Qwen2.5-VL checkpoint folder at policy.path={path}, found none; "
             "check the path, or make the policy first"

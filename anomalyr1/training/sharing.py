@@ -24,7 +24,10 @@ MASKED_KERNELS = ("sdpa", "eager")
 
 
 class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
-    """Overrides TRL's two passes over prompts; everything else is TRL's.
+    """Overrides TRL's two passes over prompts, and what they are fed; everything else is TRL's.
+
+    The rollout and the log-probabilities run on one copy of a prompt. For that the completions of a
+    prompt stay in one micro-batch, and each image is prepared and seen once.
 
     Where a prefix cannot be shared (another model class, FlashAttention-2, which takes no mask) it
     falls back to stock TRL and says so in one line.
