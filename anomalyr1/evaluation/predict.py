@@ -19,9 +19,8 @@ from anomalyr1.errors import InputError
 from anomalyr1.evaluation.records import prediction_to_row
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.policy.generate import generate
-from anomalyr1.policy.images_once import see_once
 from anomalyr1.policy.load import Policy, load_policy
-from anomalyr1.policy.vision import backbone_of
+from anomalyr1.policy.prefix_sharing import prepare
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.schema import Prediction
@@ -64,7 +63,9 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     )
     _claim(run_dir, _identity(config, benchmark), config)
     policy = load_policy(config.policy)
-    see_once(backbone_of(policy.model).visual)  # the questions of an image are asked together
+    obstacle = prepare(policy.model) if config.policy.shared_prefix else None
+    if obstacle:
+        console.print(f"shared prefix: off, {obstacle}; every question computes its images")
     rows = build_rows(
         samples, config.prompt, policy.processor, question_types=config.eval.question_types
     )
@@ -104,6 +105,7 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
         [row.messages for row in rows],
         [[open_image(Path(name)) for name in row.images] for row in rows],
         max_new_tokens=config.eval.max_new_tokens,
+        share=config.policy.shared_prefix,
     )
     for row, completion in zip(rows, completions, strict=True):
         sample, question = row.sample, row.question

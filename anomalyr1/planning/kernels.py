@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-from anomalyr1.training.split_attention import Segments, split_attention
+from anomalyr1.policy.packed_attention import Segments, packed_attention
 
 # Its name among the attention implementations of transformers.
 CUDA_KERNEL = "anomalyr1_planned_cuda"
@@ -35,9 +35,10 @@ def planned_attention(
     which holds as much.
     """
     if layout is not None:
-        return split_attention(
-            module, query, key, value, None, dropout, scaling, layout, attend=_efficient
+        output = packed_attention(
+            query, key, value, layout, dropout=dropout, scaling=scaling, attend=_efficient
         )
+        return output, None
     groups = query.size(1) // key.size(1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     output = _efficient(query, key, value, attention_mask, dropout_p=dropout, scale=scaling)

@@ -204,7 +204,8 @@ def _rollout(
     shape = prefill_shape(settings, prompt, shared=shared)
     prefill = worst_moment(skeleton, shape, checkpointing=False, backward=False).total
     rows = settings.rollout_rows
-    cache = rows * (prompt.longest + settings.completion) * token
+    prompts = settings.rollout_groups if shared else rows
+    cache = (prompts * prompt.longest + rows * settings.completion) * token
     # The last logits are copied to float32, divided by the temperature, turned to probabilities.
     step = rows * text.vocab_size * (layers.dtype.itemsize + 3 * 4)
     if not shared:

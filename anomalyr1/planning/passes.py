@@ -11,9 +11,10 @@ from anomalyr1.planning.settings import Settings
 from anomalyr1.planning.skeleton import Skeleton
 from anomalyr1.planning.tape import Layers, Parts, Tape
 from anomalyr1.planning.tokens import PromptTokens
+from anomalyr1.training.sharing import SharedPrefixTrainer
 
-# Tokens of one chunk in the passes without gradients: `SharedPrefixTrainer.chunk_tokens`.
-CHUNK_TOKENS = 32768
+# Tokens of one chunk in the passes without gradients.
+CHUNK_TOKENS = SharedPrefixTrainer.chunk_tokens
 # Chance plays a part in how groups fall into passes; so many passes stay within the estimate.
 USUAL = 0.99
 
@@ -23,7 +24,8 @@ class PassShape:
     """What runs through the model at once.
 
     Attributes:
-        sequences: rows of the batch as the model sees it.
+        sequences: rows of the batch as the model sees it; of a shared pass, the groups that stand
+            one after the other in its one row.
         length: tokens of each, padding included.
         scored: completion tokens among them.
         images: computed by the vision tower.
@@ -108,9 +110,8 @@ def scoring_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) -> 
     if not shared:
         return training_shape(settings, prompt, shared=False)
     size = min(settings.generations, settings.rollout_rows)
-    stock = size * (prompt.longest + settings.completion)
-    prompts = min(settings.rollout_groups, max(1, CHUNK_TOKENS // stock))
     length = prompt.longest - 1 + size * (1 + settings.completion)
+    prompts = min(settings.rollout_groups, max(1, CHUNK_TOKENS // (length + 1)))
     scored = prompts * size * settings.completion
     images, patches = prompts * prompt.images, prompt.patches_an_image
     parts = Parts(prompt.longest - 1, size, 1 + settings.completion)

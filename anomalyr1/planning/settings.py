@@ -10,7 +10,7 @@ from trl import GRPOConfig
 
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
-from anomalyr1.training.sharing import MASKED_KERNELS
+from anomalyr1.policy.prefix_sharing import MASKED_KERNELS
 
 Mixed = Literal["no", "bf16", "fp16"]
 

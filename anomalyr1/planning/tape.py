@@ -23,7 +23,8 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.planning.architecture import Architecture, meta_model
 from anomalyr1.planning.kernels import CUDA_KERNEL
 from anomalyr1.planning.live import LiveBytes, nbytes
-from anomalyr1.training.split_attention import NAME, Segments, segments
+from anomalyr1.policy.packed_attention import Segments, segments
+from anomalyr1.policy.prefix_sharing import NAME
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,24 @@ class Tape:
 
 @dataclass(frozen=True)
 class Parts:
-    """A shared sequence: `prompt` tokens, then `count` segments of `size` tokens."""
+    """A group of a packed pass: `prompt` tokens, then `count` segments of `size` tokens."""
 
     prompt: int
     count: int
     size: int
 
-    def layout(self) -> Segments:
-        """What split attention is told."""
-        return segments(self.prompt, [self.size] * self.count, torch.device("cpu"))
+    @property
+    def tokens(self) -> int:
+        """All of its tokens."""
+        return self.prompt + self.count * self.size
+
+    def layout(self, groups: int) -> list[Segments]:
+        """What attention is told of so many of them in a sequence."""
+        lengths, device = [self.size] * self.count, torch.device("cpu")
+        return [
+            segments(self.prompt, lengths, device, start=number * self.tokens)
+            for number in range(groups)
+        ]
 
 
 class Layers:
@@ -168,7 +178,8 @@ class Layers:
         Args:
             sequences: rows of the batch.
             length: tokens of each.
-            parts: how split attention divides each; None where a mask of any shape decides.
+            parts: of the groups that are packed into one sequence; None where a mask of any shape
+                decides.
             backward: gradients flow through it.
         """
         if self.eager or not self.masked:
@@ -176,7 +187,9 @@ class Layers:
         layer = self._inner.language_model.layers[0]
         size = self.text.hidden_size // self.text.num_attention_heads
         # Which rows are whose follows from the values of the indices, so they are real tensors.
-        layout = None if parts is None else [parts.layout()] * sequences
+        layout = None if parts is None else parts.layout(sequences)
+        if parts is not None:
+            sequences, length = 1, sequences * length
         with self._mode:
             turn = torch.zeros(sequences, length, size, dtype=self.dtype)
             mask = None

@@ -9,11 +9,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers.image_utils import make_flat_list_of_images
+
+# Vision towers that `see_once` has been asked for.
+_seeing: WeakSet[torch.nn.Module] = WeakSet()
 
 
 @contextmanager
@@ -52,8 +56,11 @@ def see_once(visual: Any) -> None:
 
     Args:
         visual: Qwen2.5-VL's vision tower, called with patches (N, width) and `grid_thw`
-            (images, 3).
+            (images, 3). Asked again, nothing changes.
     """
+    if visual in _seeing:
+        return
+    _seeing.add(visual)
     pending: list[tuple[list[int], Tensor]] = []
     merged = visual.spatial_merge_size**2
 

@@ -21,6 +21,7 @@ from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
+from anomalyr1.policy.prefix_sharing import prepare
 from anomalyr1.policy.vision import backbone_of
 from anomalyr1.rewards.build import RewardTerm, build_rewards
 from anomalyr1.rows import Row
@@ -63,6 +64,8 @@ def preflight(
         InputError: no completion can be read, or every group has zero reward variance. The
             message names the dead terms and what to do.
     """
+    if config.policy.shared_prefix:
+        prepare(policy.model)
     asked = spread(rows, config.preflight.prompts, config.seed)
     groups = sample_groups(config, arguments, policy, asked)
     trial = judge(asked, groups, policy, terms, weights)
@@ -105,6 +108,7 @@ def sample_groups(
                 max_new_tokens=arguments.max_completion_length,
                 sample=True,
                 temperature=arguments.temperature,
+                share=config.policy.shared_prefix,
             )
     return [completions[i : i + size] for i in range(0, len(completions), size)]
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
+from anomalyr1.policy.prefixes import Prompt, group_equal
 from anomalyr1.policy.vision import RowImages
 from anomalyr1.training.groups import take_rows
-from anomalyr1.training.shared_prefix import group_rows
 
 
 def regroup(
@@ -37,16 +35,23 @@ def regroup(
 
 def _sorted(batches: Sequence[dict[str, Any]], pad_id: int) -> list[dict[str, Any]]:
     rows = [(b, row) for b, batch in enumerate(batches) for row in range(len(batch["prompt_ids"]))]
-    pixels = None
+    prompts = [
+        prompt
+        for batch in batches
+        for prompt in Prompt.of_batch(
+            {"input_ids": batch["prompt_ids"], "attention_mask": batch["prompt_mask"]}
+        )
+    ]
+    images = None
     if batches[0].get("pixel_values") is not None:
-        images = ("pixel_values", "image_grid_thw", "num_images")
-        split = [RowImages.split(*(batch[name] for name in images)) for batch in batches]
-        pixels = [row for part in split if part is not None for row in part.pixels]
-    groups = group_rows(
-        torch.cat([batch["prompt_ids"] for batch in batches]),
-        torch.cat([batch["prompt_mask"] for batch in batches]),
-        pixels,
-    )
+        names = ("pixel_values", "image_grid_thw", "num_images")
+        split = [RowImages.split(*(batch[name] for name in names)) for batch in batches]
+        held = [part for part in split if part is not None]
+        images = RowImages(
+            [row for part in held for row in part.pixels],
+            [row for part in held for row in part.grids],
+        )
+    groups = group_equal(prompts, images)
     order = [rows[index] for group in groups for index in group]
     size = len(rows) // len(batches)
     return [

@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 from trl import GRPOTrainer
+from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
-from trl.trainer.utils import pad
 
-from anomalyr1.policy.generate import generate_shared
-from anomalyr1.policy.images_once import prepared_once, see_once
+from anomalyr1.policy.images_once import prepared_once
+from anomalyr1.policy.prefix_sharing import prepare, shares_attention
+from anomalyr1.policy.prefixes import Prompt, group_equal
+from anomalyr1.policy.shared_rollout import generate_shared
 from anomalyr1.policy.vision import RowImages, backbone_of
 from anomalyr1.training.regrouping import regroup
-from anomalyr1.training.shared_prefix import Packed, group_rows, pack, unpack
-from anomalyr1.training.split_attention import NAME
+from anomalyr1.training.shared_prefix import Packed, block_mask, pack, unpack
 
-# Attention kernels of transformers that take a mask of any shape.
-MASKED_KERNELS = ("sdpa", "eager")
+# Options of `generate` that bring a cache or an order of rows of their own.
+_OWN_WAYS = {"cache_implementation": None, "num_beams": 1, "num_return_sequences": 1}
 
 
 class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -34,22 +35,36 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
     """
 
     # Tokens of one chunk in the passes without gradients (old and reference log-probabilities).
-    chunk_tokens = 32768
+    chunk_tokens = 8192
     _buffered_inputs: Any
 
     def __init__(self, *args: Any, shared_prefix: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        obstacle = sharing_obstacle(self.model) if shared_prefix else None
-        if obstacle and self.accelerator.is_main_process:
-            print(f"shared prefix: off, {obstacle}; prompts are computed once a completion")
+        obstacle = prepare(self.model) if shared_prefix else None
         self.shared_prefix = shared_prefix and obstacle is None
+        self._say(obstacle, "prompts are computed once a completion")
+        self.shared_rollout = False
         if self.shared_prefix:
-            models = [self.model]
             if self.ref_model is not None:
-                models.append(self.accelerator.unwrap_model(self.ref_model))
-            for held in models:
-                see_once(backbone_of(held).visual)
-                _split(held)
+                prepare(self.accelerator.unwrap_model(self.ref_model))
+            obstacle = self._rollout_obstacle()
+            self.shared_rollout = obstacle is None
+            self._say(obstacle, "rollouts are sampled as TRL does")
+
+    def _say(self, obstacle: str | None, consequence: str) -> None:
+        if obstacle and self.accelerator.is_main_process:
+            print(f"shared prefix: off, {obstacle}; {consequence}")
+
+    def _rollout_obstacle(self) -> str | None:
+        """Why sampling goes TRL's way though log-probabilities share their prompts."""
+        if self.use_vllm:
+            return "vLLM samples, with a prefix cache of its own"
+        if self.use_transformers_continuous_batching:
+            return "transformers batches continuously"
+        for option, plain in _OWN_WAYS.items():
+            if self.generation_kwargs.get(option) not in (None, plain):
+                return f"sampling has {option}={self.generation_kwargs[option]}"
+        return None
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """The next micro-batch; the completions of a prompt are kept together."""
@@ -98,40 +113,46 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
                 )
             )
             return stock
-        rows, width = len(input_ids), logits_to_keep
+        width = logits_to_keep
         images = RowImages.split(
             vision.get("pixel_values"), vision.get("image_grid_thw"), vision.get("num_images")
         )
-        groups = group_rows(
-            input_ids[:, :-width], attention_mask[:, :-width], images.pixels if images else None
-        )
+        types = vision.get("mm_token_type_ids")
+        of_prompts = {
+            "input_ids": input_ids[:, :-width],
+            "attention_mask": attention_mask[:, :-width],
+            **({} if types is None else {"mm_token_type_ids": types[:, :-width]}),
+        }
+        prompts = Prompt.of_batch(of_prompts)
+        completion_ids, completion_mask = input_ids[:, -width:], attention_mask[:, -width:]
+        groups = group_equal(prompts, images)
         logps = entropies = None
-        for chunk in self._chunks(groups, attention_mask):
+        for chunk in self._chunks(groups, prompts, completion_mask):
             packed, inputs = self._pack(
-                model, chunk, input_ids, attention_mask, width, vision, images
+                model, chunk, prompts, images, completion_ids, completion_mask
             )
             with self.accelerator.autocast():
                 output = model(**inputs, labels=packed.labels, fused_lm_head=True, use_cache=False)
             # The value at position t is that of token t + 1; move it onto the token it speaks of.
-            shifted = torch.nn.functional.pad(output.log_probs, (1, 0))
-            part = unpack(packed, shifted, rows, width)
+            part = unpack(packed, _shifted(output.log_probs), len(input_ids), width)
             logps = part if logps is None else logps + part
             if compute_entropy:
-                shifted = torch.nn.functional.pad(output.entropy, (1, 0))
-                part = unpack(packed, shifted, rows, width)
+                part = unpack(packed, _shifted(output.entropy), len(input_ids), width)
                 entropies = part if entropies is None else entropies + part
         assert logps is not None
         return logps, entropies, None
 
-    def _chunks(self, groups: list[list[int]], attention_mask: Tensor) -> list[list[list[int]]]:
+    def _chunks(
+        self, groups: list[list[int]], prompts: list[Prompt], completion_mask: Tensor
+    ) -> list[list[list[int]]]:
         """All groups at once where gradients flow (one forward a backward), else by budget."""
         if torch.is_grad_enabled():
             return [groups]
-        lengths = attention_mask.sum(1).tolist()
+        lengths = completion_mask.sum(1).tolist()
         chunks: list[list[list[int]]] = [[]]
         filled = 0
         for group in groups:
-            tokens = sum(lengths[row] for row in group)
+            tokens = len(prompts[group[0]].ids) + sum(1 + lengths[row] for row in group)
             if chunks[-1] and filled + tokens > self.chunk_tokens:
                 chunks.append([])
                 filled = 0
@@ -143,46 +164,39 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         self,
         model: Any,
         groups: list[list[int]],
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        width: int,
-        vision: dict[str, Any],
+        prompts: list[Prompt],
         images: RowImages | None,
+        completion_ids: Tensor,
+        completion_mask: Tensor,
     ) -> tuple[Packed, dict[str, Any]]:
-        types = vision.get("mm_token_type_ids")
-        if types is None:
-            types = torch.zeros_like(input_ids)
+        """The groups as one sequence, and what the model is called with."""
         backbone = backbone_of(self.accelerator.unwrap_model(model))
-        prompts, kinds, positions = [], [], []
-        for group in groups:
-            row = group[0]
-            keep = attention_mask[row, :-width].bool()
-            prompt, kind = input_ids[row, :-width][keep], types[row, :-width][keep]
+        firsts = [group[0] for group in groups]
+        positions = []
+        for row in firsts:
+            grid = images.grids[row] if images and len(images.grids[row]) else None
             position, _ = backbone.get_rope_index(
-                prompt[None],
-                mm_token_type_ids=kind[None],
-                image_grid_thw=images.grids[row] if images and len(images.grids[row]) else None,
+                prompts[row].ids[None],
+                mm_token_type_ids=prompts[row].kinds[None],
+                image_grid_thw=grid,
             )
-            prompts.append(prompt)
-            kinds.append(kind)
             positions.append(position[:, 0])
         packed = pack(
-            groups,
-            prompts,
-            kinds,
-            positions,
-            input_ids[:, -width:],
-            attention_mask[:, -width:],
-            self._tokenizer.pad_token_id,
+            groups, [prompts[row] for row in firsts], positions, completion_ids, completion_mask
         )
-        inputs: dict[str, Any] = {
+        if shares_attention(backbone):
+            who = {"attention_mask": {"full_attention": None}, "layout": packed.layout}
+        else:
+            unseen = ~block_mask(packed.layout)
+            bias = torch.zeros(unseen.shape, device=unseen.device)
+            who = {"attention_mask": bias.masked_fill(unseen, torch.finfo(torch.float32).min)}
+        inputs = {
             "input_ids": packed.input_ids,
-            **_who_sees_whom(backbone, packed),
             "position_ids": packed.position_ids,
             "mm_token_type_ids": packed.mm_token_type_ids,
+            **who,
+            **(images.batch(firsts) if images else {}),
         }
-        if images:
-            inputs.update(images.batch([group[0] for group in groups]))
         return packed, inputs
 
     def _generate_single_turn(
@@ -194,31 +208,28 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], Any]:
         """Sample completions; each distinct prompt is run through the model once."""
-        if not self.shared_prefix or self.use_vllm or self.use_transformers_continuous_batching:
+        if not self.shared_rollout:
             stock: tuple[list[list[int]], Any] = super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
             return stock
         device = self.accelerator.device
-        tensors = [torch.tensor(ids, device=device) for ids in prompt_ids]
-        pad_id = self._tokenizer.pad_token_id
-        ids = pad(tensors, padding_value=pad_id, padding_side="left")
-        mask = pad([torch.ones_like(t) for t in tensors], padding_value=0, padding_side="left")
+        ids = [torch.tensor(row, device=device) for row in prompt_ids]
         kinds = multimodal_fields.get("mm_token_type_ids")
-        types = torch.zeros_like(ids)
-        if kinds is not None:
-            types = pad(
-                [torch.as_tensor(kind, device=device) for kind in kinds],
-                padding_value=0,
-                padding_side="left",
-            )
+        if kinds is None:
+            kinds = [[0] * len(row) for row in prompt_ids]
+        prompts = [
+            Prompt(row, torch.as_tensor(kind, device=device))
+            for row, kind in zip(ids, kinds, strict=True)
+        ]
         row_images = RowImages.split(
             _on_device(multimodal_fields.get("pixel_values"), device),
             _on_device(multimodal_fields.get("image_grid_thw"), device),
             None if images is None else [len(group or ()) for group in images],
         )
-        groups = group_rows(ids, mask, row_images.pixels if row_images else None)
+        groups = group_equal(prompts, row_images)
         with (
+            profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
                 self.model_wrapped,
                 self.accelerator,
@@ -229,46 +240,17 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
             torch.no_grad(),
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
-            output = generate_shared(
-                model,
-                groups,
-                {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types},
-                row_images,
-                generation_config=self.generation_config,
-            )
-        completions = output[:, ids.size(1) :].cpu()
+            completions = generate_shared(
+                model, prompts, row_images, groups, generation_config=self.generation_config
+            ).cpu()
         ends = torch.isin(completions, torch.tensor(self.eos_token_ids))
         first = torch.where(ends.any(1), ends.int().argmax(1) + 1, completions.size(1))
         kept = [row[:end].tolist() for row, end in zip(completions, first.tolist(), strict=True)]
         return kept, None
 
 
-def sharing_obstacle(model: Any) -> str | None:
-    """Why this model cannot share prefixes, or None when it can."""
-    try:
-        backbone = backbone_of(model)
-    except TypeError:
-        return f"{type(model).__name__} is not a Qwen2.5-VL"
-    kernel = backbone.config._attn_implementation
-    if kernel not in MASKED_KERNELS:
-        return f"the {kernel} kernel takes no block mask (policy.attention=sdpa does)"
-    return None
-
-
-def _who_sees_whom(backbone: Any, packed: Packed) -> dict[str, Any]:
-    """The layout for split attention, or a mask of all tokens by all tokens for eager."""
-    if backbone.language_model.config._attn_implementation == NAME:
-        return {"attention_mask": {"full_attention": None}, "layout": packed.layout}
-    mask = packed.attention_mask()
-    floor = torch.finfo(torch.float32).min
-    return {"attention_mask": torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, floor)}
-
-
-def _split(model: Any) -> None:
-    """Let the language model of a policy attend by groups where it would use SDPA."""
-    config = backbone_of(model).language_model.config
-    if config._attn_implementation == "sdpa":
-        config._attn_implementation = NAME
+def _shifted(values: Tensor) -> Tensor:
+    return torch.nn.functional.pad(values, (1, 0))
 
 
 def _on_device(values: Any, device: torch.device) -> Tensor | None:

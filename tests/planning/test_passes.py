@@ -56,9 +56,9 @@ def test_shapes_by_hand():
     shape = training_shape(settings(accumulation=2), PROMPT, shared=False)
     assert (shape.sequences, shape.length, shape.images) == (8, 150, 16)
     assert shape.scored == 8 * 50
-    # whole groups as long as 32768 stock tokens allow: 8 x 150 = 1200 tokens a group
+    # whole groups of 100 + 8 x 51 = 508 tokens, as many as a chunk takes
     shape = scoring_shape(settings(rows=256), PROMPT, shared=True)
-    assert shape.sequences == 32768 // 1200
+    assert shape.sequences == 8192 // 508
 
 
 def test_the_limit_ratio():

@@ -22,9 +22,9 @@ def length_reward(completion_ids, **_):
 
 
 def main(policy: str, out: str, rows: int, shared: bool) -> None:
-    from test_shared_prefix import SMALL, WIDE, dataset, trainer
+    from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
-    run = trainer(
+    run = make_trainer(
         policy, out, dataset([[SMALL], [WIDE], [SMALL, WIDE]]), shared=shared,
         per_device_train_batch_size=rows, num_generations=2, max_steps=3, beta=0.05,
         shuffle_dataset=False,

@@ -51,13 +51,13 @@ def gradients(model, kind: str | None) -> dict[str, torch.Tensor]:
 
 
 def main(policy: str, out: str, kind: str) -> None:
-    from test_shared_prefix import SMALL, WIDE, batch, dataset, trainer
+    from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer
 
     dist.init_process_group("gloo")
     data = dataset([[SMALL, WIDE], [WIDE]])
     results = []
     for how in (None, kind):
-        run = trainer(policy, out, data, shared=True)
+        run = make_trainer(policy, out, data, shared=True)
         model = run.model if how is None else split(run.model, how)
         run.accelerator.unwrap_model = lambda m, **_: getattr(m, "module", m)
         model.train()

@@ -8,12 +8,10 @@ import sys
 import pytest
 import torch
 from conftest import REPOSITORY
-from test_shared_prefix import SMALL, WIDE, dataset
-from trl import GRPOConfig
+from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
-from anomalyr1.config import PolicyConfig, SignalConfig
+from anomalyr1.config import SignalConfig
 from anomalyr1.errors import InputError
-from anomalyr1.policy.load import load_policy
 from anomalyr1.training.difficulty import emit_weights
 from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
 from anomalyr1.training.groups import flat_groups, is_flat, take_rows
@@ -38,38 +36,25 @@ class Script:
 
 def trainer(policy, tmp_path, script, *, rows=4, shared=True, **options):
     """Four questions, groups of two; `signal` options are those of the trainer."""
-    section = PolicyConfig(path=str(policy), max_pixels=112 * 112, freeze_vision=False)
-    loaded = load_policy(section, trainable=True)
     signal = {
         name: options.pop(name)
         for name in ("zero_variance", "max_rounds", "difficulty")
         if name in options
     }
-    arguments = {
-        "per_device_train_batch_size": 8,
-        "num_generations": 2,
-        "max_completion_length": 6,
-        "learning_rate": 1e-3,
-        "max_steps": 1,
-        "loss_type": "grpo",
-        "beta": 0.0,
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "report_to": "none",
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "logging_steps": 1,
-        **options,
-    }
-    return DynamicSamplingTrainer(
-        model=loaded.model,
-        processing_class=loaded.processor,
-        reward_funcs=script if isinstance(script, list) else [script],
-        args=GRPOConfig(output_dir=str(tmp_path), seed=3, **arguments),
-        train_dataset=dataset([[SMALL], [WIDE], [SMALL, WIDE], [WIDE]][:rows]),
-        shared_prefix=shared,
-        **signal,
+    return make_trainer(
+        policy,
+        tmp_path,
+        dataset([[SMALL], [WIDE], [SMALL, WIDE], [WIDE]][:rows]),
+        shared=shared,
+        kind=DynamicSamplingTrainer,
+        rewards=script if isinstance(script, list) else [script],
+        trainer_options=signal,
+        **{
+            "per_device_train_batch_size": 8,
+            "num_generations": 2,
+            "max_completion_length": 6,
+            **options,
+        },
     )
 
 

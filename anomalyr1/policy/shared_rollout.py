@@ -1,0 +1,104 @@
+"""Sampling from prompts that begin alike: each distinct beginning is prefilled once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anomalyr1.policy.prefix_sharing import shares_attention
+from anomalyr1.policy.prefixes import Prompt, common_prefix
+from anomalyr1.policy.shared_cache import SharedCache
+from anomalyr1.policy.vision import RowImages, backbone_of
+
+
+def generate_shared(
+    model: Any,
+    prompts: Sequence[Prompt],
+    images: RowImages | None,
+    groups: Sequence[Sequence[int]],
+    **options: Any,
+) -> Tensor:
+    """`model.generate` for prompts of which several share a beginning.
+
+    The columns of the batch are the prefixes, padded on the left, then what each row has of its
+    own, padded on the left. With our attention a prefix stays in the cache once (`SharedCache`);
+    with the eager kernel the cache is repeated.
+
+    Args:
+        model: a Qwen2.5-VL that `sharing_obstacle` has nothing against, adapters or not.
+        prompts: B rows.
+        images: of the rows, or None.
+        groups: rows that begin alike, their images included; every row once.
+        options: of `generate`: one sequence a row, no beams, no cache of its own.
+
+    Returns:
+        (B, C) tokens that follow.
+    """
+    backbone = backbone_of(model)
+    firsts = [group[0] for group in groups]
+    shared = [common_prefix([prompts[row].ids for row in group]) for group in groups]
+    beginnings = [
+        Prompt(prompts[row].ids[:length], prompts[row].kinds[:length])
+        for row, length in zip(firsts, shared, strict=True)
+    ]
+    settings = options.get("generation_config") or model.generation_config
+    prefix = _padded(beginnings, settings.pad_token_id or 0)
+    vision = {} if images is None else images.batch(firsts)
+    positions, deltas = backbone.get_rope_index(
+        prefix["input_ids"],
+        mm_token_type_ids=prefix["mm_token_type_ids"],
+        image_grid_thw=vision.get("image_grid_thw"),
+        attention_mask=prefix["attention_mask"],
+    )
+    prefill = model(**prefix, **vision, position_ids=positions, use_cache=True, logits_to_keep=1)
+    # Its name before transformers 5.24.
+    name = (
+        "cache" if "cache" in inspect.signature(backbone.forward).parameters else "past_key_values"
+    )
+
+    owner = torch.empty(len(prompts), dtype=torch.long)
+    own = [0] * len(prompts)
+    for number, group in enumerate(groups):
+        owner[list(group)] = number
+        for row in group:
+            own[row] = shared[number]
+    owner = owner.to(prefix["input_ids"].device)
+    rest = _padded(
+        [Prompt(p.ids[start:], p.kinds[start:]) for p, start in zip(prompts, own, strict=True)],
+        settings.pad_token_id or 0,
+    )
+    cache = prefill[name]
+    if shares_attention(model):
+        room = rest["input_ids"].size(1) + _new_tokens(options)
+        cache = SharedCache(cache, prefix["attention_mask"], groups, room)
+    else:
+        cache.batch_select_indices(owner)
+    inputs = {key: torch.cat([prefix[key][owner], rest[key]], 1) for key in prefix}
+    # What follows the images counts on from here; `generate` adds it to the places of tokens.
+    backbone.rope_deltas = deltas[owner]
+    output: Tensor = model.generate(**inputs, **{name: cache}, **options)
+    backbone.rope_deltas = None
+    return output[:, inputs["input_ids"].size(1) :]
+
+
+def _padded(prompts: Sequence[Prompt], pad_id: int) -> dict[str, Tensor]:
+    """Model inputs, padded on the left."""
+    size = max(len(prompt.ids) for prompt in prompts)
+    ids = prompts[0].ids.new_full((len(prompts), size), pad_id)
+    kinds, mask = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        start = size - len(prompt.ids)
+        ids[row, start:], kinds[row, start:], mask[row, start:] = prompt.ids, prompt.kinds, 1
+    return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds}
+
+
+def _new_tokens(options: dict[str, Any]) -> int:
+    """How many tokens `generate` may add under these options."""
+    given = options.get("max_new_tokens")
+    if given is None and "generation_config" in options:
+        given = options["generation_config"].max_new_tokens
+    return 0 if given is None else int(given)

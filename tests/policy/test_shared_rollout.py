@@ -1,0 +1,67 @@
+"""Completions from shared prefixes are those of stock `generate`, whatever the batch holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anomalyr1.config import PolicyConfig
+from anomalyr1.policy.generate import generate
+from anomalyr1.policy.load import load_policy
+from anomalyr1.policy.prefix_sharing import prepare, shares_attention
+from anomalyr1.policy.shared_cache import SharedCache
+
+LONG = "Locate every defect in the image. Is there a defect in the object? What is in the image?"
+SHORT = "Is there a defect?"
+
+
+def picture(seed: int, width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+A, B = picture(0, 112, 112), picture(1, 140, 84)
+BATCHES = {
+    "questions of one image": [([A], SHORT), ([A], LONG), ([A], "Tile?")],
+    "images apart": [([A], SHORT), ([B], SHORT), ([A], LONG), ([A, B], LONG), ([A, B], SHORT)],
+    "without images": [([], LONG), ([], SHORT), ([], LONG)],
+    "with and without": [([A], LONG), ([], SHORT), ([B, A], SHORT), ([], LONG)],
+    "one alone": [([A], SHORT)],
+}
+
+
+def conversation(images, question):
+    content = [{"type": "image"}] * len(images)
+    return [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", BATCHES)
+def test_greedy_completions_are_those_of_stock(name, attention, tiny_policy, monkeypatch):
+    used = []
+    looked_at = SharedCache.look_at
+    monkeypatch.setattr(
+        SharedCache, "look_at", lambda self, *a: (used.append(self), looked_at(self, *a))[1]
+    )
+    section = PolicyConfig(path=str(tiny_policy), max_pixels=112 * 112, attention=attention)
+    batch = BATCHES[name]
+    completions = []
+    for shared in (False, True):
+        policy = load_policy(section)
+        if shared:
+            assert prepare(policy.model) is None
+            assert prepare(policy.model) is None  # again: nothing changes
+            assert shares_attention(policy.model) is (attention == "sdpa")
+        completions.append(
+            generate(
+                policy,
+                [conversation(*row) for row in batch],
+                [images for images, _ in batch],
+                max_new_tokens=16,
+                share=shared,
+            )
+        )
+    assert completions[0] == completions[1]
+    assert max(len(completion) for completion in completions[0]) > 1
+    assert bool(used) is (attention == "sdpa")
