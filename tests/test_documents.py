@@ -139,17 +139,24 @@ def test_help_is_quick_because_torch_is_not_imported():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_benchmark_of_the_readme_runs(tmp_path):
-    small = ["--images", "1", "--side", "56", "--completion", "6", "--generations", "2"]
-    plot = tmp_path / "bench.png"
+def bench(*arguments) -> dict:
     done = subprocess.run(
-        [sys.executable, "scripts/bench_grpo.py", *small, "--repeats", "1", "--plot", plot],
+        [sys.executable, *arguments, "--repeats", "1"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    record = json.loads(done.stdout.splitlines()[-1])
-    assert record["ratio"] > 0 and plot.stat().st_size > 1000
-    assert record["cases"][0]["token_limit"] > 1
+    record: dict = json.loads(done.stdout.splitlines()[-1])
+    assert record["ratio"] > 0
+    return record
+
+
+def test_the_benchmarks_of_the_readme_run(tmp_path):
+    plot = tmp_path / "bench.png"
+    small = ["--images", "1", "--side", "56", "--completion", "6"]
+    record = bench("scripts/bench_grpo.py", *small, "--generations", "2", "--plot", plot)
+    assert plot.stat().st_size > 1000 and record["cases"][0]["token_limit"] > 1
+    record = bench("scripts/bench_evaluation.py", *small, "--questions", "2")
+    assert record["questions_per_second"] > 0

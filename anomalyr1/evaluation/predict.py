@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         console.print(f"{len(done)} of {len(rows)} questions were already answered")
     started = time.monotonic()
     answered = 0
-    for batch in _batches(open_rows, config.eval.batch_size):
+    for batch in batches(open_rows, config.eval.batch_size):
         predictions = answer(policy, batch, config)
         append_jsonl(
             path, [prediction_to_row(replace(p, seen=p.image in seen)) for p in predictions]
@@ -128,9 +129,23 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
         )
 
 
-def _batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
+    """Rows in order, at most `size` at once; the questions of an image stay together if they can.
+
+    Together they share the tokens of their image, which is most of their prompts.
+    """
+    batch: list[Row] = []
+    for _, questions in groupby(rows, key=lambda row: row.sample.image):
+        asked = list(questions)
+        if batch and len(batch) + len(asked) > size:
+            yield batch
+            batch = []
+        batch += asked
+        while len(batch) > size:
+            yield batch[:size]
+            batch = batch[size:]
+    if batch:
+        yield batch
 
 
 def _claim(run_dir: Path, identity: dict[str, Any], config: Config) -> None:

@@ -1,0 +1,137 @@
+"""The cases of the benchmarks: a random policy, its questions, and a trainer of each side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as PILImage
+from trl import GRPOConfig
+
+from anomalyr1.policy.tiny import TinyShape
+from anomalyr1.training.trainer import PolicyTrainer
+
+# 8.5 M parameters: enough that arithmetic, not Python, fills the time.
+SHAPE = TinyShape(
+    hidden_size=256,
+    num_layers=6,
+    num_heads=8,
+    num_kv_heads=2,
+    mrope_section=(4, 6, 6),
+    vision_depth=6,
+    vision_hidden_size=192,
+)
+QUESTION = (
+    "Is there any defect in the object? Compare it with the normal object before you answer. "
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prompt of `images` pictures of `side` x `side` pixels, G completions of C tokens."""
+
+    images: int = 2
+    side: int = 448
+    words: int = 1  # repetitions of the question
+    completion: int = 64
+    generations: int = 8
+
+
+HEADLINE = Case()
+GRID = (
+    Case(generations=4),
+    Case(generations=16),
+    Case(completion=16),
+    Case(completion=192),
+    Case(images=1),
+    Case(images=4),
+    Case(images=0, words=20),
+    Case(side=224),
+)
+
+
+class Constant:
+    """A reward that differs between completions and costs nothing."""
+
+    __name__ = "constant"
+
+    def __call__(self, completions: list[Any], **_: Any) -> list[float]:
+        """0, 1, 2, ... over the batch."""
+        return [float(index) for index in range(len(completions))]
+
+
+def make_trainer(policy: tuple[Any, Any], case: Case, folder: Path, shared: bool) -> PolicyTrainer:
+    """A trainer on its own copy of the same weights."""
+    model, processor = policy
+    copy = type(model)(model.config)
+    copy.load_state_dict(model.state_dict())
+    copy.generation_config = model.generation_config
+    arguments = GRPOConfig(
+        output_dir=str(folder / str(shared)),
+        per_device_train_batch_size=case.generations,
+        num_generations=case.generations,
+        max_completion_length=case.completion,
+        # Greedy and of full length: both sides give the same tokens to compare.
+        generation_kwargs={"do_sample": False, "min_new_tokens": case.completion},
+        learning_rate=0.0,
+        loss_type="grpo",
+        beta=0.0,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    trainer = PolicyTrainer(
+        model=copy,
+        processing_class=processor,
+        reward_funcs=[Constant()],
+        args=arguments,
+        train_dataset=rows(case),
+        shared_prefix=shared,
+        run_dir=folder / str(shared),
+        keep_every=0,
+    )
+    trainer.create_optimizer_and_scheduler(num_training_steps=1000)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+def rows(case: Case) -> Dataset:
+    """One question about random pictures."""
+    content = [{"type": "image", "text": None}] * case.images
+    content = [*content, {"type": "text", "text": QUESTION * case.words}]
+    pixels = np.random.default_rng(0).integers(0, 255, (case.images, case.side, case.side, 3))
+    row = {
+        "sample_id": "row",
+        "question_type": "Anomaly Detection",
+        "answer": "A",
+        "options": None,
+        "boxes": None,
+        "prompt": [{"role": "user", "content": content}],
+        "images": [PILImage.fromarray(picture.astype(np.uint8)) for picture in pixels],
+    }
+    part = {"type": Value("string"), "text": Value("string")}
+    features = Features(
+        {
+            **{name: Value("string") for name in row if name not in ("prompt", "images")},
+            "prompt": List({"role": Value("string"), "content": List(part)}),
+            "images": List(Image()),
+        }
+    )
+    return Dataset.from_list([row], features=features)
+
+
+def fill(content: list[dict[str, Any]], images: list[Any]) -> list[dict[str, Any]]:
+    """The message with its pictures in place of the placeholders."""
+    pictures = iter(images)
+    return [
+        {"type": "image", "image": next(pictures)} if part["type"] == "image" else part
+        for part in content
+    ]
