@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Constant:
 def make_trainer(policy: tuple[Any, Any], case: Case, folder: Path, shared: bool) -> PolicyTrainer:
     """A trainer on its own copy of the same weights."""
     model, processor = policy
-    copy = type(model)(model.config)
+    copy = type(model)(deepcopy(model.config))
     copy.load_state_dict(model.state_dict())
     copy.generation_config = model.generation_config
     arguments = GRPOConfig(

@@ -10,6 +10,7 @@ before anything is timed. The last line is JSON.
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def main(
 ) -> None:
     """Time both sides and print the ratio."""
     model, processor = build_tiny_policy(list(ASKED), shape=SHAPE, max_pixels=side * side)
-    copy = type(model)(model.config)
+    copy = type(model)(deepcopy(model.config))
     copy.load_state_dict(model.state_dict())
     prepare(copy)
     sides = {"stock": Policy(model.eval(), processor), "shared": Policy(copy.eval(), processor)}

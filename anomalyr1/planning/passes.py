@@ -172,7 +172,7 @@ def _stages(
     skeleton: Skeleton, shape: PassShape, *, checkpointing: bool, backward: bool
 ) -> list[Stage]:
     layers, patches = skeleton.layers, shape.images * shape.patches
-    flows = backward and layers.vision_flows(checkpointing=checkpointing)
+    flows = backward and layers.vision_flows()
     stages = []
     if shape.images:
         stages.append(Stage("patch embedding", layers.patch_embedding(patches)))

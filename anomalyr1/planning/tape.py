@@ -127,15 +127,10 @@ class Layers:
         self._inner: Any = (model.get_base_model() if self.adapted else model).model
         self._tapes: dict[tuple[Any, ...], Tape] = {}
 
-    def vision_flows(self, *, checkpointing: bool) -> bool:
-        """Whether gradients flow through the vision tower.
-
-        Without a trained weight in it they do where an adapter is trained with checkpointing:
-        `enable_input_require_grads` of transformers marks the output of its patch embedding too.
-        """
+    def vision_flows(self) -> bool:
+        """Whether gradients flow through the vision tower: a weight in it learns."""
         tower = (self._inner.visual.patch_embed, self._inner.visual.blocks)
-        trained = any(p.requires_grad for module in tower for p in module.parameters())
-        return trained or (checkpointing and self.adapted)
+        return any(p.requires_grad for module in tower for p in module.parameters())
 
     def language_input(self, sequences: int, length: int) -> int:
         """Bytes of the hidden states between two language layers."""

@@ -53,13 +53,19 @@ def prepare(model: Any) -> str | None:
     language_model = backbone.language_model
     if language_model.config._attn_implementation == "sdpa":
         language_model.config._attn_implementation = NAME
+    if language_model.config._attn_implementation == NAME and not _is_handed_caches(language_model):
         language_model.register_forward_pre_hook(_hand_over_cache, with_kwargs=True)
     return None
 
 
 def shares_attention(model: Any) -> bool:
-    """Whether the language model of this Qwen2.5-VL attends with our kernel."""
-    return bool(backbone_of(model).language_model.config._attn_implementation == NAME)
+    """Whether the language model of this Qwen2.5-VL attends with our kernel.
+
+    Models may share a config, which names the kernel; each has its own hooks.
+    """
+    language_model = backbone_of(model).language_model
+    ours = language_model.config._attn_implementation == NAME
+    return bool(ours) and _is_handed_caches(language_model)
 
 
 def shared_attention(
@@ -99,6 +105,10 @@ def shared_attention(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
     return plain
+
+
+def _is_handed_caches(language_model: Any) -> bool:
+    return _hand_over_cache in language_model._forward_pre_hooks.values()
 
 
 def _hand_over_cache(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

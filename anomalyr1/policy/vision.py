@@ -42,6 +42,27 @@ class RowImages:
         return {"pixel_values": pixels, "image_grid_thw": grids}
 
 
+def spare_frozen_tower(model: Any) -> None:
+    """Let no gradient into a vision tower that learns nothing, in place.
+
+    Gradient checkpointing in transformers marks the patch embedding as wanting gradients
+    (`enable_input_require_grads`), and every vision block is computed again and differentiated for
+    nobody. A tower with a weight that learns is left alone; the projector behind it learns all the
+    same.
+
+    Args:
+        model: with its adapters, as the trainer holds it.
+    """
+    visual = backbone_of(model).visual
+    tower = (visual.patch_embed, visual.blocks)
+    if any(p.requires_grad for module in tower for p in module.parameters()):
+        return
+    embed = visual.patch_embed
+    handle = embed.register_forward_hook(lambda _, __, output: output.detach())
+    # Checkpointing is switched on again after every rollout, and marks the output anew.
+    visual.register_forward_pre_hook(lambda *_: embed._forward_hooks.move_to_end(handle.id))
+
+
 def backbone_of(model: Any) -> Any:
     """The Qwen2.5-VL model below adapters and wrappers: it computes M-RoPE positions.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
+from anomalyr1.policy.vision import spare_frozen_tower
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import Carded, model_card
 from anomalyr1.training.checkpoints import prepare_run
@@ -22,6 +24,10 @@ from anomalyr1.training.running import train_policy
 
 class TuningTrainer(Carded, WholeWeights, PartRates, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with exact resumption and learning rates of the parts."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        spare_frozen_tower(self.model)
 
 
 def finetune(config: Config) -> Path:

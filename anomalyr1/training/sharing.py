@@ -16,7 +16,7 @@ from anomalyr1.policy.images_once import prepared_once
 from anomalyr1.policy.prefix_sharing import prepare, shares_attention
 from anomalyr1.policy.prefixes import Prompt, group_equal
 from anomalyr1.policy.shared_rollout import generate_shared
-from anomalyr1.policy.vision import RowImages, backbone_of
+from anomalyr1.policy.vision import RowImages, backbone_of, spare_frozen_tower
 from anomalyr1.training.regrouping import regroup
 from anomalyr1.training.shared_prefix import Packed, block_mask, pack, unpack
 
@@ -40,6 +40,7 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, shared_prefix: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        spare_frozen_tower(self.model)
         obstacle = prepare(self.model) if shared_prefix else None
         self.shared_prefix = shared_prefix and obstacle is None
         self._say(obstacle, "prompts are computed once a completion")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.generate import generate
-from anomalyr1.policy.load import load_policy
+from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.prefix_sharing import prepare, shares_attention
 from anomalyr1.policy.shared_cache import SharedCache
 
@@ -65,3 +65,20 @@ def test_greedy_completions_are_those_of_stock(name, attention, tiny_policy, mon
     assert completions[0] == completions[1]
     assert max(len(completion) for completion in completions[0]) > 1
     assert bool(used) is (attention == "sdpa")
+
+
+def test_a_config_that_names_the_kernel_does_not_prepare_a_model(tiny_policy):
+    policy = load_policy(PolicyConfig(path=str(tiny_policy), max_pixels=112 * 112))
+    prepare(policy.model)
+    twin = type(policy.model)(policy.model.config).eval()  # the same config object
+    twin.load_state_dict(policy.model.state_dict())
+    assert shares_attention(policy.model) and not shares_attention(twin)
+    asked = [conversation([A], SHORT), conversation([A], LONG)]
+
+    def answer(model):
+        return generate(Policy(model, policy.processor), asked, [[A], [A]], max_new_tokens=12)
+
+    expected = answer(policy.model)
+    assert answer(twin) == expected
+    assert prepare(twin) is None and shares_attention(twin)
+    assert answer(twin) == expected

@@ -29,6 +29,14 @@ CASES = {
         {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2},
     ),
     "dapo": ([[SMALL], [WIDE]], {}, {"loss_type": "dapo"}),
+    "bnpo": ([[SMALL], [WIDE]], {}, {"loss_type": "bnpo"}),
+    "dr_grpo": ([[SMALL], [WIDE]], {}, {"loss_type": "dr_grpo", "scale_rewards": "none"}),
+    "entropy bonus": ([[SMALL], [WIDE]], {}, {"entropy_coef": 0.05}),
+    "clip higher": (
+        [[SMALL], [WIDE]],
+        {},
+        {"epsilon_high": 0.28, "num_iterations": 3, "max_steps": 3},
+    ),
     "sequence level": ([[SMALL], [WIDE]], {}, {"importance_sampling_level": "sequence"}),
 }
 

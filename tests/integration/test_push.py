@@ -1,0 +1,50 @@
+"""`grpo.push_to_hub=true` leaves a whole policy on the hub; the hub is one on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from conftest import REPOSITORY
+from local_hub import local_hub
+from safetensors.torch import load
+from test_loop import command, config, grpo
+
+
+def test_a_trained_policy_is_pushed_whole(tiny_policy, toy_benchmark, tmp_path):
+    options = grpo(
+        tiny_policy,
+        toy_benchmark,
+        tmp_path / "run",
+        max_steps=2,
+        push_to_hub="true",
+        hub_model_id="somebody/inspector",
+        hub_strategy="end",
+        hub_private_repo="true",
+    )
+    arguments = ["train", config(tmp_path, "push.yaml"), *options]
+    with local_hub() as (hub, address):
+        environment = {
+            **{k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "HF_TOKEN")},
+            "HF_ENDPOINT": address,
+            "HF_TOKEN": "hf_of_nobody",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        done = subprocess.run(
+            command(*arguments),
+            capture_output=True, text=True, cwd=REPOSITORY, timeout=600, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert hub.private == {"somebody/inspector": True}
+    pushed = hub.files["somebody/inspector"]
+    policy = tmp_path / "run" / "policy"
+    # All that `policy/` needs to be loaded, and nothing of the trainer's own state.
+    needed = ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json")
+    for name in (*needed, "README.md"):
+        assert name in pushed, (name, sorted(pushed))
+    assert not [name for name in pushed if "checkpoint-" in name or "optimizer" in name]
+    ours = load((policy / "model.safetensors").read_bytes())
+    theirs = load(pushed["model.safetensors"])
+    assert ours.keys() == theirs.keys()
+    assert all((ours[name] == theirs[name]).all() for name in ours)
+    assert b"2 steps" in pushed["README.md"]
