@@ -29,6 +29,7 @@ _VISION = {
     "window_size": 112,
     "fullatt_block_indexes": [7, 15, 23, 31],
 }
+_ROPE = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
 # The `config.json` of the published checkpoints (arXiv 2502.13923, table 1), as far as it differs
 # from the defaults of transformers; used where the file itself is not on this machine.
 KNOWN: dict[str, dict[str, Any]] = {
@@ -41,6 +42,7 @@ KNOWN: dict[str, dict[str, Any]] = {
             "num_key_value_heads": 2,
             "vocab_size": 151936,
             "tie_word_embeddings": True,
+            "rope_parameters": _ROPE,
         },
         "vision_config": {**_VISION, "out_hidden_size": 2048},
         "tie_word_embeddings": True,
@@ -55,6 +57,7 @@ KNOWN: dict[str, dict[str, Any]] = {
             "num_key_value_heads": 4,
             "vocab_size": 152064,
             "tie_word_embeddings": False,
+            "rope_parameters": _ROPE,
         },
         "vision_config": {**_VISION, "out_hidden_size": 3584},
         "tie_word_embeddings": False,
