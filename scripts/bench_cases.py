@@ -65,12 +65,15 @@ class Constant:
         return [float(index) for index in range(len(completions))]
 
 
-def make_trainer(policy: tuple[Any, Any], case: Case, folder: Path, shared: bool) -> PolicyTrainer:
-    """A trainer on its own copy of the same weights."""
+def make_trainer(
+    policy: tuple[Any, Any], case: Case, folder: Path, shared: bool, copied: bool = True
+) -> PolicyTrainer:
+    """A trainer on its own copy of the same weights, or on these themselves."""
     model, processor = policy
-    copy = type(model)(deepcopy(model.config))
-    copy.load_state_dict(model.state_dict())
-    copy.generation_config = model.generation_config
+    if copied:
+        given, model = model, type(model)(deepcopy(model.config))
+        model.load_state_dict(given.state_dict())
+        model.generation_config = given.generation_config
     arguments = GRPOConfig(
         output_dir=str(folder / str(shared)),
         per_device_train_batch_size=case.generations,
@@ -89,7 +92,7 @@ def make_trainer(policy: tuple[Any, Any], case: Case, folder: Path, shared: bool
         disable_tqdm=True,
     )
     trainer = PolicyTrainer(
-        model=copy,
+        model=model,
         processing_class=processor,
         reward_funcs=[Constant()],
         args=arguments,

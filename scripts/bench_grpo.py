@@ -74,18 +74,24 @@ def rollout_of(trainer: PolicyTrainer, inputs: list[dict[str, Any]]) -> Callable
 
 
 def log_probabilities(trainer: PolicyTrainer, batch: dict[str, Any]) -> torch.Tensor:
-    """Log-probabilities (G, C) with their gradient."""
+    """Log-probabilities (G, C), their gradient computed."""
     trainer.model.zero_grad()
+    logps = score(trainer, batch)
+    logps.mean().backward()
+    return logps.detach()
+
+
+def score(trainer: PolicyTrainer, batch: dict[str, Any]) -> torch.Tensor:
+    """Log-probabilities (G, C) of a batch's completions."""
     vision = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
-    logps, _, _ = trainer._get_per_token_logps_and_entropies(
+    logps: torch.Tensor = trainer._get_per_token_logps_and_entropies(
         trainer.model,
         torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1),
         torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1),
         batch["completion_ids"].size(1),
         **{name: batch[name] for name in vision if name in batch},
-    )
-    logps.mean().backward()
-    return logps.detach()
+    )[0]
+    return logps
 
 
 def whole_step(trainer: PolicyTrainer, inputs: list[dict[str, Any]]) -> None:

@@ -141,7 +141,7 @@ def test_help_is_quick_because_torch_is_not_imported():
 
 def bench(*arguments) -> dict:
     done = subprocess.run(
-        [sys.executable, *arguments, "--repeats", "1"],
+        [sys.executable, *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -155,8 +155,10 @@ def bench(*arguments) -> dict:
 
 def test_the_benchmarks_of_the_readme_run(tmp_path):
     plot = tmp_path / "bench.png"
-    small = ["--images", "1", "--side", "56", "--completion", "6"]
-    record = bench("scripts/bench_grpo.py", *small, "--generations", "2", "--plot", plot)
+    small, once = ["--images", "1", "--side", "56", "--completion", "6"], ["--repeats", "1"]
+    record = bench("scripts/bench_grpo.py", *small, "--generations", "2", *once, "--plot", plot)
     assert plot.stat().st_size > 1000 and record["cases"][0]["token_limit"] > 1
-    record = bench("scripts/bench_evaluation.py", *small, "--questions", "2")
+    record = bench("scripts/bench_evaluation.py", *small, *once, "--questions", "2")
     assert record["questions_per_second"] > 0
+    record = bench("scripts/bench_published.py", *small, "--layers", "1", "--generations", "2")
+    assert record["distinct_tokens"] > 1 and record["parameters"] > 5e7
