@@ -60,10 +60,8 @@ class Parts:
     def layout(self, groups: int) -> list[Segments]:
         """What attention is told of so many of them in a sequence."""
         lengths, device = [self.size] * self.count, torch.device("cpu")
-        return [
-            segments(self.prompt, lengths, device, start=number * self.tokens)
-            for number in range(groups)
-        ]
+        starts = range(0, groups * self.tokens, self.tokens)
+        return [segments(self.prompt, lengths, device, start=start) for start in starts]
 
 
 class Layers:
@@ -150,7 +148,7 @@ class Layers:
         return nbytes(weight) if weight.requires_grad else 0
 
     def mask_pairs(self, sequences: int, length: int, parts: Parts | None) -> int:
-        """Entries of the mask of a pass; split attention has one of a segment by what it sees."""
+        """Entries of the mask of a pass; packed, there is one of a segment by what it sees."""
         if not self.masked:
             return 0
         if parts is None or self.eager:
@@ -173,8 +171,7 @@ class Layers:
         Args:
             sequences: rows of the batch.
             length: tokens of each.
-            parts: of the groups that are packed into one sequence; None where a mask of any shape
-                decides.
+            parts: of groups packed into one sequence; None where a mask of any shape decides.
             backward: gradients flow through it.
         """
         if self.eager or not self.masked:
