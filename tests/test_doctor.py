@@ -137,7 +137,7 @@ def test_an_absent_package_shows_how_to_get_it(write, monkeypatch):
     monkeypatch.setattr(packages, "installed", absent)
     monkeypatch.setattr(config_module, "installed", absent)
     lines = {line.name: line for line in packages.package_lines(LAPTOP, {})}
-    assert (lines["peft"].status, lines["peft"].advice) == ("problem", "pip install 'peft>=0.17'")
+    assert (lines["peft"].status, lines["peft"].advice) == ("problem", "pip install 'peft>=0.18'")
     assert lines["sam2"].status == "note" and "anomalyr1[sam2]" in lines["sam2"].advice
     assert lines["vllm"].status == "ok"  # of no use here
     on_node = {line.name: line for line in packages.package_lines(NODE, {})}
@@ -156,7 +156,7 @@ def test_an_old_or_broken_package_is_a_problem(monkeypatch):
     monkeypatch.setattr(packages, "installed", lambda p: "0.9.1" if p == "trl" else real(p))
     broken = {"deepspeed": "ImportError: undefined symbol"}
     lines = {line.name: line for line in packages.package_lines("Segmentation fault", broken)}
-    assert lines["trl"].found == "0.9.1, >=1.10 is needed" and "--upgrade" in lines["trl"].advice
+    assert lines["trl"].found == "0.9.1, >=1.16 is needed" and "--upgrade" in lines["trl"].advice
     assert "does not run: Segmentation fault" in lines["torch"].found
     assert "undefined symbol" in lines["deepspeed"].found
     assert {lines[name].status for name in ("trl", "torch", "deepspeed")} == {"problem"}
