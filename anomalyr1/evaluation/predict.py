@@ -66,7 +66,9 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     policy = load_policy(config.policy)
     obstacle = prepare(policy.model) if config.policy.shared_prefix else None
     if obstacle:
-        console.print(f"shared prefix: off, {obstacle}; every question computes its images")
+        console.print(
+            f"shared prefix: off, {obstacle}; every question computes its images", soft_wrap=True
+        )
     rows = build_rows(
         samples, config.prompt, policy.processor, question_types=config.eval.question_types
     )

@@ -103,7 +103,8 @@ class HistoryCallback(TrainerCallback):  # type: ignore[misc]
         if parts:
             parts += _outcomes(logs)
             step = f"step {state.global_step}/{state.max_steps}"
-            self.console.print(f"{step}  {'  '.join(parts)}", highlight=False)
+            line = f"{step}  {'  '.join(parts)}"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def quiet(trainer: Trainer) -> None:

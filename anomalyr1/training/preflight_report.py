@@ -18,15 +18,19 @@ def print_report(trial: Trial, console: Console) -> None:
     table = Table("term", title=title)
     for name in ("mean", "sd", "applies to", "zero variance"):
         table.add_column(name, justify="right")
-    table.add_column("")
-    for term in trial.terms:
-        table.add_row(*_row(term), style="bold" if term is trial.total else None)
+    rows = [_row(term) for term in trial.terms]
+    noted = any(row[-1] for row in rows)  # most often nothing is dead
+    if noted:
+        table.add_column("")
+    for term, row in zip(trial.terms, rows, strict=True):
+        cells = row if noted else row[:-1]
+        table.add_row(*cells, style="bold" if term is trial.total else None)
     console.print(table)
     console.print(f"format rate {trial.format_rate:.1%}", highlight=False)
     for label, shares in (("outcomes", trial.outcomes), ("faults", trial.faults)):
         if shares:
             named = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:6])
-            console.print(f"{label}: {named}", highlight=False)
+            console.print(f"{label}: {named}", highlight=False, soft_wrap=True)
     question, completion, rewards = trial.example
     shown = completion if len(completion) <= _LONGEST else f"{completion[:_LONGEST]} ..."
     earned = ", ".join(f"{k} {'-' if v is None else f'{v:.2f}'}" for k, v in rewards.items())
