@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import Qwen2_5_VLModel
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,12 @@ def spare_frozen_tower(model: Any) -> None:
     same.
 
     Args:
-        model: with its adapters, as the trainer holds it.
+        model: with its adapters, as the trainer holds it; no other than a Qwen2.5-VL is touched.
     """
-    visual = backbone_of(model).visual
+    try:
+        visual = backbone_of(model).visual
+    except TypeError:
+        return
     tower = (visual.patch_embed, visual.blocks)
     if any(p.requires_grad for module in tower for p in module.parameters()):
         return
@@ -69,9 +73,12 @@ def backbone_of(model: Any) -> Any:
     Raises:
         TypeError: there is none, so prefixes cannot be shared.
     """
-    while model is not None and not hasattr(model, "get_rope_index"):
-        inner = getattr(model, "base_model", None)
-        model = getattr(model, "model", None) if inner is None or inner is model else inner
-    if model is None:
-        raise TypeError("expected a model with get_rope_index (Qwen2.5-VL)")
-    return model
+    found = model
+    while found is not None and not hasattr(found, "get_rope_index"):
+        inner = getattr(found, "base_model", None)
+        found = getattr(found, "model", None) if inner is None or inner is found else inner
+    # Its relatives compute positions too, but attend or see otherwise (Qwen3-VL hands features of
+    # the vision tower to several layers).
+    if not isinstance(found, Qwen2_5_VLModel):
+        raise TypeError(f"expected a Qwen2.5-VL, found a {type(model).__name__}")
+    return found

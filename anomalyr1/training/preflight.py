@@ -22,7 +22,6 @@ from anomalyr1.errors import InputError
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.prefix_sharing import prepare
-from anomalyr1.policy.vision import backbone_of
 from anomalyr1.rewards.build import RewardTerm, build_rewards
 from anomalyr1.rows import Row
 from anomalyr1.training.inputs import training_rows, trl_arguments
@@ -156,7 +155,9 @@ def _sampling(policy: Policy, seed: int) -> Iterator[None]:
             yield
         finally:
             model.train(training)
-            backbone_of(model).rope_deltas = None  # of the last batch
+            for module in model.modules():
+                if hasattr(module, "rope_deltas"):
+                    module.rope_deltas = None  # of the last batch
 
 
 @contextmanager

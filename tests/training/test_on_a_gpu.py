@@ -1,0 +1,50 @@
+"""The shared prefix on CUDA, where other kernels run: the numbers of stock."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def on_cuda(value):
+    return value.cuda() if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_log_probabilities_and_gradients(half, tiny_policy, tmp_path):
+    results = []
+    for shared in (False, True):
+        data = dataset([[SMALL, WIDE], [WIDE]])
+        run = make_trainer(tiny_policy, tmp_path, data, shared=shared, use_cpu=False)
+        run.model.train()
+        tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
+        tokens, attention = tokens.cuda(), attention.cuda()
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            logps, _, _ = run._get_per_token_logps_and_entropies(
+                run.model,
+                tokens,
+                attention,
+                width,
+                **{name: on_cuda(value) for name, value in vision.items()},
+            )
+        (logps * attention[:, -width:]).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in run.model.parameters()])
+        results.append(((logps * attention[:, -width:]).detach(), gradient))
+    (a, ga), (b, gb) = results
+    torch.testing.assert_close(a, b, rtol=0, atol=0.1 if half else 1e-3)
+    assert (ga - gb).norm() <= (0.1 if half else 1e-2) * ga.norm()
+
+
+def test_training_runs(tiny_policy, tmp_path):
+    run = make_trainer(
+        tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), use_cpu=False, bf16=True, max_steps=2
+    )
+    run.train()
+    assert run.shared_prefix and run.shared_rollout
+    assert all(torch.isfinite(weight).all() for weight in run.model.parameters())
