@@ -12,7 +12,7 @@ from anomalyr1.policy.images_once import prepared_once
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.prefix_sharing import sharing_obstacle
 from anomalyr1.policy.prefixes import Prompt, group_by_images
-from anomalyr1.policy.shared_rollout import generate_shared
+from anomalyr1.policy.shared_rollout import generate_shared, generation_obstacle
 from anomalyr1.policy.vision import RowImages
 
 
@@ -61,7 +61,8 @@ def generate(
         ).to(policy.model.device)
     drawing = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if sample else {}
     options = {"max_new_tokens": max_new_tokens, "do_sample": sample, **drawing}
-    if share and sharing_obstacle(policy.model) is None:
+    obstacle = sharing_obstacle(policy.model) or generation_obstacle(policy.model, options)
+    if share and obstacle is None:
         prompts = Prompt.of_batch(inputs)
         counts = [len(group) for group in flat]
         row_images = RowImages.split(

@@ -89,6 +89,8 @@ def see_once(visual: Any) -> None:
 
 
 def _fingerprint(image: Image.Image) -> bytes:
+    if image.mode == "P":  # indices into a palette of its own
+        image = image.convert("RGBA")
     head = f"{image.mode} {image.size}".encode()
     return hashlib.blake2b(head + image.tobytes(), digest_size=16).digest()
 

@@ -74,7 +74,7 @@ def _grouped(
     for row, prompt in enumerate(prompts):
         candidates = groups.setdefault(what(prompt).cpu().numpy().tobytes(), [])
         for group in candidates:
-            if images is None or torch.equal(images.pixels[group[0]], images.pixels[row]):
+            if images is None or images.same(group[0], row):
                 group.append(row)
                 break
         else:

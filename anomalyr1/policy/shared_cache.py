@@ -24,6 +24,8 @@ class SharedLayer(DynamicLayer):  # type: ignore[misc]
         room: tokens that may follow; beyond them the layer grows.
     """
 
+    is_croppable = False
+
     def __init__(self, prefix: DynamicLayer, rows: int, room: int) -> None:
         super().__init__()
         self.lazy_initialization(prefix.keys, prefix.values)
@@ -54,6 +56,11 @@ class SharedLayer(DynamicLayer):  # type: ignore[misc]
     def get_seq_length(self) -> int:
         """Tokens a row has seen, those of its prefix and its padding included."""
         return self._prefix + self._filled
+
+    def _refuse(self, *_: object, **__: object) -> None:
+        raise NotImplementedError("a shared cache neither forgets tokens nor changes its rows")
+
+    reset = crop = reorder_cache = batch_repeat_interleave = batch_select_indices = _refuse
 
     def _show(self) -> None:
         self.keys = self._keys[:, :, : self._filled]
@@ -114,7 +121,7 @@ class SharedCache(Cache):  # type: ignore[misc]
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None
     ) -> Tensor:
-        """Attention of each row to its prefix and its own tokens.
+        """Attention of each row to its prefix and its own tokens, in the precision of eager's.
 
         Args:
             layer: number of the layer.
@@ -132,15 +139,15 @@ class SharedCache(Cache):  # type: ignore[misc]
         repeats = heads // key_heads
         scale = width**-0.5 if scaling is None else scaling
         # The query heads of one key head, and the rows of one prefix, are further queries to it.
-        query = query.reshape(rows, key_heads, repeats * count, width) * scale
+        query = query.reshape(rows, key_heads, repeats * count, width)
         common = self._grouped(query) @ held.prefix_keys.mT
         if self._prefix_bias is not None:
             common = common + self._prefix_bias
         own = query @ key.mT
         if self._own_bias is not None:
             own = own + self._own_bias.repeat(1, 1, repeats, 1)
-        scores = torch.cat([common, self._grouped(own)], -1)
-        weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+        scores = torch.cat([common, self._grouped(own)], -1).float() * scale
+        weights = scores.softmax(-1).to(value.dtype)
         end = common.size(-1)
         output = self._ungrouped(weights[..., :end] @ held.prefix_values)
         output = output + self._ungrouped(weights[..., end:]) @ value

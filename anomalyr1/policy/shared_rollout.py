@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,32 @@ from anomalyr1.policy.prefix_sharing import shares_attention
 from anomalyr1.policy.prefixes import Prompt, common_prefix
 from anomalyr1.policy.shared_cache import SharedCache
 from anomalyr1.policy.vision import RowImages, backbone_of
+
+# Options of `generate` that bring a cache or an order of rows of their own, and what leaves it be.
+_OWN_WAYS: dict[str, tuple[Any, ...]] = {
+    "cache_implementation": (),
+    "use_cache": (True,),
+    "num_beams": (1,),
+    "num_return_sequences": (1,),
+    "prompt_lookup_num_tokens": (),
+    "assistant_early_exit": (),
+}
+
+
+def generation_obstacle(model: Any, options: Mapping[str, Any]) -> str | None:
+    """Why `generate` under these options cannot go on from a shared cache, or None.
+
+    Args:
+        model: its own generation config holds where the options are silent.
+        options: of `generate`; a `generation_config` may be among them.
+    """
+    configs = (options.get("generation_config"), model.generation_config)
+    for name, plain in _OWN_WAYS.items():
+        values = (options.get(name), *(getattr(config, name, None) for config in configs))
+        value = next((value for value in values if value is not None), None)
+        if value is not None and value not in plain:
+            return f"sampling has {name}={value}"
+    return None
 
 
 def generate_shared(
@@ -33,7 +59,7 @@ def generate_shared(
         prompts: B rows.
         images: of the rows, or None.
         groups: rows that begin alike, their images included; every row once.
-        options: of `generate`: one sequence a row, no beams, no cache of its own.
+        options: of `generate`, to which `generation_obstacle` has no objection.
 
     Returns:
         (B, C) tokens that follow.
@@ -46,6 +72,11 @@ def generate_shared(
         for row, length in zip(firsts, shared, strict=True)
     ]
     settings = options.get("generation_config") or model.generation_config
+    if min(shared) == 0:  # a prompt of one token, or rows that begin differently
+        whole = _padded(prompts, settings.pad_token_id or 0)
+        seen = {} if images is None else images.batch(range(len(prompts)))
+        followed: Tensor = model.generate(**whole, **seen, **options)
+        return followed[:, whole["input_ids"].size(1) :]
     prefix = _padded(beginnings, settings.pad_token_id or 0)
     vision = {} if images is None else images.batch(firsts)
     positions, deltas = backbone.get_rope_index(

@@ -34,6 +34,12 @@ class RowImages:
         patches = [int(grid.prod(dim=-1).sum()) for grid in grids]
         return cls(list(torch.split(pixel_values, patches)), grids)
 
+    def same(self, row: int, other: int) -> bool:
+        """Whether two rows show the same images, in the same frames."""
+        return torch.equal(self.grids[row], self.grids[other]) and torch.equal(
+            self.pixels[row], self.pixels[other]
+        )
+
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Model inputs for some of the rows, in that order; empty when none has an image."""
         grids = torch.cat([self.grids[row] for row in rows])

@@ -17,8 +17,9 @@ def regroup(
 
     TRL shuffles the completions of a rollout before it cuts them into micro-batches, which tears
     groups apart. Gradients add up over the micro-batches of a step, so which of them a row is in
-    changes nothing (beyond rounding) but the cost; rows never move to another step. Only loss type
-    `bnpo` divides by the tokens of a micro-batch, and there the division is TRL's by chance too.
+    changes nothing (beyond rounding) but the cost; rows never move to another step. Loss type
+    `bnpo` divides by the tokens of a micro-batch, which TRL's shuffle leaves to chance too. What
+    ranks tokens within a micro-batch, or averages over it, is the caller's to look out for.
 
     Args:
         batches: the micro-batches of one rollout.

@@ -15,13 +15,10 @@ from trl.models import unwrap_model_for_generation
 from anomalyr1.policy.images_once import prepared_once
 from anomalyr1.policy.prefix_sharing import prepare, shares_attention
 from anomalyr1.policy.prefixes import Prompt, group_equal
-from anomalyr1.policy.shared_rollout import generate_shared
+from anomalyr1.policy.shared_rollout import generate_shared, generation_obstacle
 from anomalyr1.policy.vision import RowImages, backbone_of, spare_frozen_tower
 from anomalyr1.training.regrouping import regroup
 from anomalyr1.training.shared_prefix import Packed, block_mask, pack, unpack
-
-# Options of `generate` that bring a cache or an order of rows of their own.
-_OWN_WAYS = {"cache_implementation": None, "num_beams": 1, "num_return_sequences": 1}
 
 
 class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -43,18 +40,22 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         spare_frozen_tower(self.model)
         obstacle = prepare(self.model) if shared_prefix else None
         self.shared_prefix = shared_prefix and obstacle is None
-        self._say(obstacle, "prompts are computed once a completion")
-        self.shared_rollout = False
+        self._say(obstacle, "prompts are computed once a completion", "off")
+        self.shared_rollout = self.regroups = False
         if self.shared_prefix:
+            obstacle = self._regrouping_obstacle()
+            self.regroups = obstacle is None
+            if self.args.gradient_accumulation_steps > 1:
+                self._say(obstacle, "completions stay where TRL's shuffle puts them")
             if self.ref_model is not None:
                 prepare(self.accelerator.unwrap_model(self.ref_model))
             obstacle = self._rollout_obstacle()
             self.shared_rollout = obstacle is None
             self._say(obstacle, "rollouts are sampled as TRL does")
 
-    def _say(self, obstacle: str | None, consequence: str) -> None:
+    def _say(self, obstacle: str | None, consequence: str, how: str = "in part") -> None:
         if obstacle and self.accelerator.is_main_process:
-            print(f"shared prefix: off, {obstacle}; {consequence}")
+            print(f"shared prefix: {how}, {obstacle}; {consequence}")
 
     def _rollout_obstacle(self) -> str | None:
         """Why sampling goes TRL's way though log-probabilities share their prompts."""
@@ -62,16 +63,22 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
             return "vLLM samples, with a prefix cache of its own"
         if self.use_transformers_continuous_batching:
             return "transformers batches continuously"
-        for option, plain in _OWN_WAYS.items():
-            if self.generation_kwargs.get(option) not in (None, plain):
-                return f"sampling has {option}={self.generation_kwargs[option]}"
+        return generation_obstacle(self.model, self.generation_kwargs)
+
+    def _regrouping_obstacle(self) -> str | None:
+        """Why it matters which micro-batch of a step a completion is in."""
+        if self.top_entropy_quantile < 1.0:
+            return "grpo.top_entropy_quantile ranks tokens within a micro-batch"
+        if self._entropy_bonus_enabled:
+            return "the entropy bonus is a mean over a micro-batch"
         return None
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """The next micro-batch; the completions of a prompt are kept together."""
         before = self._buffered_inputs
         inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
-        if not self.shared_prefix or not self.model.training or self._buffered_inputs is before:
+        fresh = self._buffered_inputs is not before
+        if not self.regroups or not self.model.training or not fresh:
             return inputs
         self._buffered_inputs = regroup(
             self._buffered_inputs,
@@ -128,13 +135,15 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         completion_ids, completion_mask = input_ids[:, -width:], attention_mask[:, -width:]
         groups = group_equal(prompts, images)
         logps = entropies = None
-        for chunk in self._chunks(groups, prompts, completion_mask):
+        for chunk, spare in self._in_step(self._chunks(groups, prompts, completion_mask)):
             packed, inputs = self._pack(
                 model, chunk, prompts, images, completion_ids, completion_mask
             )
             with self.accelerator.autocast():
                 output = model(**inputs, labels=packed.labels, fused_lm_head=True, use_cache=False)
             # The value at position t is that of token t + 1; move it onto the token it speaks of.
+            if spare:
+                continue  # computed because another process has a chunk more
             part = unpack(packed, _shifted(output.log_probs), len(input_ids), width)
             logps = part if logps is None else logps + part
             if compute_entropy:
@@ -142,6 +151,19 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
                 entropies = part if entropies is None else entropies + part
         assert logps is not None
         return logps, entropies, None
+
+    def _in_step(self, chunks: list[list[list[int]]]) -> list[tuple[list[list[int]], bool]]:
+        """The chunks, each with False; the last again with True until all processes have as many.
+
+        Where weights are split over the processes a forward pass is theirs together, so that one
+        which made fewer passes would leave the others waiting.
+        """
+        own = [(chunk, False) for chunk in chunks]
+        if torch.is_grad_enabled() or self.accelerator.num_processes == 1:
+            return own
+        count = torch.tensor([len(chunks)], device=self.accelerator.device)
+        most = int(self.accelerator.gather(count).max())
+        return own + [(chunks[-1], True)] * (most - len(chunks))
 
     def _chunks(
         self, groups: list[list[int]], prompts: list[Prompt], completion_mask: Tensor
@@ -209,7 +231,7 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], Any]:
         """Sample completions; each distinct prompt is run through the model once."""
-        if not self.shared_rollout:
+        if not self.shared_rollout or has_tool_images:
             stock: tuple[list[list[int]], Any] = super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.prefix_sharing import prepare, shares_attention
+from anomalyr1.policy.prefixes import Prompt
 from anomalyr1.policy.shared_cache import SharedCache
+from anomalyr1.policy.shared_rollout import generate_shared
 
 LONG = "Locate every defect in the image. Is there a defect in the object? What is in the image?"
 SHORT = "Is there a defect?"
@@ -82,3 +85,37 @@ def test_a_config_that_names_the_kernel_does_not_prepare_a_model(tiny_policy):
     assert answer(twin) == expected
     assert prepare(twin) is None and shares_attention(twin)
     assert answer(twin) == expected
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"use_cache": False}, {"num_beams": 2}, {"cache_implementation": "static"}],
+)
+def test_a_checkpoint_with_a_cache_or_an_order_of_its_own_is_asked_as_stock(setting, tiny_policy):
+    answers = []
+    for shared in (False, True):
+        policy = load_policy(PolicyConfig(path=str(tiny_policy), max_pixels=112 * 112))
+        prepare(policy.model)
+        policy.model.generation_config.update(**setting)
+        asked = [conversation([A], SHORT), conversation([A], LONG)]
+        answers.append(generate(policy, asked, [[A], [A]], max_new_tokens=8, share=shared))
+    assert answers[0] == answers[1]
+
+
+def test_prompts_without_a_common_beginning(tiny_policy):
+    """A prompt of one token has nothing in front of its last one."""
+    policy = load_policy(PolicyConfig(path=str(tiny_policy), max_pixels=112 * 112))
+    prepare(policy.model)
+    rows = [torch.tensor([40]), torch.tensor([41, 42, 43])]
+    prompts = [Prompt(row, torch.zeros_like(row)) for row in rows]
+    together = generate_shared(
+        policy.model, prompts, None, [[0], [1]], max_new_tokens=6, do_sample=False
+    )
+    for row, found in zip(rows, together, strict=True):
+        alone = policy.model.generate(
+            input_ids=row[None],
+            attention_mask=torch.ones(1, len(row)),
+            max_new_tokens=6,
+            do_sample=False,
+        )[0, len(row) :]
+        assert found[: len(alone)].tolist() == alone.tolist()

@@ -50,6 +50,31 @@ def gradients(model, kind: str | None) -> dict[str, torch.Tensor]:
     return {name: safe_get_full_grad(p) for name, p in model.module.named_parameters()}
 
 
+def scored_apart(run, model, data) -> None:
+    """Completions so unequal that the processes cut their passes into different numbers of chunks.
+
+    A pass over split weights is made by all processes together, so one that made fewer would leave
+    the others waiting.
+    """
+    from tiny_trainer import batch
+
+    length = 3 if dist.get_rank() == 0 else 12
+    tokens, attention, width, vision = batch(run, data, [length] * 6)
+    counts, inner = [], run._chunks
+    # Room for both groups of three short completions, not for those of long ones.
+    prompts = attention[[0, 3], :-width].sum().item()
+    run.chunk_tokens = prompts + 2 * 3 * (1 + 3)
+    run._chunks = lambda *given: (counts.append(found := inner(*given)), found)[1]
+    with torch.no_grad():
+        logps, _, _ = run._get_per_token_logps_and_entropies(
+            model, tokens, attention, width, **vision
+        )
+    numbers = [None, None]
+    dist.all_gather_object(numbers, len(counts[0]))
+    assert numbers == [1, 2], numbers
+    assert (logps < 0).all()
+
+
 def main(policy: str, out: str, kind: str) -> None:
     from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer
 
@@ -71,6 +96,8 @@ def main(policy: str, out: str, kind: str) -> None:
         else:
             loss.backward()
         results.append((logps.detach(), gradients(model, how)))
+        if how is not None:
+            scored_apart(run, model, data)
     (a, ga), (b, gb) = results
     assert (a - b).abs().max() < 1e-4 and ga.keys() == gb.keys()
     for name, whole in ga.items():

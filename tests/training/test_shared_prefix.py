@@ -7,6 +7,8 @@ import torch
 from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer, reorder
 
 from anomalyr1.config import LoraSection
+from anomalyr1.policy.prefixes import Prompt, group_equal
+from anomalyr1.policy.vision import RowImages
 
 CASES = {
     "one image": ([[SMALL], [SMALL]], {}, {}),
@@ -55,7 +57,7 @@ def test_one_step_gives_the_same_weights(name, tiny_policy, tmp_path):
             policy_options=policy_options,
             **options,
         )
-        assert run.shared_prefix is shared
+        assert run.shared_prefix is run.shared_rollout is shared
         run.train()
         weights.append({k: v.detach().clone() for k, v in run.model.named_parameters()})
         logs.append(run.state.log_history[0])
@@ -190,6 +192,7 @@ def test_bf16_autocast_is_no_less_exact_than_stock(tiny_policy, tmp_path):
     [
         ({"cache_implementation": "static"}, "sampling has cache_implementation=static"),
         ({"generation_kwargs": {"num_beams": 2}}, "sampling has num_beams=2"),
+        ({"generation_kwargs": {"use_cache": False}}, "sampling has use_cache=False"),
     ],
 )
 def test_sampling_with_a_cache_or_an_order_of_its_own_is_trls(
@@ -197,7 +200,42 @@ def test_sampling_with_a_cache_or_an_order_of_its_own_is_trls(
 ):
     run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), **options)
     assert run.shared_prefix and not run.shared_rollout
-    assert f"shared prefix: off, {reason}; rollouts are sampled as TRL does" in (
+    assert f"shared prefix: in part, {reason}; rollouts are sampled as TRL does" in (
         capsys.readouterr().out
     )
     run.train()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"top_entropy_quantile": 0.3}, "grpo.top_entropy_quantile ranks tokens"),
+        ({"entropy_coef": 0.5}, "the entropy bonus is a mean"),
+    ],
+)
+def test_what_a_micro_batch_decides_keeps_its_rows(options, reason, tiny_policy, tmp_path, capsys):
+    weights = []
+    for shared in (False, True):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            dataset([[SMALL], [WIDE], [SMALL], [WIDE]]),
+            shared=shared,
+            per_device_train_batch_size=3,
+            gradient_accumulation_steps=4,
+            **options,
+        )
+        run.train()
+        weights.append({k: v.detach().clone() for k, v in run.model.named_parameters()})
+    assert f"shared prefix: in part, {reason}" in capsys.readouterr().out
+    stock, ours = weights
+    assert max((stock[k] - ours[k]).abs().max().item() for k in stock) < 1e-4
+
+
+def test_equal_pixels_in_different_frames_are_different_images():
+    """A plain picture and the same turned on its side: equal patches, other positions."""
+    grids, pixels = torch.tensor([[[1, 4, 6]], [[1, 6, 4]]]), torch.ones(24, 8)
+    images = RowImages([pixels, pixels], list(grids))
+    assert not images.same(0, 1) and images.same(1, 1)
+    prompts = [Prompt(torch.tensor([1, 9, 2]), torch.tensor([0, 1, 0]))] * 2
+    assert group_equal(prompts, images) == [[0], [1]]
