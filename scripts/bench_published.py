@@ -26,7 +26,7 @@ from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
-from anomalyr1.policy.tiny import SPECIAL_TOKENS, build_processor, train_tokenizer
+from anomalyr1.policy.tiny import build_processor, image_token_ids, train_tokenizer
 from anomalyr1.training.trainer import PolicyTrainer
 
 
@@ -34,14 +34,12 @@ def random_policy(name: str, layers: int | None, max_pixels: int) -> tuple[Any, 
     """The published architecture with random weights, and a processor that speaks QUESTION."""
     config = deepcopy(read_architecture(PolicyConfig(path=name)).config)
     tokenizer = train_tokenizer([QUESTION])
-    token = {text: tokenizer.convert_tokens_to_ids(text) for text in SPECIAL_TOKENS}
-    end, pad = token["<|im_end|>"], token["<|endoftext|>"]
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     text, vision = config.text_config, config.vision_config
     text.vocab_size = len(tokenizer)
     text.bos_token_id, text.eos_token_id, text.pad_token_id = pad, end, pad
-    config.image_token_id, config.video_token_id = token["<|image_pad|>"], token["<|video_pad|>"]
-    config.vision_start_token_id = token["<|vision_start|>"]
-    config.vision_end_token_id = token["<|vision_end|>"]
+    for key, token in image_token_ids(tokenizer).items():
+        setattr(config, key, token)
     if layers is not None:
         text.num_hidden_layers, text.layer_types = layers, text.layer_types[:layers]
         vision.depth, vision.fullatt_block_indexes = layers, [layers - 1]

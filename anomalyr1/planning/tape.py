@@ -25,6 +25,7 @@ from anomalyr1.planning.kernels import CUDA_KERNEL
 from anomalyr1.planning.live import LiveBytes, nbytes
 from anomalyr1.policy.packed_attention import Segments, segments
 from anomalyr1.policy.prefix_sharing import NAME
+from anomalyr1.policy.vision import tower_learns
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,7 @@ class Layers:
 
     def vision_flows(self) -> bool:
         """Whether gradients flow through the vision tower: a weight in it learns."""
-        tower = (self._inner.visual.patch_embed, self._inner.visual.blocks)
-        return any(p.requires_grad for module in tower for p in module.parameters())
+        return tower_learns(self._inner.visual)
 
     def language_input(self, sequences: int, length: int) -> int:
         """Bytes of the hidden states between two language layers."""
@@ -208,9 +208,7 @@ class Layers:
         embed = self._inner.visual.patch_embed
         with self._mode:
             pixels = torch.zeros(patches, self.patch_values)
-        return self._tape(
-            f"patches {patches}", embed, lambda _: embed(pixels), shape=(1,), flows=False
-        )
+        return self._tape(f"patches {patches}", embed, lambda _: embed(pixels), (1,), flows=False)
 
     def vision_block(
         self, images: int, patches: int, *, full: bool = True, backward: bool = True

@@ -33,6 +33,10 @@ class Prompt:
             prompts.append(cls(ids, torch.zeros_like(ids) if kinds is None else kinds[row][mask]))
         return prompts
 
+    def cut(self, start: int, end: int | None) -> Prompt:
+        """Its tokens from `start` to before `end`."""
+        return Prompt(self.ids[start:end], self.kinds[start:end])
+
     @property
     def illustrated(self) -> int:
         """Tokens up to the end of the last image; 0 without images."""

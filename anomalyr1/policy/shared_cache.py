@@ -30,8 +30,7 @@ class SharedLayer(DynamicLayer):  # type: ignore[misc]
         super().__init__()
         self.lazy_initialization(prefix.keys, prefix.values)
         self.prefix_keys, self.prefix_values = prefix.keys, prefix.values
-        heads, length, width = prefix.keys.shape[1:]
-        self._prefix: int = length
+        heads, _, width = prefix.keys.shape[1:]
         self._filled = 0
         self._keys = prefix.keys.new_empty(rows, heads, room, width)
         self._values = torch.empty_like(self._keys)
@@ -55,7 +54,7 @@ class SharedLayer(DynamicLayer):  # type: ignore[misc]
 
     def get_seq_length(self) -> int:
         """Tokens a row has seen, those of its prefix and its padding included."""
-        return self._prefix + self._filled
+        return int(self.prefix_keys.size(-2)) + self._filled
 
     def _refuse(self, *_: object, **__: object) -> None:
         raise NotImplementedError("a shared cache neither forgets tokens nor changes its rows")

@@ -65,19 +65,17 @@ def generate_shared(
         (B, C) tokens that follow.
     """
     backbone = backbone_of(model)
-    firsts = [group[0] for group in groups]
     shared = [common_prefix([prompts[row].ids for row in group]) for group in groups]
-    beginnings = [
-        Prompt(prompts[row].ids[:length], prompts[row].kinds[:length])
-        for row, length in zip(firsts, shared, strict=True)
-    ]
     settings = options.get("generation_config") or model.generation_config
+    pad_id = settings.pad_token_id or 0
     if min(shared) == 0:  # a prompt of one token, or rows that begin differently
-        whole = _padded(prompts, settings.pad_token_id or 0)
+        whole = _padded(prompts, pad_id)
         seen = {} if images is None else images.batch(range(len(prompts)))
         followed: Tensor = model.generate(**whole, **seen, **options)
         return followed[:, whole["input_ids"].size(1) :]
-    prefix = _padded(beginnings, settings.pad_token_id or 0)
+    firsts = [group[0] for group in groups]
+    beginnings = [prompts[row].cut(0, end) for row, end in zip(firsts, shared, strict=True)]
+    prefix = _padded(beginnings, pad_id)
     vision = {} if images is None else images.batch(firsts)
     positions, deltas = backbone.get_rope_index(
         prefix["input_ids"],
@@ -91,17 +89,11 @@ def generate_shared(
         "cache" if "cache" in inspect.signature(backbone.forward).parameters else "past_key_values"
     )
 
-    owner = torch.empty(len(prompts), dtype=torch.long)
-    own = [0] * len(prompts)
-    for number, group in enumerate(groups):
-        owner[list(group)] = number
-        for row in group:
-            own[row] = shared[number]
-    owner = owner.to(prefix["input_ids"].device)
-    rest = _padded(
-        [Prompt(p.ids[start:], p.kinds[start:]) for p, start in zip(prompts, own, strict=True)],
-        settings.pad_token_id or 0,
-    )
+    number_of = {row: number for number, group in enumerate(groups) for row in group}
+    numbers = [number_of[row] for row in range(len(prompts))]
+    endings = [p.cut(shared[n], None) for p, n in zip(prompts, numbers, strict=True)]
+    rest = _padded(endings, pad_id)
+    owner = torch.tensor(numbers, device=prefix["input_ids"].device)
     cache = prefill[name]
     if shares_attention(model):
         room = rest["input_ids"].size(1) + _new_tokens(options)

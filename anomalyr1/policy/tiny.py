@@ -118,6 +118,17 @@ def build_processor(
     )
 
 
+def image_token_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    """What a config calls the tokens around and in place of an image, and their ids."""
+    names = {
+        "image_token_id": "<|image_pad|>",
+        "video_token_id": "<|video_pad|>",
+        "vision_start_token_id": "<|vision_start|>",
+        "vision_end_token_id": "<|vision_end|>",
+    }
+    return {key: tokenizer.convert_tokens_to_ids(name) for key, name in names.items()}
+
+
 def build_model(
     tokenizer: PreTrainedTokenizerFast, shape: TinyShape | None = None, seed: int = 0
 ) -> Qwen2_5_VLForConditionalGeneration:
@@ -155,10 +166,7 @@ def build_model(
             "window_size": 112,
             "fullatt_block_indexes": [shape.vision_depth - 1],
         },
-        image_token_id=token["<|image_pad|>"],
-        video_token_id=token["<|video_pad|>"],
-        vision_start_token_id=token["<|vision_start|>"],
-        vision_end_token_id=token["<|vision_end|>"],
+        **image_token_ids(tokenizer),
         tie_word_embeddings=True,
     )
     state = torch.random.get_rng_state()

@@ -49,6 +49,12 @@ class RowImages:
         return {"pixel_values": pixels, "image_grid_thw": grids}
 
 
+def tower_learns(visual: Any) -> bool:
+    """Whether a weight of the vision tower learns; the projector behind it does not count."""
+    tower = (visual.patch_embed, visual.blocks)
+    return any(p.requires_grad for module in tower for p in module.parameters())
+
+
 def spare_frozen_tower(model: Any) -> None:
     """Let no gradient into a vision tower that learns nothing, in place.
 
@@ -64,8 +70,7 @@ def spare_frozen_tower(model: Any) -> None:
         visual = backbone_of(model).visual
     except TypeError:
         return
-    tower = (visual.patch_embed, visual.blocks)
-    if any(p.requires_grad for module in tower for p in module.parameters()):
+    if tower_learns(visual):
         return
     embed = visual.patch_embed
     handle = embed.register_forward_hook(lambda _, __, output: output.detach())

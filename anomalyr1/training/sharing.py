@@ -141,7 +141,6 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
             )
             with self.accelerator.autocast():
                 output = model(**inputs, labels=packed.labels, fused_lm_head=True, use_cache=False)
-            # The value at position t is that of token t + 1; move it onto the token it speaks of.
             if spare:
                 continue  # computed because another process has a chunk more
             part = unpack(packed, _shifted(output.log_probs), len(input_ids), width)
@@ -273,6 +272,7 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
 
 
 def _shifted(values: Tensor) -> Tensor:
+    """The value at position t is that of token t + 1; move it onto the token it speaks of."""
     return torch.nn.functional.pad(values, (1, 0))
 
 

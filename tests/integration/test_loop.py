@@ -53,9 +53,14 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "anomalyr1", *map(str, arguments)]
 
 
-def run(*arguments: object, status: int = 0) -> str:
+def run(*arguments: object, status: int = 0, environment: dict | None = None) -> str:
     done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, cwd=REPOSITORY, timeout=600
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=600,
+        env=environment,
     )
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
-from conftest import REPOSITORY
 from local_hub import local_hub
 from safetensors.torch import load
-from test_loop import command, config, grpo
+from test_loop import config, grpo, run
 
 
 def test_a_trained_policy_is_pushed_whole(tiny_policy, toy_benchmark, tmp_path):
@@ -30,11 +28,7 @@ def test_a_trained_policy_is_pushed_whole(tiny_policy, toy_benchmark, tmp_path):
             "HF_TOKEN": "hf_of_nobody",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        done = subprocess.run(
-            command(*arguments),
-            capture_output=True, text=True, cwd=REPOSITORY, timeout=600, env=environment,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+        run(*arguments, environment=environment)
     assert hub.private == {"somebody/inspector": True}
     pushed = hub.files["somebody/inspector"]
     policy = tmp_path / "run" / "policy"

@@ -13,6 +13,7 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.prefix_sharing import prepare, sharing_obstacle
+from anomalyr1.policy.tiny import image_token_ids
 
 REASON = "Qwen2VLForConditionalGeneration is not a Qwen2.5-VL"
 
@@ -44,10 +45,7 @@ def older(tiny_policy, tmp_path_factory):
             "num_heads": 4,
             "mlp_ratio": 2,
         },
-        image_token_id=token("<|image_pad|>"),
-        video_token_id=token("<|video_pad|>"),
-        vision_start_token_id=token("<|vision_start|>"),
-        vision_end_token_id=token("<|vision_end|>"),
+        **image_token_ids(processor.tokenizer),
     )
     torch.manual_seed(0)
     model = Qwen2VLForConditionalGeneration(config)
