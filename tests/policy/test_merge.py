@@ -49,7 +49,7 @@ def rewrite(path: Path, **changes) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_policy) -> Path:
-    """A run folder with an adapter whose B weights, zero at first, are anything but."""
+    """A run folder with an adapter whose weights are the same every time and none of them zero."""
     run = tmp_path_factory.mktemp("run")
     lora = LoraConfig(
         r=4, lora_alpha=8, target_modules=LoraSection().target_modules, task_type="CAUSAL_LM"
@@ -57,7 +57,7 @@ def trained(tmp_path_factory, tiny_policy) -> Path:
     model = get_peft_model(load(tiny_policy), lora)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
-        if "lora_B" in name:
+        if "lora_" in name:
             parameter.data.normal_(0, 0.2, generator=generator)
     model.save_pretrained(run / "policy")
     processor = AutoProcessor.from_pretrained(str(tiny_policy))
