@@ -199,6 +199,8 @@ def test_the_machine(tmp_path, monkeypatch):
     assert lines["attention"].status == "ok"
     asked = machine.attention(LAPTOP, "flash_attention_2")
     assert asked.status == "problem" and asked.advice == "policy.attention=sdpa"
+    asked = machine.attention(LAPTOP, "flex_attention")
+    assert asked.status == "note" and asked.found.endswith("but: no; sdpa takes over")
     # Eight threads in each of two processes on eight CPUs: four a process are enough.
     crowded = machine.threads(8, 8.0, {"LOCAL_WORLD_SIZE": "2"})
     assert crowded.status == "note" and crowded.advice.startswith("OMP_NUM_THREADS=4")

@@ -87,7 +87,8 @@ class PolicyConfig:
         path: hub id, checkpoint folder or adapter folder.
         revision: hub revision, for repeatable runs.
         dtype: `auto` keeps the dtype of the checkpoint.
-        attention: attention kernel of transformers.
+        attention: attention kernel of transformers. `flex_attention` is `sdpa`, but for groups of
+            completions packed behind shared prompts where they train on a GPU.
         min_pixels: images are scaled up to at least this many pixels.
         max_pixels: images are scaled down to at most this many pixels; gold boxes follow.
         freeze_vision: leave the vision tower as it is.
@@ -108,6 +109,11 @@ class PolicyConfig:
     shared_prefix: bool = True
     learning_rates: LearningRates = field(default_factory=LearningRates)
     lora: LoraSection | None = None
+
+    @property
+    def kernel(self) -> str:
+        """The attention kernel that transformers loads the model with."""
+        return "sdpa" if self.attention == "flex_attention" else self.attention
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,13 @@ def attention(facts: Facts, asked: str) -> Line:
     error = facts.attention[asked]
     if error is None:
         return Line("attention", "ok", f"{found}; asked for: {asked}")
-    advice = f"policy.attention={runs[-1]}" if runs else "install torch again"
-    return Line("attention", "problem", f"{found}; asked for: {asked}, but: {error}", advice)
+    found += f"; asked for: {asked}, but: {error}"
+    if asked == "flex_attention" and "sdpa" in runs:
+        return Line("attention", "note", f"{found}; sdpa takes over")
+    advice = "install torch again"
+    if runs:
+        advice = f"policy.attention={'sdpa' if 'sdpa' in runs else runs[-1]}"
+    return Line("attention", "problem", found, advice)
 
 
 def disk(run_dir: Path, room: int) -> Line:

@@ -99,6 +99,7 @@ def _attention_error(name: str, gpus: list[Gpu]) -> str | None:
     import torch
     from PIL import Image
 
+    from anomalyr1.policy.flex_attention import flex_obstacle
     from anomalyr1.policy.tiny import TinyShape, build_model, build_processor, train_tokenizer
 
     dtype = torch.float32
@@ -108,6 +109,8 @@ def _attention_error(name: str, gpus: list[Gpu]) -> str | None:
     processor: Any = build_processor(tokenizer)
     shape = TinyShape(hidden_size=64, num_layers=1, mrope_section=(2, 3, 3), vision_depth=1)
     model = build_model(tokenizer, shape).to("cuda" if gpus else "cpu", dtype).eval()
+    if name == "flex_attention":  # for groups packed behind shared prompts
+        return flex_obstacle(model.config.get_text_config(), model.device, dtype)
     content = [{"type": "image"}, {"type": "text", "text": "Is there a defect?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}])
     inputs = processor(text=[text], images=[[Image.new("RGB", (56, 56))]], return_tensors="pt")

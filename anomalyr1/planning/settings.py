@@ -112,7 +112,7 @@ def read_settings(config: Config, processes: int, launcher_mixed: str = "no") ->
 
 def shares_prefix(config: Config) -> bool:
     """Whether the trainer will compute a prompt once for all of its completions."""
-    return config.policy.shared_prefix and config.policy.attention in MASKED_KERNELS
+    return config.policy.shared_prefix and config.policy.kernel in MASKED_KERNELS
 
 
 def _mixed(given: dict[str, Any], launcher: str) -> Mixed:

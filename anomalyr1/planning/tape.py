@@ -105,8 +105,8 @@ class Layers:
             self.vision.in_channels * self.vision.temporal_patch_size * self.vision.patch_size**2
         )
         self.dtype, self.autocast, self.held = dtype, autocast, gradients_held
-        self.eager = policy.attention == "eager"
-        self.masked = policy.attention in ("eager", "sdpa")
+        self.eager = policy.kernel == "eager"
+        self.masked = policy.kernel in ("eager", "sdpa")
         kernel = "eager" if self.eager else CUDA_KERNEL if cuda or not self.masked else NAME
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         model: Any = meta_model(

@@ -137,7 +137,7 @@ def image_tokens(frame: Frame, processor: Any) -> int:
 def _load_model(path: str, config: PolicyConfig) -> PreTrainedModel:
     options: dict[str, Any] = {
         "dtype": config.dtype if config.dtype == "auto" else getattr(torch, config.dtype),
-        "attn_implementation": config.attention,
+        "attn_implementation": config.kernel,
     }
     try:
         return AutoModelForImageTextToText.from_pretrained(

@@ -60,6 +60,21 @@ def segments(prompt: int, lengths: Sequence[int], device: torch.device, start: i
     return Segments(start, prompt, index, valid.flatten().nonzero()[:, 0], mask)
 
 
+def membership(layout: Sequence[Segments]) -> tuple[Tensor, Tensor]:
+    """The group and the segment of each of L tokens, both (L,); a prompt is segment 0 of its group.
+
+    >>> [row.tolist() for row in membership([segments(1, [1, 2], torch.device("cpu"))])]
+    [[0, 0, 0, 0], [0, 1, 2, 2]]
+    """
+    group = torch.zeros(layout[-1].end, dtype=torch.long, device=layout[0].index.device)
+    segment = torch.zeros_like(group)
+    for number, part in enumerate(layout):
+        group[part.start : part.end] = number
+        which = torch.arange(1, len(part.index) + 1, device=group.device)[:, None]
+        segment.scatter_(0, part.index.flatten(), which.expand_as(part.index).flatten())
+    return group, segment
+
+
 def packed_attention(
     query: Tensor,
     key: Tensor,

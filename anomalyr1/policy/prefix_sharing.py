@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from anomalyr1.policy.flex_attention import flex_packed_attention
 from anomalyr1.policy.images_once import see_once
 from anomalyr1.policy.packed_attention import Segments, packed_attention
 from anomalyr1.policy.shared_cache import SharedCache
@@ -77,6 +79,7 @@ def shared_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     layout: Sequence[Segments] | None = None,
+    pairs: BlockMask | None = None,
     shared: SharedCache | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
@@ -91,12 +94,15 @@ def shared_attention(
         dropout: share of attention weights dropped.
         scaling: of the scores.
         layout: of a packed sequence.
+        pairs: of the same layout, where FlexAttention is to serve it.
         shared: the cache that `key` and `value` come from.
         kwargs: of plain SDPA.
 
     Returns:
         (B, L, heads, width) and None.
     """
+    if pairs is not None:
+        return flex_packed_attention(query, key, value, pairs, scaling=scaling), None
     if layout is not None:
         return packed_attention(query, key, value, layout, dropout=dropout, scaling=scaling), None
     if shared is not None:

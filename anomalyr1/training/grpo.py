@@ -63,6 +63,7 @@ def train(config: Config) -> Path:
         card=model_card("train", config, used),
         learning_rates=config.policy.learning_rates,
         shared_prefix=config.policy.shared_prefix,
+        flex=config.policy.attention == "flex_attention",
         zero_variance=config.signal.zero_variance,
         max_rounds=config.signal.max_rounds,
         difficulty=config.signal.difficulty,

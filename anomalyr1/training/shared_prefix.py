@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anomalyr1.policy.packed_attention import Segments, segments
+from anomalyr1.policy.packed_attention import Segments, membership, segments
 from anomalyr1.policy.prefixes import Prompt
 
 
@@ -46,6 +46,35 @@ class Packed:
     layout: list[Segments]
     labels: Tensor
     source: Tensor
+
+
+def chunked(
+    groups: Sequence[list[int]],
+    prompts: Sequence[Prompt],
+    completion_mask: Tensor,
+    budget: int | None,
+) -> list[list[list[int]]]:
+    """Whole groups together, in order, as long as their packed tokens stay within the budget.
+
+    Args:
+        groups: row numbers of each group.
+        prompts: of each row.
+        completion_mask: (B, C), 1 on tokens.
+        budget: tokens of a chunk, exceeded by a group that is larger alone; None is no limit.
+    """
+    if budget is None:
+        return [list(groups)]
+    lengths = completion_mask.sum(1).tolist()
+    chunks: list[list[list[int]]] = [[]]
+    filled = 0
+    for group in groups:
+        tokens = len(prompts[group[0]].ids) + sum(1 + lengths[row] for row in group)
+        if chunks[-1] and filled + tokens > budget:
+            chunks.append([])
+            filled = 0
+        chunks[-1].append(group)
+        filled += tokens
+    return chunks
 
 
 def pack(
@@ -110,14 +139,7 @@ def block_mask(layout: Sequence[Segments]) -> Tensor:
     >>> block_mask([segments(1, [1, 1], torch.device("cpu"))])[0, 0].int().tolist()
     [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
     """
-    device = layout[0].index.device
-    size = layout[-1].end
-    group = torch.zeros(size, dtype=torch.long, device=device)
-    segment = torch.zeros_like(group)
-    for number, part in enumerate(layout):
-        group[part.start : part.end] = number
-        which = torch.arange(1, len(part.index) + 1, device=device)[:, None]
-        segment.scatter_(0, part.index.flatten(), which.expand_as(part.index).flatten())
+    group, segment = membership(layout)
     same_group = group[:, None] == group
     sees = same_group & ((segment[:, None] == segment) | (segment == 0))
     return sees.tril()[None, None]

@@ -12,13 +12,14 @@ from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
+from anomalyr1.policy.flex_attention import flex_obstacle, pairs_of
 from anomalyr1.policy.images_once import prepared_once
 from anomalyr1.policy.prefix_sharing import prepare, shares_attention
 from anomalyr1.policy.prefixes import Prompt, group_equal
 from anomalyr1.policy.shared_rollout import generate_shared, generation_obstacle
 from anomalyr1.policy.vision import RowImages, backbone_of, spare_frozen_tower
 from anomalyr1.training.regrouping import regroup
-from anomalyr1.training.shared_prefix import Packed, block_mask, pack, unpack
+from anomalyr1.training.shared_prefix import Packed, block_mask, chunked, pack, unpack
 
 
 class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -35,7 +36,9 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
     chunk_tokens = 8192
     _buffered_inputs: Any
 
-    def __init__(self, *args: Any, shared_prefix: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, shared_prefix: bool = True, flex: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         spare_frozen_tower(self.model)
         obstacle = prepare(self.model) if shared_prefix else None
@@ -52,10 +55,28 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
             obstacle = self._rollout_obstacle()
             self.shared_rollout = obstacle is None
             self._say(obstacle, "rollouts are sampled as TRL does")
+        obstacle = self._flex_obstacle() if flex else None
+        self.flex = flex and obstacle is None
+        self._say(obstacle, "SDPA takes over", "off", what="FlexAttention")
 
-    def _say(self, obstacle: str | None, consequence: str, how: str = "in part") -> None:
+    def _say(
+        self,
+        obstacle: str | None,
+        consequence: str,
+        how: str = "in part",
+        what: str = "shared prefix",
+    ) -> None:
         if obstacle and self.accelerator.is_main_process:
-            print(f"shared prefix: {how}, {obstacle}; {consequence}")
+            print(f"{what}: {how}, {obstacle}; {consequence}")
+
+    def _flex_obstacle(self) -> str | None:
+        """Why packed groups are left to SDPA though FlexAttention was asked for."""
+        if not self.shared_prefix or not shares_attention(self.model):
+            return "there are no packed groups without shared prefixes"
+        config = backbone_of(self.model).language_model.config
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        dtype = half.get(self.accelerator.mixed_precision, self.model.dtype)
+        return flex_obstacle(config, self.accelerator.device, dtype)
 
     def _rollout_obstacle(self) -> str | None:
         """Why sampling goes TRL's way though log-probabilities share their prompts."""
@@ -135,7 +156,9 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         completion_ids, completion_mask = input_ids[:, -width:], attention_mask[:, -width:]
         groups = group_equal(prompts, images)
         logps = entropies = None
-        for chunk, spare in self._in_step(self._chunks(groups, prompts, completion_mask)):
+        # One forward pass a backward pass: chunks only where no gradients flow.
+        budget = None if torch.is_grad_enabled() else self.chunk_tokens
+        for chunk, spare in self._in_step(chunked(groups, prompts, completion_mask, budget)):
             packed, inputs = self._pack(
                 model, chunk, prompts, images, completion_ids, completion_mask
             )
@@ -164,24 +187,6 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
         most = int(self.accelerator.gather(count).max())
         return own + [(chunks[-1], True)] * (most - len(chunks))
 
-    def _chunks(
-        self, groups: list[list[int]], prompts: list[Prompt], completion_mask: Tensor
-    ) -> list[list[list[int]]]:
-        """All groups at once where gradients flow (one forward a backward), else by budget."""
-        if torch.is_grad_enabled():
-            return [groups]
-        lengths = completion_mask.sum(1).tolist()
-        chunks: list[list[list[int]]] = [[]]
-        filled = 0
-        for group in groups:
-            tokens = len(prompts[group[0]].ids) + sum(1 + lengths[row] for row in group)
-            if chunks[-1] and filled + tokens > self.chunk_tokens:
-                chunks.append([])
-                filled = 0
-            chunks[-1].append(group)
-            filled += tokens
-        return chunks
-
     def _pack(
         self,
         model: Any,
@@ -207,7 +212,12 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
             groups, [prompts[row] for row in firsts], positions, completion_ids, completion_mask
         )
         if shares_attention(backbone):
-            who = {"attention_mask": {"full_attention": None}, "layout": packed.layout}
+            who: dict[str, Any] = {
+                "attention_mask": {"full_attention": None},
+                "layout": packed.layout,
+            }
+            if self.flex:
+                who["pairs"] = pairs_of(packed.layout)
         else:
             unseen = ~block_mask(packed.layout)
             bias = torch.zeros(unseen.shape, device=unseen.device)

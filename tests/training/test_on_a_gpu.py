@@ -16,12 +16,22 @@ def on_cuda(value):
     return value.cuda() if isinstance(value, torch.Tensor) else value
 
 
+@pytest.mark.parametrize("flex", [False, True])
 @pytest.mark.parametrize("half", [False, True])
-def test_log_probabilities_and_gradients(half, tiny_policy, tmp_path):
+def test_log_probabilities_and_gradients(half, flex, tiny_policy, tmp_path):
     results = []
     for shared in (False, True):
         data = dataset([[SMALL, WIDE], [WIDE]])
-        run = make_trainer(tiny_policy, tmp_path, data, shared=shared, use_cpu=False)
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            data,
+            shared=shared,
+            use_cpu=False,
+            bf16=half,
+            trainer_options={"flex": shared and flex},
+        )
+        assert run.flex is (shared and flex)
         run.model.train()
         tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
         tokens, attention = tokens.cuda(), attention.cuda()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer, reorder
+from torch.nn.attention import flex_attention as library
 
 from anomalyr1.config import LoraSection
+from anomalyr1.policy import flex_attention as flex
 from anomalyr1.policy.prefixes import Prompt, group_equal
 from anomalyr1.policy.vision import RowImages
+from anomalyr1.training.shared_prefix import chunked
 
 CASES = {
     "one image": ([[SMALL], [SMALL]], {}, {}),
@@ -93,6 +96,49 @@ def test_log_probabilities_and_gradients(order, tiny_policy, tmp_path):
         assert (gradient - gb[name]).norm() <= 1e-3 * gradient.norm() + 1e-6, name
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_flex_attention_changes_nothing(checkpointing, tiny_policy, tmp_path, monkeypatch):
+    """Its kernel as plain operations: torch refuses its backward pass on a CPU."""
+    monkeypatch.setattr(library, "_validate_device", lambda *_: None)
+    monkeypatch.setattr(flex, "_compiled", lambda: library.flex_attention)
+    data = dataset([[SMALL, WIDE], [WIDE]])
+    results = []
+    for used in (False, True):
+        run = make_trainer(
+            tiny_policy, tmp_path, data, shared=True, gradient_checkpointing=checkpointing
+        )
+        run.model.train()
+        run.flex = used
+        tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
+        logps, _, _ = run._get_per_token_logps_and_entropies(
+            run.model, tokens, attention, width, **vision
+        )
+        (logps * attention[:, -width:]).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in run.model.parameters()])
+        results.append((logps.detach(), gradient))
+    (a, ga), (b, gb) = results
+    assert torch.allclose(a, b, atol=1e-5)
+    assert 0 < (ga - gb).norm() <= 1e-4 * ga.norm()  # other kernels, the same numbers
+
+
+def test_flex_attention_on_a_cpu_is_off_and_says_so(tiny_policy, tmp_path, capsys):
+    data = dataset([[SMALL], [WIDE]])
+    for shared, reason in (
+        (True, "torch has no backward pass of it on a CPU"),
+        (False, "there are no packed groups without shared prefixes"),
+    ):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            data,
+            shared=shared,
+            policy_options={"attention": "flex_attention"},
+            trainer_options={"flex": True},
+        )
+        assert run.shared_prefix is shared and run.flex is False
+        assert f"FlexAttention: off, {reason}; SDPA takes over\n" in capsys.readouterr().out
+
+
 def test_chunks_change_nothing(tiny_policy, tmp_path):
     data = dataset([[SMALL], [WIDE]])
     run = make_trainer(tiny_policy, tmp_path, data, shared=True)
@@ -147,7 +193,9 @@ def test_what_cannot_be_shared_falls_back_in_one_line(tiny_policy, tmp_path, cap
     run.train()  # stock TRL
 
 
-def test_accumulation_keeps_the_completions_of_a_prompt_together(tiny_policy, tmp_path):
+def test_accumulation_keeps_the_completions_of_a_prompt_together(
+    tiny_policy, tmp_path, monkeypatch
+):
     run = make_trainer(
         tiny_policy,
         tmp_path,
@@ -157,13 +205,12 @@ def test_accumulation_keeps_the_completions_of_a_prompt_together(tiny_policy, tm
         gradient_accumulation_steps=4,
     )
     groups = []
-    inner = run._chunks
 
     def counted(found, *rest):
         groups.append([len(group) for group in found])
-        return inner(found, *rest)
+        return chunked(found, *rest)
 
-    run._chunks = counted
+    monkeypatch.setattr("anomalyr1.training.sharing.chunked", counted)
     run.train()
     assert groups == [[3]] * 4
 
