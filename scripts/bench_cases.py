@@ -66,9 +66,17 @@ class Constant:
 
 
 def make_trainer(
-    policy: tuple[Any, Any], case: Case, folder: Path, shared: bool, copied: bool = True
+    policy: tuple[Any, Any],
+    case: Case,
+    folder: Path,
+    shared: bool,
+    copied: bool = True,
+    flex: bool = False,
 ) -> PolicyTrainer:
-    """A trainer on its own copy of the same weights, or on these themselves."""
+    """A trainer on its own copy of the same weights, or on these themselves.
+
+    With `flex`, the shared side's packed groups attend by FlexAttention, where there is a GPU.
+    """
     model, processor = policy
     if copied:
         given, model = model, type(model)(deepcopy(model.config))
@@ -98,6 +106,7 @@ def make_trainer(
         args=arguments,
         train_dataset=rows(case),
         shared_prefix=shared,
+        flex=shared and flex,
         run_dir=folder / str(shared),
         keep_every=0,
     )

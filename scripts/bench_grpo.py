@@ -31,10 +31,13 @@ from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.training.trainer import PolicyTrainer
 
 
-def measure(case: Case, policy: tuple[Any, Any], repeats: int, folder: Path) -> dict[str, Any]:
+def measure(
+    case: Case, policy: tuple[Any, Any], repeats: int, folder: Path, flex: bool
+) -> dict[str, Any]:
     """Seconds and peak memory of both sides, their ratios, and what sharing could give at most."""
     sides = {
-        name: make_trainer(policy, case, folder, name == "shared") for name in ("stock", "shared")
+        name: make_trainer(policy, case, folder, name == "shared", flex=flex)
+        for name in ("stock", "shared")
     }
     inputs = [sides["stock"].train_dataset[0]] * case.generations
     batches = {name: t._generate_and_score_completions(inputs) for name, t in sides.items()}
@@ -153,6 +156,7 @@ def main(
     grid: Annotated[bool, typer.Option(help="Other prompt lengths, images, C and G too.")] = False,
     repeats: Annotated[int, typer.Option(help="Timings of each side; the median counts.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
+    flex: Annotated[bool, typer.Option(help="FlexAttention on the shared side (a GPU).")] = False,
     plot: Annotated[Path | None, typer.Option(help="PNG of ratios against the limit.")] = None,
 ) -> None:
     """Time both sides and print the ratios."""
@@ -164,7 +168,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         own = Case(images=images, side=side, completion=completion, generations=generations)
         for case in (own, *(GRID if grid else ())):
-            results.append(measure(case, policy, repeats, Path(folder)))
+            results.append(measure(case, policy, repeats, Path(folder), flex))
             show(results[-1:], console)
     if len(results) > 1:
         show(results, console)

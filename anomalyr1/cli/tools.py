@@ -39,7 +39,8 @@ def merge(
     from accelerate.utils import patch_environment
 
     from anomalyr1.exposure import RECORD
-    from anomalyr1.policy.merge import ADAPTER_CONFIG, merge_adapter
+    from anomalyr1.policy.adapters import ADAPTER_CONFIG
+    from anomalyr1.policy.merge import merge_adapter
     from anomalyr1.training.checkpoints import POLICY_DIR
 
     below = run / POLICY_DIR

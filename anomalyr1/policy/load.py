@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig
 from qwen_vl_utils.vision_process import smart_resize
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
+from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
 from anomalyr1.policy.hub import could_be_hub_id
 
 
@@ -34,23 +34,22 @@ def load_policy(config: PolicyConfig, *, trainable: bool = False) -> Policy:
     is not added here but by the trainer, from `lora_config`.
 
     Raises:
-        InputError: nothing loadable is at `config.path`.
+        InputError: nothing loadable is at `config.path`, or an adapter that does not fit its base.
     """
     processor = load_processor(config)
-    adapter = Path(config.path) / "adapter_config.json"
-    base = config.path
-    if adapter.is_file():
-        base = str(json.loads(adapter.read_text())["base_model_name_or_path"])
-        if trainable and config.lora is not None:
-            raise InputError(
-                f"expected whole weights beside policy.lora, found an adapter at {config.path}; "
-                "leave policy.lora out to train that adapter on, or `anomalyr1 merge` it first"
-            )
-    model = _load_model(base, config)
-    if adapter.is_file():
-        model = PeftModel.from_pretrained(
-            model, config.path, is_trainable=trainable, use_safetensors=True
+    folder = Path(config.path)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        model = _load_model(config.path, config.revision, config)
+    elif trainable and config.lora is not None:
+        raise InputError(
+            f"expected whole weights beside policy.lora, found an adapter at {config.path}; "
+            "leave policy.lora out to train that adapter on, or `anomalyr1 merge` it first"
         )
+    else:
+        adapter = read_adapter(folder)
+        revision = config.revision or adapter.get("revision")
+        model = _load_model(str(adapter["base_model_name_or_path"]), revision, config)
+        model = load_adapter(model, folder, trainable=trainable)
     if trainable:
         freeze(model, vision=config.freeze_vision, projector=config.freeze_projector)
     else:
@@ -134,7 +133,7 @@ def image_tokens(frame: Frame, processor: Any) -> int:
     return (frame.model_width // factor) * (frame.model_height // factor)
 
 
-def _load_model(path: str, config: PolicyConfig) -> PreTrainedModel:
+def _load_model(path: str, revision: str | None, config: PolicyConfig) -> PreTrainedModel:
     options: dict[str, Any] = {
         "dtype": config.dtype if config.dtype == "auto" else getattr(torch, config.dtype),
         "attn_implementation": config.kernel,
@@ -142,7 +141,7 @@ def _load_model(path: str, config: PolicyConfig) -> PreTrainedModel:
     try:
         return AutoModelForImageTextToText.from_pretrained(
             path,
-            revision=config.revision,
+            revision=revision,
             trust_remote_code=False,
             use_safetensors=True,
             **options,
@@ -161,8 +160,7 @@ def _require_local(path: str) -> None:
 
 
 def _not_loadable(path: str, error: Exception) -> InputError:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return InputError(
         f"expected a Qwen2.5-VL checkpoint (hub id or folder) at policy.path={path}, "
-        f"found none that loads ({first_line}); check the path or download it first"
+        f"found none that loads ({first_line(error)}); check the path or download it first"
     )

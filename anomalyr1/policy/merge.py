@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
 from PIL import Image
-from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from anomalyr1.errors import InputError
+from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.precision import computed_in_float32
-
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 # Largest allowed difference of two logits, as a share of the largest logit. Beside the base an
 # adapter keeps its own 24 bits; once merged, every weight is rounded to the base's dtype: 24 bits
@@ -74,11 +68,11 @@ def merge_adapter(
         InputError: there is nothing to merge, the base or the processor does not load, the adapter
             does not fit the base, `out` is in use, or the logits differ.
     """
-    base, revision = _read_adapter(adapter)
+    base, revision = _base_of(adapter)
     _require_free(out)
     processor = _load_processor(adapter)
     inputs = _prompt(processor)
-    model: Any = _load_adapter(_load_base(base, revision, dtype, adapter), adapter)
+    model: Any = load_adapter(_load_base(base, revision, dtype, adapter), adapter).eval()
     before = _logits(model, inputs)
     with model.disable_adapter():
         moved = _difference(before, _logits(model, inputs))
@@ -107,7 +101,7 @@ def merge_adapter(
     return Merge(base, out, name, max(difference, reloaded), tolerance, moved)
 
 
-def _read_adapter(adapter: Path) -> tuple[str, str | None]:
+def _base_of(adapter: Path) -> tuple[str, str | None]:
     """The base and its revision, by the adapter's own account."""
     if not adapter.is_dir():
         raise InputError(f"expected a folder at {adapter}, found none; check the path")
@@ -121,24 +115,13 @@ def _read_adapter(adapter: Path) -> tuple[str, str | None]:
             f"expected {ADAPTER_CONFIG} in {adapter}, found neither an adapter nor a checkpoint; "
             "give a run folder, or the adapter's own folder"
         )
-    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
-    if kind != "LORA":
+    config = read_adapter(adapter)
+    if config.get("peft_type") != "LORA":
         raise InputError(
-            f"expected a LoRA adapter in {adapter}, found peft_type {kind!r}; only LoRA can be "
-            "merged, evaluate this one as it is"
+            f"expected a LoRA adapter in {adapter}, found peft_type {config.get('peft_type')!r}; "
+            "only LoRA can be merged, evaluate this one as it is"
         )
-    if not base:
-        raise InputError(
-            f"expected base_model_name_or_path in {adapter / ADAPTER_CONFIG}, found {base!r}; "
-            "write the path of the base there"
-        )
-    if not (adapter / ADAPTER_WEIGHTS).is_file():
-        raise InputError(
-            f"expected {ADAPTER_WEIGHTS} in {adapter}, found none; save the adapter again, as "
-            "safetensors"
-        )
-    return str(base), config.get("revision")
+    return str(config["base_model_name_or_path"]), config.get("revision")
 
 
 def _require_free(out: Path) -> None:
@@ -156,7 +139,7 @@ def _load_processor(adapter: Path) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(
             f"expected the processor beside the adapter in {adapter}, found none that loads "
-            f"({_first_line(error)}); copy the files of the base's processor there"
+            f"({first_line(error)}); copy the files of the base's processor there"
         ) from None
 
 
@@ -174,7 +157,7 @@ def _load_base(base: str, revision: str | None, dtype: str, adapter: Path) -> An
     try:
         model = _load(base, revision, names.get(dtype, "auto"))
     except (OSError, ValueError) as error:
-        raise _no_base(adapter, base, f"none that loads ({_first_line(error)})") from None
+        raise _no_base(adapter, base, f"none that loads ({first_line(error)})") from None
     if model.dtype not in TOLERANCES:
         raise InputError(
             f"expected a base with weights of {', '.join(names)}, found {model.dtype}; "
@@ -196,33 +179,6 @@ def _load(path: str, revision: str | None, dtype: torch.dtype | str) -> Any:
         path, revision=revision, dtype=dtype, trust_remote_code=False, use_safetensors=True
     )
     return model.eval()
-
-
-def _load_adapter(model: Any, adapter: Path) -> Any:
-    """The model with the adapter, every tensor of it: peft only warns of those that find no place.
-
-    A changed naming of modules between versions of transformers is how that comes about.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Found missing adapter keys")
-            adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
-    except (ValueError, RuntimeError) as error:
-        raise _does_not_fit(adapter, _first_line(error)) from None
-    with safe_open(adapter / ADAPTER_WEIGHTS, framework="pt") as file:
-        saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
-    loaded = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    stray = saved ^ {name for name in loaded if "lora_" in name}
-    if stray:
-        raise _does_not_fit(adapter, f"{len(stray)} tensors without a place, like {min(stray)}")
-    return adapted.eval()
-
-
-def _does_not_fit(adapter: Path, found: str) -> InputError:
-    return InputError(
-        f"expected the adapter {adapter} to fit its base, found {found}; check the base, and the "
-        "version of transformers that it was trained with"
-    )
 
 
 def _prompt(processor: Any) -> Any:
@@ -259,8 +215,3 @@ def _require_equal(difference: float, tolerance: float, what: str) -> None:
             f"expected {what} to keep the logits within {tolerance:g} of their scale, found "
             f"{difference:.2g}; nothing was written, try --dtype float32"
         )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -159,6 +159,14 @@ def test_an_adapter_that_cannot_be_loaded_is_refused(
     assert expected in refused(adapter, tmp_path / "out")
 
 
+@pytest.mark.parametrize("changes", [{"r": 8}, {"target_modules": ["qkv"]}])
+def test_an_adapter_that_does_not_fit_is_no_policy(adapter, changes):
+    """Left to peft, the policy would answer as its base does."""
+    rewrite(adapter / "adapter_config.json", **changes)
+    with pytest.raises(InputError, match="to fit its base"):
+        load_policy(PolicyConfig(path=str(adapter)))
+
+
 def test_an_adapter_needs_its_weights_its_processor_and_a_whole_base(adapter, trained, tmp_path):
     out = tmp_path / "out"
     assert "expected a dtype out of auto" in refused(adapter, out, dtype="int8")
@@ -167,6 +175,8 @@ def test_an_adapter_needs_its_weights_its_processor_and_a_whole_base(adapter, tr
     weights = adapter / "adapter_model.safetensors"
     weights.rename(adapter / "adapter_model.bin")
     assert "expected adapter_model.safetensors" in refused(adapter, out)
+    with pytest.raises(InputError, match="as safetensors"):
+        load_policy(PolicyConfig(path=str(adapter)))
     shutil.copy(trained / "policy" / weights.name, weights)
     for name in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
         (adapter / name).unlink()
