@@ -34,7 +34,7 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.inputs import trl_keys
 
     policy = run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}))
-    _say(policy)
+    _say("policy", policy)
 
 
 def sft(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -50,19 +50,21 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.sft import finetune
 
     policy = finetune(load_config(config, overrides or (), {"sft": trl_keys(SFTConfig)}))
-    _say(policy)
+    _say("policy", policy)
 
 
-def _say(policy: Path) -> None:
-    """One of the processes of a run says where the policy is."""
+def _say(what: str, where: Path) -> None:
+    """One of the processes of a run says where something is."""
     from accelerate import PartialState
 
     if PartialState().is_main_process:
-        print(f"policy: {policy}")
+        print(f"{what}: {where}")
 
 
 def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
     """Answer a benchmark, make masks, score, and write the report; resumes per question.
+
+    Under `accelerate launch` every process answers a share of the images.
 
     Example: anomalyr1 eval configs/eval/tiny_cpu.yaml policy.path=runs/tiny/policy
     """
@@ -70,7 +72,7 @@ def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.config import load_config
     from anomalyr1.evaluation.run import evaluate as run
 
-    print(f"report: {run(load_config(config, overrides or ()))}")
+    _say("report", run(load_config(config, overrides or ())))
 
 
 def quiet_libraries() -> None:

@@ -17,6 +17,13 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.processes import (
+    gather,
+    join_processes,
+    own_file,
+    own_share,
+    parts_of,
+)
 from anomalyr1.evaluation.records import prediction_to_row
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.policy.generate import generate
@@ -35,7 +42,8 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     """Ask every question of `eval.benchmark` and write `<run_dir>/predictions.jsonl`.
 
     A run that was cut off goes on where it stopped: whole lines are kept, a torn last line is asked
-    again. Lines that came from another policy, prompt or benchmark are never mixed in.
+    again. Lines that came from another policy, prompt or benchmark are never mixed in. Where
+    several processes were launched each answers a share; the file is whole for all at the end.
 
     Returns:
         The predictions file.
@@ -44,7 +52,8 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         InputError: the benchmark or the policy cannot be used, or the folder holds predictions
             that were made differently.
     """
-    console = console or Console()
+    state = join_processes()
+    console = console or Console(quiet=not state.is_main_process)
     run_dir = Path(config.run_dir)
     path = run_dir / PREDICTIONS
     benchmark, samples = open_benchmark(
@@ -62,8 +71,12 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         {image: match for image, match in seen.items() if image in {s.image for s in samples}},
         config.eval.allow_seen,
     )
-    _claim(run_dir, _identity(config, benchmark), config)
+    if state.is_main_process:
+        _claim(run_dir, _identity(config, benchmark), config)
+        gather(path)
+    state.wait_for_everyone()
     policy = load_policy(config.policy)
+    policy.model.to(state.device)
     obstacle = prepare(policy.model) if config.policy.shared_prefix else None
     if obstacle:
         console.print(
@@ -75,29 +88,33 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     done = {
         (row["image"], row["question_index"]) for row in resume_jsonl(path, "earlier predictions")
     }
-    open_rows = [row for row in rows if (row.sample.image, row.index) not in done]
-    write_provenance(
-        run_dir,
-        "eval",
-        config,
-        [benchmark_record(benchmark)],
-    )
+    own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
+    if state.is_main_process:
+        write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
     if done:
         console.print(f"{len(done)} of {len(rows)} questions were already answered")
+    whose, before, share = "", len(done), len(rows)
+    if state.num_processes > 1:
+        whose, before, share = f" of the first of {state.num_processes} shares", 0, len(own_rows)
     started = time.monotonic()
     answered = 0
-    for batch in batches(open_rows, config.eval.batch_size):
+    for batch in batches(own_rows, config.eval.batch_size):
         predictions = answer(policy, batch, config)
         append_jsonl(
-            path, [prediction_to_row(replace(p, seen=p.image in seen)) for p in predictions]
+            own_file(path, state),
+            [prediction_to_row(replace(p, seen=p.image in seen)) for p in predictions],
         )
         answered += len(batch)
-        if answered == len(open_rows) or answered // 200 != (answered - len(batch)) // 200:
+        if answered == len(own_rows) or answered // 200 != (answered - len(batch)) // 200:
             rate = answered / (time.monotonic() - started)
             console.print(
-                f"answered {len(done) + answered}/{len(rows)} questions, {rate:.1f} a second",
+                f"answered {before + answered}/{share} questions{whose}, {rate:.1f} a second",
                 highlight=False,
             )
+    state.wait_for_everyone()
+    if state.is_main_process:
+        gather(path, [(row.sample.image, row.index) for row in rows])
+    state.wait_for_everyone()
     return path
 
 
@@ -153,7 +170,8 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
 def _claim(run_dir: Path, identity: dict[str, Any], config: Config) -> None:
     """Record what the predictions of this folder are made from; refuse a different origin."""
     record = run_dir / _IDENTITY
-    if not (run_dir / PREDICTIONS).exists():
+    path = run_dir / PREDICTIONS
+    if not path.exists() and not parts_of(path):
         write_json(record, identity)
         return
     if config.resume == "never":

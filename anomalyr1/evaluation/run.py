@@ -11,6 +11,7 @@ from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.predict import predict_benchmark
+from anomalyr1.evaluation.processes import join_processes
 from anomalyr1.evaluation.report import write_report
 from anomalyr1.evaluation.score import score
 from anomalyr1.schema import GROUNDING
@@ -20,6 +21,8 @@ from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
 def evaluate(config: Config, console: Console | None = None) -> Path:
     """Answer a benchmark, make masks, score, and write the report into the run folder.
 
+    Several processes answer together; the first does the rest.
+
     Returns:
         `<run_dir>/report.html`.
 
@@ -27,10 +30,15 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
         InputError: anything in the config, the data or the checkpoints that cannot be used; the
             segmenter is tried before the first question is asked.
     """
-    console = console or Console()
+    state = join_processes()
+    console = console or Console(quiet=not state.is_main_process)
     run_dir = Path(config.run_dir)
-    segmenters = _segmenters(config)
+    page = run_dir / "report.html"
+    segmenters = _segmenters(config) if state.is_main_process else []
     predictions = predict_benchmark(config, console)
+    state.destroy_process_group()  # nobody waits for the masks
+    if not state.is_main_process:
+        return page
     benchmark = load_benchmark(
         Path(config.eval.benchmark or ""),
         root=None if config.eval.root is None else Path(config.eval.root),
@@ -43,7 +51,7 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
         console.print(f"masks: {run_dir / 'masks' / (segmenter.name + '.jsonl')}", soft_wrap=True)
     score(predictions, resamples=config.eval.bootstrap)
     console.print(f"metrics: {run_dir / 'metrics.json'}", soft_wrap=True)
-    return write_report([run_dir], run_dir / "report.html", gallery=config.eval.gallery)
+    return write_report([run_dir], page, gallery=config.eval.gallery)
 
 
 def _segmenters(config: Config) -> list[Segmenter]:

@@ -6,6 +6,9 @@ import pytest
 import torch
 from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer
 
+from anomalyr1.config import Config, EvalConfig, PolicyConfig
+from anomalyr1.evaluation.predict import predict_benchmark
+
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
@@ -58,3 +61,15 @@ def test_training_runs(tiny_policy, tmp_path):
     run.train()
     assert run.shared_prefix and run.shared_rollout
     assert all(torch.isfinite(weight).all() for weight in run.model.parameters())
+
+
+def test_an_evaluation_answers_there(tiny_policy, toy_benchmark, tmp_path):
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    config = Config(
+        run_dir=str(tmp_path),
+        policy=PolicyConfig(path=str(tiny_policy), max_pixels=12544),
+        eval=EvalConfig(benchmark=str(toy_benchmark), max_new_tokens=8),
+    )
+    predict_benchmark(config)
+    assert torch.cuda.max_memory_allocated() > before

@@ -1,0 +1,130 @@
+"""Two processes answer what one does, and what they leave when they are killed is not lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from conftest import REPOSITORY
+
+from anomalyr1.evaluation.processes import gather, own_file, own_share, parts_of
+from anomalyr1.storage import write_jsonl
+
+CONFIG = """
+policy: {{path: {policy}, max_pixels: 12544}}
+eval: {{benchmark: {benchmark}, batch_size: 4, max_new_tokens: 24, gallery: 0, bootstrap: 20}}
+segmentation: {{kind: box}}
+"""
+
+
+def row(image, question):
+    return SimpleNamespace(sample=SimpleNamespace(image=image), index=question)
+
+
+def line(image, question, completion=""):
+    return {"image": image, "question_index": question, "completion": completion}
+
+
+def test_shares_keep_the_questions_of_an_image_together():
+    rows = [row(image, question) for image in "abcde" for question in range(2)]
+    shares = [
+        own_share(rows, SimpleNamespace(process_index=index, num_processes=3)) for index in range(3)
+    ]
+    assert ["".join(r.sample.image for r in share) for share in shares] == ["aadd", "bbee", "cc"]
+    assert sorted(id(r) for share in shares for r in share) == sorted(map(id, rows))
+
+
+def test_gathering_orders_lines_and_takes_each_once(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    write_jsonl(path, [line("b", 0)])
+    first, second = (
+        own_file(path, SimpleNamespace(process_index=index, num_processes=2)) for index in range(2)
+    )
+    write_jsonl(first, [line("b", 0), line("a", 1)])  # the first line was gathered before
+    second.write_text(json.dumps(line("a", 0)) + '\n{"image": "torn')
+    assert parts_of(path) == [first, second]
+    order = [("a", 0), ("a", 1), ("b", 0)]
+    assert gather(path, order) == [line(*key) for key in order]
+    assert [json.loads(text) for text in path.open()] == gather(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, tiny_policy, toy_benchmark) -> Path:
+    path = tmp_path_factory.mktemp("processes") / "eval.yaml"
+    path.write_text(CONFIG.format(policy=tiny_policy, benchmark=toy_benchmark))
+    return path
+
+
+def command(config: Path, run_dir: Path, processes: int) -> list[str]:
+    program = ["-m", "anomalyr1", "eval", str(config), f"run_dir={run_dir}"]
+    if processes == 1:
+        return [sys.executable, *program]
+    launch = Path(sys.executable).with_name("accelerate")
+    return [
+        str(launch), "launch", "--config_file", str(REPOSITORY / "configs/accelerate/cpu2.yaml"),
+        "--main_process_port", "0", *program,
+    ]  # fmt: skip
+
+
+def run(config: Path, run_dir: Path, processes: int, status: int = 0) -> str:
+    done = subprocess.run(
+        command(config, run_dir, processes),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def alone(config) -> Path:
+    run(config, config.parent / "alone", 1)
+    return config.parent / "alone"
+
+
+def assert_same(one: Path, other: Path) -> None:
+    for name in ("predictions.jsonl", "metrics.json"):
+        assert (one / name).read_text() == (other / name).read_text()
+    assert {p.name for p in one.iterdir()} == {p.name for p in other.iterdir()}
+
+
+def test_two_processes_answer_what_one_does(config, alone, tmp_path):
+    out = run(config, tmp_path / "two", 2)
+    assert "answered 12/12 questions of the first of 2 shares" in out
+    assert out.count("report: ") == 1
+    assert_same(alone, tmp_path / "two")
+
+
+def test_what_killed_processes_leave_is_gathered_by_one(config, alone, tmp_path):
+    run_dir = tmp_path / "cut"
+    path = run_dir / "predictions.jsonl"
+    process = psutil.Popen(
+        command(config, run_dir, 2),
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while not any(part.stat().st_size for part in parts_of(path)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    killed = [*process.children(recursive=True), process]
+    for one in killed:
+        one.kill()
+    psutil.wait_procs(killed, timeout=60)
+    assert parts_of(path) and not path.exists()
+    changed = config.with_name("changed.yaml")
+    changed.write_text(config.read_text().replace("24", "23"))
+    assert run(changed, run_dir, 1, status=2) == ""  # not with other options
+    out = run(config, run_dir, 1)
+    assert "of 24 questions were already answered" in out
+    assert_same(alone, run_dir)
