@@ -54,11 +54,19 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 def _say(what: str, where: Path) -> None:
-    """One of the processes of a run says where something is."""
-    from accelerate import PartialState
+    """One of the processes of a run says where something is, and all leave together.
 
-    if PartialState().is_main_process:
-        print(f"{what}: {where}")
+    A process that ends while its group is there may be aborted, and with it the launch.
+    """
+    from accelerate import PartialState
+    from torch import distributed
+
+    state = PartialState()
+    if state.is_main_process:
+        print(f"{what}: {where}", flush=True)
+    if distributed.is_initialized():
+        state.wait_for_everyone()
+        state.destroy_process_group()
 
 
 def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from accelerate import PartialState
+
 from anomalyr1.errors import InputError
 
 POLICY_DIR = "policy"
@@ -43,7 +45,7 @@ def last_whole_checkpoint(run_dir: Path) -> Path | None:
 
 
 def prepare_run(run_dir: Path, resume: Literal["auto", "never"]) -> Path | None:
-    """Decide between a new run and a continued one; torn checkpoints are removed.
+    """Decide between a new run and a continued one; one process removes torn checkpoints.
 
     Returns:
         The checkpoint to continue from, or None for a start from step 0.
@@ -57,9 +59,10 @@ def prepare_run(run_dir: Path, resume: Literal["auto", "never"]) -> Path | None:
             f"expected an empty run folder at {run_dir} (resume: never), found a run; "
             "choose another run_dir or set resume=auto"
         )
-    for folder in (run_dir / CHECKPOINT_DIR).glob("checkpoint-*"):
-        if not _is_whole(folder):
-            shutil.rmtree(folder)
+    if PartialState().is_main_process:
+        for folder in (run_dir / CHECKPOINT_DIR).glob("checkpoint-*"):
+            if not _is_whole(folder):
+                shutil.rmtree(folder)
     return checkpoint
 
 

@@ -10,6 +10,7 @@ from transformers import Trainer
 
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import Benchmark
+from anomalyr1.errors import InputError
 from anomalyr1.exposure import write_exposure
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
@@ -49,8 +50,25 @@ def train_policy(
         if PartialState().is_main_process:
             publish(checkpoint, policy)
     else:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except ValueError as error:
+            raise _launch_mismatch(error, verb) or error from None
         trainer.save_model(str(policy))
     if PartialState().is_main_process:
         write_exposure(policy, config.policy.path, used, config.prompt)
     return policy
+
+
+def _launch_mismatch(error: ValueError, verb: str) -> InputError | None:
+    """What transformers raises where DeepSpeed is told one thing and the trainer another."""
+    lines = str(error).strip().splitlines()
+    found = [line.removeprefix("- ds ") for line in lines if line.startswith("- ds ")]
+    if not found:
+        return None
+    section = {"train": "grpo"}.get(verb, verb)
+    return InputError(
+        f"expected the launch file and the section {section} to agree, found {', '.join(found)} "
+        f"(DeepSpeed's key, then that of {section}); take the key out of the launch file or set "
+        "it to auto"
+    )

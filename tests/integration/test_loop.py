@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY
@@ -202,7 +203,7 @@ def test_a_finished_run_is_not_overwritten(work, trained, tuned, toy_benchmark):
     assert "resume: never" in out
 
 
-def test_a_torn_checkpoint_is_passed_over(tmp_path):
+def test_a_torn_checkpoint_is_passed_over(tmp_path, monkeypatch):
     from anomalyr1.training.checkpoints import last_whole_checkpoint, prepare_run
 
     for step, state in ((2, "{}"), (4, '{"torn')):
@@ -211,6 +212,11 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path):
         (folder / "trainer_state.json").write_text(state)
     (tmp_path / "checkpoints" / "checkpoint-6").mkdir()
     assert last_whole_checkpoint(tmp_path).name == "checkpoint-2"
+    with monkeypatch.context() as patch:  # one process of several removes it
+        other = SimpleNamespace(is_main_process=False)
+        patch.setattr("anomalyr1.training.checkpoints.PartialState", lambda: other)
+        assert prepare_run(tmp_path, "auto").name == "checkpoint-2"
+        assert (tmp_path / "checkpoints" / "checkpoint-4").is_dir()
     assert prepare_run(tmp_path, "auto").name == "checkpoint-2"
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-2"]
 
