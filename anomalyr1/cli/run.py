@@ -64,7 +64,7 @@ def _say(what: str, where: Path) -> None:
     state = PartialState()
     if state.is_main_process:
         print(f"{what}: {where}", flush=True)
-    if distributed.is_initialized():
+    if state.num_processes > 1 and distributed.is_initialized():
         state.wait_for_everyone()
         state.destroy_process_group()
 

@@ -36,7 +36,8 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
     page = run_dir / "report.html"
     segmenters = _segmenters(config) if state.is_main_process else []
     predictions = predict_benchmark(config, console)
-    state.destroy_process_group()  # nobody waits for the masks
+    if state.num_processes > 1:
+        state.destroy_process_group()  # nobody waits for the masks
     if not state.is_main_process:
         return page
     benchmark = load_benchmark(
