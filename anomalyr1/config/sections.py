@@ -215,7 +215,8 @@ class Config:
     Attributes:
         run_dir: the run folder; everything the run writes is below it.
         seed: seeds python, numpy, torch, the order of the rows and the sampling.
-        resume: `auto` continues what `run_dir` holds, `never` refuses a folder that holds a run.
+        resume: `auto` continues what `run_dir` holds where the settings are the same, `force` where
+            they have changed too; `never` refuses a folder that holds a run.
         early_stop_patience: evaluations on `data.heldout` in a row without a better one after which
             training ends; None never ends early.
         keep_completions_every: steps between two files of sampled completions.
@@ -225,7 +226,7 @@ class Config:
 
     run_dir: str = "runs/default"
     seed: int = 0
-    resume: Literal["auto", "never"] = "auto"
+    resume: Literal["auto", "never", "force"] = "auto"
     early_stop_patience: int | None = None
     keep_completions_every: int = 10
     data: DataConfig = field(default_factory=DataConfig)

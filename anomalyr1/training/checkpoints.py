@@ -44,7 +44,7 @@ def last_whole_checkpoint(run_dir: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
-def prepare_run(run_dir: Path, resume: Literal["auto", "never"]) -> Path | None:
+def prepare_run(run_dir: Path, resume: Literal["auto", "never", "force"]) -> Path | None:
     """Decide between a new run and a continued one; one process removes torn checkpoints.
 
     Returns:

@@ -13,6 +13,7 @@ from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
+from anomalyr1.training.continuing import refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
 from anomalyr1.training.inputs import training_rows, trl_arguments
@@ -42,6 +43,8 @@ def train(config: Config) -> Path:
         reward_weights=list(reward_weights),
     )
     checkpoint = prepare_run(run_dir, config.resume)
+    if checkpoint is not None:
+        refuse_changed(run_dir, "train", config)
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor)
     heldout = heldout_rows(config, policy.processor)

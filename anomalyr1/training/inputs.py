@@ -60,15 +60,74 @@ def trl_arguments(
         if key not in trl_keys(kind):
             nearest = difflib.get_close_matches(key, trl_keys(kind), n=1, cutoff=0.0)[0]
             raise InputError(f"unknown key {section}.{key} (nearest: {nearest})")
+    _refuse_values(kind, section, given)
     _refuse_without_effect(section, given)
     ours = {"output_dir": str(Path(config.run_dir) / CHECKPOINT_DIR), "seed": config.seed}
     try:
         return kind(**ours, **fixed, **given)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"expected a {section} section that TRL accepts, found: {reason}"
         ) from None
+
+
+# Smallest value of keys that neither TRL nor transformers looks at before work starts.
+_AT_LEAST = {
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "num_generations": 2,
+    "num_iterations": 1,
+    "max_completion_length": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "beta": 0,
+    "epsilon": 0,
+    "max_grad_norm": 0,
+    "repetition_penalty": 0,
+    "top_k": 0,
+    "top_p": 0,
+    "temperature": 0,
+}
+_ABOVE = ("temperature", "repetition_penalty", "top_p")  # 0 itself is no value of these
+_AT_MOST = {"top_p": 1, "min_p": 1}
+
+
+def _refuse_values(kind: type, section: str, given: Mapping[str, Any]) -> None:
+    """Values of the wrong kind or out of range, all of them at once."""
+    assert dataclasses.is_dataclass(kind)
+    wrong = []
+    for field in dataclasses.fields(kind):
+        if given.get(field.name) is None:
+            continue
+        value = given[field.name]
+        wanted = _wanted(field, value)
+        if wanted:
+            wrong.append(f"{section}.{field.name}={value!r} (expected {wanted})")
+    if given.get("max_steps") == 0:
+        wrong.append(f"{section}.max_steps=0 (expected steps, or -1 for num_train_epochs)")
+    if wrong:
+        raise InputError(
+            f"expected values that a training can use, found {', '.join(wrong)}; correct them"
+        )
+
+
+def _wanted(field: dataclasses.Field[Any], value: Any) -> str | None:
+    """What a key takes, where `value` is not that; known from its default."""
+    name, default = field.name, field.default
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if not isinstance(default, int | float):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "a number"
+    if isinstance(default, int) and "float" not in str(field.type) and value != int(value):
+        return "a whole number"
+    if name in _ABOVE and value <= 0:
+        return "above 0"
+    if value < _AT_LEAST.get(name, value):
+        return f"{_AT_LEAST[name]} or more"
+    return f"at most {_AT_MOST[name]}" if value > _AT_MOST.get(name, value) else None
 
 
 def _refuse_without_effect(section: str, given: Mapping[str, Any]) -> None:

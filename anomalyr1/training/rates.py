@@ -60,6 +60,8 @@ def split_groups(
             own = {} if key is None else {"lr": rates[key]}
             groups.append({**group, **own, "params": parameters})
             found.add(key)
+    # The trainer logs the rate of the first group: that of all that has none of its own.
+    groups.sort(key=lambda group: group["lr"] in rates.values())
     for part in rates:
         if part not in found:
             raise InputError(

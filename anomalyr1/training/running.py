@@ -45,7 +45,12 @@ def train_policy(
         write_provenance(run_dir, verb, config, data)
     policy = run_dir / POLICY_DIR
     arguments = trainer.args
-    if checkpoint and is_finished(checkpoint, arguments.max_steps, arguments.num_train_epochs):
+    finished = checkpoint and is_finished(
+        checkpoint, arguments.max_steps, arguments.num_train_epochs
+    )
+    if checkpoint and PartialState().is_main_process:
+        print(f"{checkpoint}: " + ("nothing is left to train" if finished else "going on from it"))
+    if checkpoint and finished:
         # Only the last lines of an earlier start are left to do.
         if PartialState().is_main_process:
             publish(checkpoint, policy)

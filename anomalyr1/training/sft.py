@@ -14,6 +14,7 @@ from anomalyr1.policy.vision import spare_frozen_tower
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import Carded, model_card
 from anomalyr1.training.checkpoints import prepare_run
+from anomalyr1.training.continuing import refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
 from anomalyr1.training.inputs import training_rows, trl_arguments
@@ -52,6 +53,8 @@ def finetune(config: Config) -> Path:
         completion_only_loss=True,
     )
     checkpoint = prepare_run(run_dir, config.resume)
+    if checkpoint is not None:
+        refuse_changed(run_dir, "sft", config)
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor)
     heldout = heldout_rows(config, policy.processor)
