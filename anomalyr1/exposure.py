@@ -16,10 +16,9 @@ from anomalyr1.config import PromptConfig
 from anomalyr1.data.leakage import overlap, training_manifest
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.run_folder import TRAINING_DATA
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json
-
-RECORD = "training_data.json"
 
 
 def write_exposure(
@@ -41,7 +40,7 @@ def write_exposure(
         manifests.append(
             dict(training_manifest(benchmark, samples, prompt.references, prompt.reference_kind))
         )
-    write_json(folder / RECORD, {"manifests": manifests})
+    write_json(folder / TRAINING_DATA, {"manifests": manifests})
 
 
 def seen_images(policy: str, benchmark: Benchmark) -> dict[str, str]:
@@ -75,7 +74,7 @@ def whole(path: Path, samples: Sequence[Sample]) -> Benchmark:
 
 
 def _manifests(policy: str) -> Sequence[dict[str, Any]]:
-    record = Path(policy) / RECORD
+    record = Path(policy) / TRAINING_DATA
     if not record.is_file():
         return ()
     content = read_json(record, "the record of a policy's training data")

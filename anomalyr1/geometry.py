@@ -71,6 +71,24 @@ def clamp(box: Box, width: float, height: float) -> Box:
     )
 
 
+def pixel_boxes(boxes: Sequence[Box], width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """Whole-pixel corners inside the image, at least one pixel wide and high.
+
+    Boxes without an area inside the image are left out.
+
+    >>> pixel_boxes([Box(0.2, 0.4, 2.6, 0.6), Box(5, 5, 5, 9), Box(8, 0, 9, 9)], 8, 8)
+    [(0, 0, 3, 1)]
+    """
+    corners = []
+    for box in boxes:
+        inside = clamp(box, width, height)
+        if inside.area <= 0:
+            continue
+        x1, y1 = min(round(inside.x1), width - 1), min(round(inside.y1), height - 1)
+        corners.append((x1, y1, max(round(inside.x2), x1 + 1), max(round(inside.y2), y1 + 1)))
+    return corners
+
+
 def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
     """Intersection over union of every pair: (len(first), len(second)), 0 where both are empty."""
     a = np.array([box.xyxy for box in first], dtype=np.float64).reshape(-1, 4)

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from anomalyr1 import run_folder
 from anomalyr1.config import Config, dump_config
 from anomalyr1.storage import read_json, write_json, write_text
 
@@ -49,7 +50,7 @@ def write_provenance(
         config: the resolved config.
         data: benchmark path, root, sha256 and manifest; a list where several are mixed.
     """
-    path = run_dir / "provenance.json"
+    path = run_dir / run_folder.PROVENANCE
     record: dict[str, Any] = read_json(path) if path.exists() else {"runs": []}
     record["runs"].append(
         {
@@ -65,8 +66,7 @@ def write_provenance(
         }
     )
     first = record["runs"][0]["verb"]
-    name = "config.yaml" if verb == first else f"{verb}.yaml"
-    write_text(run_dir / name, dump_config(config))
+    write_text(run_dir / run_folder.config_of(verb, first), dump_config(config))
     write_json(path, record)
 
 

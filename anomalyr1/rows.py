@@ -18,7 +18,7 @@ from anomalyr1.config import PromptConfig
 from anomalyr1.data.images import image_size
 from anomalyr1.data.knowledge import knowledge_for, load_knowledge
 from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
-from anomalyr1.data.questions import shuffle_options
+from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.load import image_tokens, model_frame

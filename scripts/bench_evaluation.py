@@ -22,8 +22,8 @@ from PIL import Image
 
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy
-from anomalyr1.policy.prefix_sharing import prepare
 from anomalyr1.policy.tiny import build_tiny_policy
+from anomalyr1.shared_prefix.attention import prepare
 
 ASKED = (
     "Is there any defect in the object?",

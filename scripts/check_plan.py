@@ -100,7 +100,7 @@ def measure(case: Case, policy: str) -> dict[str, float]:
     """Measured and planned bytes of one case; runs in a process of its own."""
     import torch
 
-    from anomalyr1.cli.run import quiet_libraries
+    from anomalyr1.cli.policy import quiet_libraries
     from anomalyr1.config import LoraSection, PolicyConfig
     from anomalyr1.planning.live import LiveBytes
 

@@ -12,15 +12,15 @@ from typing import Annotated
 
 import typer
 
+from anomalyr1.allocator import keep_freed_memory
 from anomalyr1.config import Config, load_config
+from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.mmad import load_benchmark
-from anomalyr1.data.synthetic.build import synthesize
 from anomalyr1.geometry import Frame
-from anomalyr1.memory import keep_freed_memory
 from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, template_for
-from anomalyr1.training.checkpoints import POLICY_DIR
+from anomalyr1.run_folder import POLICY
 from anomalyr1.training.sft import finetune
 from anomalyr1.training.vision_warmup import warm_up
 
@@ -91,7 +91,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copy2(policy / name, out / name)
-    print(f"policy: {out} (from {policy}, {POLICY_DIR})")
+    print(f"policy: {out} (from {policy}, {POLICY})")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def test_a_run_config_is_accepted_by_us_and_by_trl(path):
     from trl import GRPOConfig, SFTConfig
 
     from anomalyr1.rewards.build import build_rewards
-    from anomalyr1.training.inputs import trl_keys
+    from anomalyr1.training.arguments import trl_keys
 
     keys = {"grpo": trl_keys(GRPOConfig), "sft": trl_keys(SFTConfig)}
     config = load_config(path, verbatim=keys)

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from anomalyr1.config import PromptConfig
+from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.mmad import load_benchmark
-from anomalyr1.data.synthetic.build import synthesize
 from anomalyr1.errors import InputError
-from anomalyr1.exposure import RECORD, refuse_seen, seen_images, write_exposure
+from anomalyr1.exposure import refuse_seen, seen_images, write_exposure
+from anomalyr1.run_folder import TRAINING_DATA
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_training_images_are_seen_and_refused(sides, tmp_path):
 def test_what_the_starting_policy_saw_counts(sides, tmp_path):
     record(tmp_path / "first", sides[0])
     record(tmp_path / "second", sides[1], started_from=str(tmp_path / "first"))
-    manifests = json.loads((tmp_path / "second" / RECORD).read_text())["manifests"]
+    manifests = json.loads((tmp_path / "second" / TRAINING_DATA).read_text())["manifests"]
     assert len(manifests) == 2
     assert len(seen_images(str(tmp_path / "second"), load_benchmark(sides[0]))) == 6
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 
+from anomalyr1.run_folder import HISTORY, METRICS
 from anomalyr1.storage import read_json, read_jsonl, write_json
 
 RESULT = "result.json"
@@ -57,7 +58,7 @@ def measure(folder: Path) -> dict[str, float]:
     accuracy` is the macro average and `box F1@0.5` pooled, both in percent. What was not measured
     is left out.
     """
-    history = [row for row in read_jsonl(folder / "log_history.jsonl") if "reward" in row]
+    history = [row for row in read_jsonl(folder / HISTORY) if "reward" in row]
     last = max((row["step"] for row in history), default=0)
     late = [row for row in history if row["step"] > last - LAST_STEPS]
     measures = {}
@@ -66,7 +67,7 @@ def measure(folder: Path) -> dict[str, float]:
         values = [value for row in late if (value := row.get(key)) is not None]
         if term and values:
             measures[term[1] or key] = fmean(values)
-    metrics = read_json(folder / "metrics.json", "the metrics of a run")
+    metrics = read_json(folder / METRICS, "the metrics of a run")
     boxes = metrics.get("localization", {}).get("boxes", {}).get("pooled", {})
     scores = {"strict accuracy": metrics["macro"]["strict"], "box F1@0.5": boxes.get("f1@0.5")}
     return measures | {name: value for name, value in scores.items() if value is not None}

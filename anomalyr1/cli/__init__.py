@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from anomalyr1 import __version__
-from anomalyr1.cli import ablate, data, evaluate, plan, reward, run, tools
+from anomalyr1.cli import ablate, data, evaluate, planning, policy, rewards, tools
 from anomalyr1.errors import InputError
 
 app = typer.Typer(
@@ -19,11 +19,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data.app, name="data", help="Build, split, check and describe benchmarks.")
-app.add_typer(reward.app, name="reward", help="Take the reward apart.")
-run.register(app)
+app.add_typer(rewards.app, name="reward", help="Take the reward apart.")
+policy.register(app)
 evaluate.register(app)
 ablate.register(app)
-plan.register(app)
+planning.register(app)
 tools.register(app)
 
 

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from anomalyr1.cli.run import ConfigPath, Overrides, quiet_libraries
+from anomalyr1.cli.policy import ConfigPath, Overrides, quiet_libraries
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +22,7 @@ def ablate(config: ConfigPath, overrides: Overrides = None) -> None:
     Example: anomalyr1 ablate configs/ablations/roam_terms_cpu.yaml
     """
     quiet_libraries()
-    from anomalyr1.ablation.run import ablate as run
+    from anomalyr1.ablation.launch import ablate as run
     from anomalyr1.ablation.table import summarize, texts
 
     console = Console()

@@ -47,10 +47,11 @@ def build(
 
     Example: anomalyr1 data build deeppcb DeepPCB --out benchmarks/deeppcb
     """
-    from anomalyr1.data.build import BuildOptions, build_benchmark
     from anomalyr1.data.images import BoxOptions
-    from anomalyr1.data.knowledge import description_facts, load_knowledge
-    from anomalyr1.data.sources.catalogue import read_source
+    from anomalyr1.data.knowledge import load_knowledge
+    from anomalyr1.data.making.builder import BuildOptions, build_benchmark
+    from anomalyr1.data.making.descriptions import description_facts
+    from anomalyr1.data.making.sources.catalogue import read_source
 
     if out is None:
         raise InputError("expected --out FOLDER, found none; say where the benchmark goes")
@@ -80,7 +81,7 @@ def synth(
 
     Example: anomalyr1 data synth --out benchmarks/synthetic --train 400 --test 100 --seed 0
     """
-    from anomalyr1.data.synthetic import synthesize
+    from anomalyr1.data.making.synthetic import synthesize
 
     files = synthesize(
         out, train=train, test=test, seed=seed, size=size, progress=_progress("drawing images")
@@ -112,10 +113,10 @@ def split(
 
     Example: anomalyr1 data split benchmarks/deeppcb --out benchmarks/deeppcb-1shot --k-shot 1
     """
-    from anomalyr1.data.division import SplitOptions
     from anomalyr1.data.fingerprint import NEAR_BITS, file_sha256
+    from anomalyr1.data.making.division import SplitOptions
+    from anomalyr1.data.making.splits import read_split_options, split_benchmark
     from anomalyr1.data.mmad import load_benchmark
-    from anomalyr1.data.splits import read_split_options, split_benchmark
 
     benchmark = load_benchmark(bench)
     wanted: dict[str, str] | None = None
@@ -156,7 +157,7 @@ def check(
     import json
     from dataclasses import asdict
 
-    from anomalyr1.data.check import check_benchmark
+    from anomalyr1.data.checking.check import check_benchmark
     from anomalyr1.data.fingerprint import NEAR_BITS
 
     bits = NEAR_BITS if near_bits is None else near_bits
@@ -187,8 +188,8 @@ def stats(
 
     Example: anomalyr1 data stats benchmarks/synthetic/train --policy data/tiny-policy
     """
+    from anomalyr1.data.checking.stats import describe, draw, tables
     from anomalyr1.data.mmad import load_benchmark
-    from anomalyr1.data.stats import describe, draw, tables
 
     benchmark = load_benchmark(bench)
     tokens = None

@@ -63,7 +63,7 @@ def report(
 
     Example: anomalyr1 report runs/tiny runs/tiny/before --out report.html
     """
-    from anomalyr1.evaluation.report import write_report
+    from anomalyr1.evaluation.report.page import write_report
 
     path = write_report(runs, out, gallery=gallery, root=root)
     Console().print(f"wrote {path}", soft_wrap=True)

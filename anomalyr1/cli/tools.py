@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from anomalyr1.cli.run import Overrides, quiet_libraries
+from anomalyr1.cli.policy import Overrides, quiet_libraries
 
 
 def register(app: typer.Typer) -> None:
@@ -38,17 +38,16 @@ def merge(
     import torch
     from accelerate.utils import patch_environment
 
-    from anomalyr1.exposure import RECORD
     from anomalyr1.policy.adapters import ADAPTER_CONFIG
     from anomalyr1.policy.merge import merge_adapter
-    from anomalyr1.training.checkpoints import POLICY_DIR
+    from anomalyr1.run_folder import POLICY, TRAINING_DATA
 
-    below = run / POLICY_DIR
+    below = run / POLICY
     adapter = below if below.is_dir() and not (run / ADAPTER_CONFIG).is_file() else run
     # Saving imports deepspeed where it is installed, which without a GPU would say so.
     cpu = {} if torch.cuda.is_available() else {"ds_accelerator": "cpu"}
     with patch_environment(**cpu):
-        done = merge_adapter(adapter, out, dtype=dtype, carry=(RECORD,))
+        done = merge_adapter(adapter, out, dtype=dtype, carry=(TRAINING_DATA,))
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"merged: {adapter} into {done.base}, {done.dtype}")
     console.print(
@@ -78,7 +77,7 @@ def doctor(
     Example: anomalyr1 doctor configs/grpo/tiny_cpu.yaml
     """
     from anomalyr1.doctor.examine import examine, try_libraries
-    from anomalyr1.doctor.report import print_report, problems
+    from anomalyr1.doctor.lines import print_report, problems
 
     with Console(stderr=True).status("trying the libraries"):
         machine = try_libraries()

@@ -1,6 +1,6 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
-from anomalyr1.config.load import dump_config, load_config
+from anomalyr1.config.files import dump_config, load_config
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sections import (
     Config,

@@ -10,7 +10,7 @@ from anomalyr1.errors import InputError
 
 @dataclass
 class IouOptions:
-    """Options of the `iou` term (rewards/localization.py has the equations).
+    """Options of the `iou` term (rewards/iou.py has the equations).
 
     Attributes:
         similarity: how close two boxes are: `iou`; `giou`, which still tells near from far when

@@ -9,9 +9,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from anomalyr1.data.questions import Fact
-from anomalyr1.data.seeding import seeded_order
-from anomalyr1.data.sources.item import Item
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
 
@@ -19,9 +16,8 @@ Knowledge = Mapping[str, Mapping[str, Mapping[str, str]]]  # data set -> class -
 CountTokens = Callable[[str], int]
 
 # MMAD's keys name its copy of MVTec-AD otherwise than its knowledge file does.
-_ALIASES: Mapping[str, str] = {"DS-MVTec": "MVTec", "MVTec-AD": "MVTec"}
+ALIASES: Mapping[str, str] = {"DS-MVTec": "MVTec", "MVTec-AD": "MVTec"}
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“*-])|\n+")
-_TITLE = re.compile(r"<[^>]*>|\*\*|(?:^|\s)Description:")
 
 
 def load_knowledge(path: Path) -> Knowledge:
@@ -68,7 +64,7 @@ def knowledge_for(
     Returns:
         None where there is no text, or no sentence fits.
     """
-    entries = knowledge.get(_ALIASES.get(dataset, dataset), {}).get(category)
+    entries = knowledge.get(ALIASES.get(dataset, dataset), {}).get(category)
     if not entries:
         return None
     if budget is None:
@@ -101,37 +97,6 @@ def split_sentences(text: str) -> list[str]:
         joined.append(carry + part)
         carry = ""
     return joined + ([carry.strip()] if carry else [])
-
-
-def description_facts(knowledge: Knowledge, seed: int) -> Callable[[Item], tuple[Fact, ...]]:
-    """A Defect Description question for images whose defect the knowledge describes.
-
-    The answer is the first sentence about the defect, the distractors those about other defects of
-    the class. A class with one described defect gets no question.
-    """
-
-    def facts(item: Item) -> tuple[Fact, ...]:
-        name = _ALIASES.get(item.dataset, item.dataset)
-        entries = knowledge.get(name, {}).get(item.category, {})
-        defects = {d: t for d, t in entries.items() if d not in ("good", "combined")}
-        if item.normal or item.folder not in defects or len(defects) < 2:
-            return ()
-        others = seeded_order((d for d in defects if d != item.folder), seed, item.key, "facts")
-        return (
-            Fact(
-                "Defect Description",
-                "There is a defect in the object. Which description fits it?",
-                _headline(defects[item.folder]),
-                tuple(_headline(defects[other]) for other in others),
-            ),
-        )
-
-    return facts
-
-
-def _headline(text: str) -> str:
-    plain = " ".join(_TITLE.sub(" ", split_sentences(text)[0]).split())
-    return plain or text.strip()
 
 
 def _join(parts: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,7 @@
 """Benchmarks in MMAD's format: read, write, and say which files they need.
 
 MMAD (ICLR 2025, github.com/jam-cc/MMAD) keeps one JSON object, keyed by the query image's path
-relative to the data root. `anomalyr1.data.records` has the form of one record.
+relative to the data root. `anomalyr1.data.benchmark_records` has the form of one record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalyr1.data.records import Record, read_record, write_record
+from anomalyr1.data.benchmark_records import Record, read_record, write_record
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json

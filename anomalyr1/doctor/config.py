@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.config import Config, load_config
+from anomalyr1.doctor.lines import Line, refused
 from anomalyr1.doctor.packages import OPTIONAL, installed
 from anomalyr1.doctor.probe import Facts
-from anomalyr1.doctor.report import Line, refused
 from anomalyr1.errors import InputError
 
 # What depends on the machine has lines of its own; TRL is asked about all the rest.
@@ -25,7 +25,7 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
     from trl import GRPOConfig, SFTConfig
 
     from anomalyr1.rewards.build import build_rewards
-    from anomalyr1.training.inputs import trl_arguments, trl_keys
+    from anomalyr1.training.arguments import trl_arguments, trl_keys
 
     kinds = {"grpo": GRPOConfig, "sft": SFTConfig}
     try:

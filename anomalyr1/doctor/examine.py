@@ -9,11 +9,11 @@ from pathlib import Path
 
 from anomalyr1.config import Config
 from anomalyr1.doctor.config import need_lines, read_config, training_sections
-from anomalyr1.doctor.inputs import Progress, input_lines
+from anomalyr1.doctor.lines import Line
 from anomalyr1.doctor.machine import machine_lines
 from anomalyr1.doctor.packages import IMPORTS, installed, package_lines
+from anomalyr1.doctor.policy_and_data import Progress, input_lines
 from anomalyr1.doctor.probe import Facts, import_error, probe
-from anomalyr1.doctor.report import Line
 
 
 @dataclass(frozen=True)

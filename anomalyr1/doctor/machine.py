@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from anomalyr1.doctor.lines import Line
 from anomalyr1.doctor.probe import Facts
-from anomalyr1.doctor.report import Line
 
 GIB = 2**30
 

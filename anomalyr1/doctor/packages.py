@@ -9,8 +9,8 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
+from anomalyr1.doctor.lines import Line
 from anomalyr1.doctor.probe import Facts
-from anomalyr1.doctor.report import Line
 
 CORE = ("torch", "transformers", "trl", "peft", "accelerate")
 

@@ -99,8 +99,8 @@ def _attention_error(name: str, gpus: list[Gpu]) -> str | None:
     import torch
     from PIL import Image
 
-    from anomalyr1.policy.flex_attention import flex_obstacle
     from anomalyr1.policy.tiny import TinyShape, build_model, build_processor, train_tokenizer
+    from anomalyr1.shared_prefix.flex_attention import flex_obstacle
 
     dtype = torch.float32
     if gpus:  # flash attention knows the short types only

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalyr1 import run_folder
 from anomalyr1.data.images import open_image, read_mask
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.reading import ImageReading, image_readings, read_completions
-from anomalyr1.evaluation.records import read_predictions
+from anomalyr1.evaluation.image_readings import ImageReading, image_readings, read_completions
+from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.rle import encode_mask
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.segmenter import Segmenter, fill_boxes, load_segmenter
@@ -58,7 +59,8 @@ def make_masks(
     images = image_readings(read_completions(read_predictions(predictions)))
     if isinstance(segmenter, str):
         segmenter = load_segmenter(segmenter, checkpoint, device=device)
-    path = (out_dir or predictions.parent / "masks") / f"{segmenter.name}.jsonl"
+    folder = out_dir or predictions.parent / run_folder.MASKS
+    path = folder / run_folder.masks_file(segmenter.name)
     done = _still_valid(path, images, segmenter)
     for number, image in enumerate(images, start=1):
         if image.image not in done:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from anomalyr1.evaluation.reading import Reading
+from anomalyr1.evaluation.image_readings import Reading
 from anomalyr1.metrics.detection import percent
 from anomalyr1.rewards.roam import outcome, verdict
 from anomalyr1.schema import OUTCOMES, Outcome

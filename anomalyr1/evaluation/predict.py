@@ -17,6 +17,7 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.prediction_lines import prediction_to_row
 from anomalyr1.evaluation.processes import (
     gather,
     join_processes,
@@ -24,18 +25,15 @@ from anomalyr1.evaluation.processes import (
     own_share,
     parts_of,
 )
-from anomalyr1.evaluation.records import prediction_to_row
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
-from anomalyr1.policy.prefix_sharing import prepare
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
+from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
 from anomalyr1.schema import Prediction
+from anomalyr1.shared_prefix.attention import prepare
 from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_json
-
-PREDICTIONS = "predictions.jsonl"
-_IDENTITY = "predictions.identity.json"
 
 
 def predict_benchmark(config: Config, console: Console | None = None) -> Path:
@@ -169,7 +167,7 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
 
 def _claim(run_dir: Path, identity: dict[str, Any], config: Config) -> None:
     """Record what the predictions of this folder are made from; refuse a different origin."""
-    record = run_dir / _IDENTITY
+    record = run_dir / PREDICTIONS_ORIGIN
     path = run_dir / PREDICTIONS
     if not path.exists() and not parts_of(path):
         write_json(record, identity)

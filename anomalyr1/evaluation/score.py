@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anomalyr1 import run_folder
+from anomalyr1.evaluation.image_readings import Reading, choice_records, read_completions
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
-from anomalyr1.evaluation.reading import Reading, choice_records, read_completions
-from anomalyr1.evaluation.records import read_predictions
+from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES, SEED
 from anomalyr1.metrics.detection import Verdict, detection, percent
 from anomalyr1.metrics.mcq import (
@@ -55,9 +56,9 @@ def score(
     """
     path = Path(predictions)
     readings = read_completions(read_predictions(path))
-    folder = Path(masks_dir) if masks_dir is not None else path.parent / "masks"
+    folder = Path(masks_dir) if masks_dir is not None else path.parent / run_folder.MASKS
     metrics = measure(path, readings, folder, resamples)
-    write_json(Path(out) if out is not None else path.parent / "metrics.json", metrics)
+    write_json(Path(out) if out is not None else path.parent / run_folder.METRICS, metrics)
     return metrics
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from anomalyr1.parsing import faults
-from anomalyr1.parsing.boxes import read_boxes, split_list
+from anomalyr1.parsing.box_lists import read_boxes, split_list
 from anomalyr1.parsing.letters import read_letter
 from anomalyr1.parsing.statements import conclude
 from anomalyr1.parsing.tags import Blocks, released_blocks, split_blocks

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-from anomalyr1.policy.packed_attention import Segments, packed_attention
+from anomalyr1.shared_prefix.packed_attention import Segments, packed_attention
 
 # Its name among the attention implementations of transformers.
 CUDA_KERNEL = "anomalyr1_planned_cuda"

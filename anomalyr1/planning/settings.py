@@ -10,7 +10,7 @@ from trl import GRPOConfig
 
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
-from anomalyr1.policy.prefix_sharing import MASKED_KERNELS
+from anomalyr1.shared_prefix.attention import MASKED_KERNELS
 
 Mixed = Literal["no", "bf16", "fp16"]
 
@@ -24,7 +24,7 @@ class Settings:
         generations: completions of a prompt, G.
         rollout_rows: completions sampled together, for `steps_per_generation` passes.
         update_rows: completions of one rollout whose groups are put together again before they are
-            cut into passes (anomalyr1/training/regrouping.py): those of one update.
+            cut into passes (anomalyr1/shared_prefix/regrouping.py): those of one update.
         completion: tokens of a completion at most, C.
         accumulation: passes of one update.
         checkpointing: layers are computed again in the backward pass instead of kept.

@@ -23,9 +23,9 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.planning.architecture import Architecture, meta_model
 from anomalyr1.planning.kernels import CUDA_KERNEL
 from anomalyr1.planning.live import LiveBytes, nbytes
-from anomalyr1.policy.packed_attention import Segments, segments
-from anomalyr1.policy.prefix_sharing import NAME
-from anomalyr1.policy.vision import tower_learns
+from anomalyr1.shared_prefix.attention import NAME
+from anomalyr1.shared_prefix.packed_attention import Segments, segments
+from anomalyr1.shared_prefix.vision import tower_learns
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from anomalyr1.policy.images_once import prepared_once
 from anomalyr1.policy.load import Policy
-from anomalyr1.policy.prefix_sharing import sharing_obstacle
-from anomalyr1.policy.prefixes import Prompt, group_by_images
-from anomalyr1.policy.shared_rollout import generate_shared, generation_obstacle
-from anomalyr1.policy.vision import RowImages
+from anomalyr1.shared_prefix.attention import sharing_obstacle
+from anomalyr1.shared_prefix.images_once import prepared_once
+from anomalyr1.shared_prefix.prefixes import Prompt, group_by_images
+from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
+from anomalyr1.shared_prefix.vision import RowImages
 
 
 @torch.inference_mode()

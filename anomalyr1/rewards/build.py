@@ -12,7 +12,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.parsing import Gate
 from anomalyr1.rewards.accuracy import accuracy
 from anomalyr1.rewards.format import format_score
-from anomalyr1.rewards.localization import Localization
+from anomalyr1.rewards.iou import Localization
 from anomalyr1.rewards.penalties import Repetition, SoftOverlong
 from anomalyr1.rewards.reading import Reading, read_batch
 from anomalyr1.rewards.roam import PAPER_TABLE, Consistency

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
-from anomalyr1.segmentation.segmenter import pixel_boxes
 
 _ITERATIONS = 3
 _CONTEXT = 0.5  # background shown around a box, as a share of its longer side

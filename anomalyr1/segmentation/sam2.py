@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.errors import InputError
+from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
-from anomalyr1.segmentation.segmenter import pixel_boxes
 
 _BOXES_AT_ONCE = 64
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.errors import InputError
-from anomalyr1.geometry import clamp
+from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
 
 SEGMENTERS = ("box", "grabcut", "sam2")
@@ -89,21 +89,3 @@ def fill_boxes(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool
     for x1, y1, x2, y2 in pixel_boxes(boxes, width, height):
         mask[y1:y2, x1:x2] = True
     return mask
-
-
-def pixel_boxes(boxes: Sequence[Box], width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """Whole-pixel corners inside the image, at least one pixel wide and high.
-
-    Boxes without an area inside the image are left out.
-
-    >>> pixel_boxes([Box(0.2, 0.4, 2.6, 0.6), Box(5, 5, 5, 9), Box(8, 0, 9, 9)], 8, 8)
-    [(0, 0, 3, 1)]
-    """
-    corners = []
-    for box in boxes:
-        inside = clamp(box, width, height)
-        if inside.area <= 0:
-            continue
-        x1, y1 = min(round(inside.x1), width - 1), min(round(inside.y1), height - 1)
-        corners.append((x1, y1, max(round(inside.x2), x1 + 1), max(round(inside.y2), y1 + 1)))
-    return corners

@@ -19,6 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from anomalyr1.run_folder import HISTORY
 from anomalyr1.storage import append_jsonl, write_jsonl
 
 # What a reader watches: log key -> name in the summary line.
@@ -46,7 +47,7 @@ class HistoryCallback(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, run_dir: Path, console: Console | None = None) -> None:
-        self.path = run_dir / "log_history.jsonl"
+        self.path = run_dir / HISTORY
         self.console = console or Console()
         self.progress: Progress | None = None
 

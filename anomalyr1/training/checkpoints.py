@@ -12,9 +12,8 @@ from typing import Literal
 from accelerate import PartialState
 
 from anomalyr1.errors import InputError
+from anomalyr1.run_folder import CHECKPOINTS, POLICY
 
-POLICY_DIR = "policy"
-CHECKPOINT_DIR = "checkpoints"
 _STATE = "trainer_state.json"
 # What a checkpoint holds beside the policy.
 _TRAINER = (
@@ -37,7 +36,7 @@ def last_whole_checkpoint(run_dir: Path) -> Path | None:
     while it was being saved.
     """
     found = []
-    for folder in (run_dir / CHECKPOINT_DIR).glob("checkpoint-*"):
+    for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
         match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
         if match and _is_whole(folder):
             found.append((int(match[1]), folder))
@@ -54,13 +53,13 @@ def prepare_run(run_dir: Path, resume: Literal["auto", "never", "force"]) -> Pat
         InputError: `resume` is `never` and the folder holds a run.
     """
     checkpoint = last_whole_checkpoint(run_dir)
-    if resume == "never" and (checkpoint or (run_dir / POLICY_DIR).exists()):
+    if resume == "never" and (checkpoint or (run_dir / POLICY).exists()):
         raise InputError(
             f"expected an empty run folder at {run_dir} (resume: never), found a run; "
             "choose another run_dir or set resume=auto"
         )
     if PartialState().is_main_process:
-        for folder in (run_dir / CHECKPOINT_DIR).glob("checkpoint-*"):
+        for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
             if not _is_whole(folder):
                 shutil.rmtree(folder)
     return checkpoint

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from anomalyr1 import run_folder
 from anomalyr1.config import Config, dump_config
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
@@ -47,7 +48,7 @@ def refuse_changed(run_dir: Path, verb: str, config: Config) -> None:
     Raises:
         InputError: the folder was trained by another verb, or settings have changed; all are named.
     """
-    record = run_dir / "provenance.json"
+    record = run_dir / run_folder.PROVENANCE
     if not record.is_file():
         return
     verbs = [run["verb"] for run in read_json(record)["runs"]]
@@ -57,7 +58,7 @@ def refuse_changed(run_dir: Path, verb: str, config: Config) -> None:
             f"expected a run of {TRAINED_BY[verb]} at {run_dir} to go on with, found one of "
             f"{TRAINED_BY[other]}; choose another run_dir"
         )
-    path = run_dir / ("config.yaml" if verbs[0] == verb else f"{verb}.yaml")
+    path = run_dir / run_folder.config_of(verb, verbs[0])
     if not path.is_file():
         return
     before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from anomalyr1.errors import InputError
+from anomalyr1.shared_prefix.micro_batches import take_rows
 from anomalyr1.training.difficulty import DifficultyTrainer
-from anomalyr1.training.groups import flat_groups, take_rows
+from anomalyr1.training.groups import flat_groups
 
 # TRL's losses that divide by the number of rows; the others divide by that of unmasked tokens.
 ROW_MEANS = ("grpo", "sapo", "dr_grpo", "luspo")

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from anomalyr1.run_folder import HEARTBEAT
 from anomalyr1.storage import write_json
-
-HEARTBEAT_DIR = "heartbeat"
 
 
 class Heartbeat:
@@ -21,7 +20,7 @@ class Heartbeat:
     """
 
     def __init__(self, run_dir: Path, rank: int) -> None:
-        self.path = run_dir / HEARTBEAT_DIR / f"rank-{rank:05d}.json"
+        self.path = run_dir / HEARTBEAT / f"rank-{rank:05d}.json"
         self.rank = rank
         self.rows: list[str] = []
 

@@ -21,10 +21,11 @@ from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
-from anomalyr1.policy.prefix_sharing import prepare
 from anomalyr1.rewards.build import RewardTerm, build_rewards
 from anomalyr1.rows import Row
-from anomalyr1.training.inputs import training_rows, trl_arguments
+from anomalyr1.shared_prefix.attention import prepare
+from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.feed import training_rows
 from anomalyr1.training.preflight_report import print_report
 from anomalyr1.training.trial import TermTrial, Trial, judge
 

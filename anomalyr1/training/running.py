@@ -14,9 +14,10 @@ from anomalyr1.errors import InputError
 from anomalyr1.exposure import write_exposure
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
+from anomalyr1.run_folder import POLICY
 from anomalyr1.schema import Sample
 from anomalyr1.training.callbacks import quiet
-from anomalyr1.training.checkpoints import POLICY_DIR, is_finished, publish
+from anomalyr1.training.checkpoints import is_finished, publish
 
 
 def train_policy(
@@ -43,7 +44,7 @@ def train_policy(
     if PartialState().is_main_process:
         data = [benchmark_record(benchmark) for benchmark, _ in used]
         write_provenance(run_dir, verb, config, data)
-    policy = run_dir / POLICY_DIR
+    policy = run_dir / POLICY
     arguments = trainer.args
     finished = checkpoint and is_finished(
         checkpoint, arguments.max_steps, arguments.num_train_epochs

@@ -10,14 +10,15 @@ from trl import SFTConfig, SFTTrainer
 
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
-from anomalyr1.policy.vision import spare_frozen_tower
+from anomalyr1.shared_prefix.vision import spare_frozen_tower
+from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import Carded, model_card
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.continuing import refuse_changed
 from anomalyr1.training.dataset import to_dataset
+from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
-from anomalyr1.training.inputs import training_rows, trl_arguments
 from anomalyr1.training.rates import PartRates
 from anomalyr1.training.resuming import WholeWeights
 from anomalyr1.training.running import train_policy

@@ -12,14 +12,14 @@ from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
-from anomalyr1.policy.flex_attention import flex_obstacle, pairs_of
-from anomalyr1.policy.images_once import prepared_once
-from anomalyr1.policy.prefix_sharing import prepare, shares_attention
-from anomalyr1.policy.prefixes import Prompt, group_equal
-from anomalyr1.policy.shared_rollout import generate_shared, generation_obstacle
-from anomalyr1.policy.vision import RowImages, backbone_of, spare_frozen_tower
-from anomalyr1.training.regrouping import regroup
-from anomalyr1.training.shared_prefix import Packed, block_mask, chunked, pack, unpack
+from anomalyr1.shared_prefix.attention import prepare, shares_attention
+from anomalyr1.shared_prefix.flex_attention import flex_obstacle, pairs_of
+from anomalyr1.shared_prefix.images_once import prepared_once
+from anomalyr1.shared_prefix.packing import Packed, block_mask, chunked, pack, unpack
+from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.regrouping import regroup
+from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
+from anomalyr1.shared_prefix.vision import RowImages, backbone_of, spare_frozen_tower
 
 
 class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]

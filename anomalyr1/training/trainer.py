@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from anomalyr1.run_folder import completions_file
 from anomalyr1.storage import write_jsonl
 from anomalyr1.training.card import Carded
 from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
@@ -25,7 +26,7 @@ class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
     def __init__(self, *args: Any, run_dir: Path, keep_every: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heartbeat = Heartbeat(run_dir, self.accelerator.process_index)
-        self._completions_dir = run_dir / "completions"
+        self._run_dir = run_dir
         self._keep_every = keep_every
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
@@ -94,7 +95,7 @@ class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
         step = self.state.global_step
         due = self._keep_every > 0 and (step == 1 or step % self._keep_every == 0)
         if due and training and "reward" in logs and self.accelerator.is_main_process:
-            path = self._completions_dir / f"step-{step:05d}.jsonl"
+            path = self._run_dir / completions_file(step)
             write_jsonl(path, self._kept_completions(step))
 
     def _kept_completions(self, step: int) -> list[dict[str, Any]]:

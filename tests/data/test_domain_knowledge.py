@@ -3,12 +3,12 @@ import json
 import pytest
 
 from anomalyr1.data.knowledge import (
-    description_facts,
     knowledge_for,
     load_knowledge,
     split_sentences,
 )
-from anomalyr1.data.sources.item import Item
+from anomalyr1.data.making.descriptions import description_facts
+from anomalyr1.data.making.sources.item import Item
 from anomalyr1.errors import InputError
 
 TEXTS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anomalyr1.evaluation.records import prediction_to_row
+from anomalyr1.evaluation.prediction_lines import prediction_to_row
 from anomalyr1.prompts import format_boxes
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Prediction
 from anomalyr1.storage import write_jsonl

@@ -10,7 +10,7 @@ import pytest
 from evaluation_data import DEFECT, boxes, letter, question, to_frame
 
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.records import (
+from anomalyr1.evaluation.prediction_lines import (
     is_normal,
     prediction_to_row,
     read_predictions,

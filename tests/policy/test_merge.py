@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from anomalyr1.cli import app
 from anomalyr1.config import LoraSection, PolicyConfig
 from anomalyr1.errors import InputError
-from anomalyr1.exposure import RECORD
 from anomalyr1.policy import merge as merging
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.merge import TOLERANCES, merge_adapter
+from anomalyr1.run_folder import TRAINING_DATA
 
 QUESTION = [
     {
@@ -63,7 +63,7 @@ def trained(tmp_path_factory, tiny_policy) -> Path:
     processor = AutoProcessor.from_pretrained(str(tiny_policy))
     processor.image_processor.size = {"shortest_edge": 3136, "longest_edge": 6272}
     processor.save_pretrained(run / "policy")
-    (run / "policy" / RECORD).write_text('{"manifests": []}')
+    (run / "policy" / TRAINING_DATA).write_text('{"manifests": []}')
     return run
 
 
@@ -87,7 +87,7 @@ def test_the_merged_policy_is_base_and_adapter(trained, tiny_policy, tmp_path):
     torch.testing.assert_close(merged, together, rtol=0, atol=1e-4)
     assert processor.image_processor.size["longest_edge"] == 6272  # the adapter's, not the base's
     names = {path.name for path in out.iterdir()}
-    assert {"config.json", "generation_config.json", "model.safetensors", RECORD} <= names
+    assert {"config.json", "generation_config.json", "model.safetensors", TRAINING_DATA} <= names
     assert not [name for name in names if name.startswith("adapter") or name.endswith(".bin")]
     assert [path.name for path in out.parent.iterdir()] == ["merged"]
 

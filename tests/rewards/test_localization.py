@@ -8,7 +8,7 @@ import pytest
 from anomalyr1.config.reward import IouOptions
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import iou, set_iou
-from anomalyr1.rewards.localization import Localization, similarities
+from anomalyr1.rewards.iou import Localization, similarities
 from anomalyr1.rewards.reading import Reading
 from anomalyr1.schema import Box, Response
 

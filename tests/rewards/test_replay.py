@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from anomalyr1.cli.reward import app
+from anomalyr1.cli.rewards import app
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.errors import InputError
 from anomalyr1.rewards.replay import changes, read_completions, score_completions

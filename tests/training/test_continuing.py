@@ -11,8 +11,8 @@ from trl import GRPOConfig, SFTConfig
 from anomalyr1.config import Config, DataConfig, LoraSection, PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.provenance import write_provenance
+from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.continuing import refuse_changed
-from anomalyr1.training.inputs import trl_arguments
 from anomalyr1.training.rates import split_groups
 
 BEGUN = Config(

@@ -7,7 +7,7 @@ import torch
 from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
 from anomalyr1.config import LoraSection
-from anomalyr1.policy.vision import backbone_of
+from anomalyr1.shared_prefix.vision import backbone_of
 from anomalyr1.training import sharing
 
 LORA = LoraSection(r=4, alpha=8, dropout=0.0)

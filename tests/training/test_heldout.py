@@ -12,9 +12,9 @@ from test_resuming import config  # noqa: F401
 
 from anomalyr1.config import Config, DataConfig
 from anomalyr1.errors import InputError
+from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.grpo import train
 from anomalyr1.training.heldout import with_heldout
-from anomalyr1.training.inputs import trl_arguments
 from anomalyr1.training.sft import finetune
 
 

@@ -10,7 +10,7 @@ from anomalyr1.config import Config, DataConfig, PolicyConfig, PromptConfig
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_processor
 from anomalyr1.prompts import KNOWLEDGE_HEADER
-from anomalyr1.training.inputs import training_rows
+from anomalyr1.training.feed import training_rows
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def launch(config: Path, launch_file: Path, run_dir: Path, *options: str):
         [
             str(Path(sys.executable).with_name("accelerate")), "launch",
             "--config_file", str(launch_file), "--num_processes", "2",
-            "tests/training/as_gpus.py", "train", str(config), f"run_dir={run_dir}", *options,
+            "tests/launched/as_gpus.py", "train", str(config), f"run_dir={run_dir}", *options,
         ],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
         env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},

@@ -12,8 +12,8 @@ from transformers import AutoProcessor, Qwen2VLConfig, Qwen2VLForConditionalGene
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import load_policy
-from anomalyr1.policy.prefix_sharing import prepare, sharing_obstacle
 from anomalyr1.policy.tiny import image_token_ids
+from anomalyr1.shared_prefix.attention import prepare, sharing_obstacle
 
 REASON = "Qwen2VLForConditionalGeneration is not a Qwen2.5-VL"
 

@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 import anomalyr1.training.grpo as grpo
 import anomalyr1.training.preflight as module
-from anomalyr1.cli.reward import app
+from anomalyr1.cli.rewards import app
 from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.rewards.build import build_rewards
-from anomalyr1.training.inputs import training_rows, trl_arguments
+from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.feed import training_rows
 from anomalyr1.training.preflight import dry_run, preflight, sample_groups, spread
 from anomalyr1.training.preflight_report import print_report
 from anomalyr1.training.trial import judge

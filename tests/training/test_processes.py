@@ -13,7 +13,7 @@ from conftest import REPOSITORY
 def run(policy, out, processes: int, rows: int, kind: str) -> dict:
     out.mkdir()
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = REPOSITORY / "tests/training/processes.py"
+    script = REPOSITORY / "tests/launched/processes.py"
     done = subprocess.run(
         [*launch, f"--nproc_per_node={processes}", script, policy, out, str(rows), kind],
         capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
@@ -45,7 +45,7 @@ def test_sharded_weights_give_the_same_numbers(kind, tiny_policy, tmp_path):
     if kind.startswith("zero"):
         pytest.importorskip("deepspeed")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = REPOSITORY / "tests/training/sharded.py"
+    script = REPOSITORY / "tests/launched/sharded.py"
     done = subprocess.run(
         [*launch, script, tiny_policy, tmp_path, kind],
         capture_output=True, text=True, timeout=300, cwd=REPOSITORY,

@@ -12,9 +12,10 @@ from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
 from anomalyr1.config import SignalConfig
 from anomalyr1.errors import InputError
+from anomalyr1.shared_prefix.micro_batches import take_rows
 from anomalyr1.training.difficulty import emit_weights
 from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
-from anomalyr1.training.groups import flat_groups, is_flat, take_rows
+from anomalyr1.training.groups import flat_groups, is_flat
 
 NAN = float("nan")
 
@@ -319,7 +320,7 @@ def test_the_section_is_checked():
 def test_two_processes(tiny_policy, tmp_path, size):
     """Groups within a process (2 of 4 rows) and across both (4 over 2 x 2 rows)."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = REPOSITORY / "tests/training/two_processes.py"
+    script = REPOSITORY / "tests/launched/two_processes.py"
     done = subprocess.run(
         [*command, script, tiny_policy, tmp_path, str(size)],
         capture_output=True, text=True, timeout=300, cwd=REPOSITORY,

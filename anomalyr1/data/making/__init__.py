@@ -1,0 +1,1 @@
+"""Making benchmarks: sources, questions, splits, synthetic images."""

@@ -1,0 +1,242 @@
+"""Questions that labels, masks and boxes can honestly support, with seeded distractors.
+
+The wording follows MMAD's types. Which paraphrase, which distractors and which order of options a
+question gets is decided by sha256(seed|image|question), so it never depends on other images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from anomalyr1.data.seeding import seeded_choice, seeded_order
+from anomalyr1.data.shuffling import shuffle_options
+from anomalyr1.geometry import grid_cell
+from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question
+
+LETTERS = "ABCDE"
+MAX_OPTIONS = 4
+
+TEXTS: Mapping[str, tuple[str, ...]] = {
+    ANOMALY_DETECTION: (
+        "Is there any defect in the object?",
+        "Does the object show a defect?",
+        "Can you see a defect on this object?",
+    ),
+    "Defect Classification": (
+        "There is a defect in the object. What type of defect is it?",
+        "The object is defective. Which type of defect does it have?",
+    ),
+    "Defect Localization": (
+        "There is a defect in the object. Where is it in the image?",
+        "The object is defective. In which part of the image is the defect?",
+    ),
+    "Object Classification": (
+        "What kind of product is in the image?",
+        "Which product does the image show?",
+    ),
+    GROUNDING: (
+        "Locate every defect in the image.",
+        "Give a box for each defect in the image.",
+    ),
+}
+_SEVERAL_TYPES = "There are defects of several types. Which of these types is present?"
+_SEVERAL_PLACES = "There are several defects. In which of these parts of the image is one?"
+
+CELLS = tuple(
+    grid_cell(Box(column, row, column + 1, row + 1), 3, 3)
+    for row in range(3)
+    for column in range(3)
+)
+
+# Last resort for distractors, where a data set has one product or too few defect types.
+OTHER_PRODUCTS = ("Glass bottle", "Zipper", "Wood board", "Steel screw", "Cable", "Toothbrush")
+OTHER_DEFECTS = ("Corrosion", "Discoloration", "Deformation", "Delamination")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A question that a source can ask from what it knows about an image, with wrong answers."""
+
+    type: str
+    question: str
+    answer: str
+    distractors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is known about one image.
+
+    `product` and `defects` are in words. `defects` are the types present: empty for a normal image,
+    and also where the source does not name the type. `boxes` are in pixels of `size` (width,
+    height); None where the place of the defect is not on record.
+    """
+
+    key: str
+    product: str
+    normal: bool
+    size: tuple[int, int]
+    defects: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] | None = None
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Where distractors come from: the products of a data set and the defect types of each."""
+
+    defects: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, subjects: Iterable[Subject]) -> Vocabulary:
+        """Collect products and defect types."""
+        defects: dict[str, dict[str, None]] = {}
+        for subject in subjects:
+            defects.setdefault(subject.product, {}).update(dict.fromkeys(subject.defects))
+        return cls({product: tuple(sorted(names)) for product, names in sorted(defects.items())})
+
+
+def build_questions(
+    subject: Subject, vocabulary: Vocabulary, seed: int = 0
+) -> tuple[Question, ...]:
+    """Every question the record of an image supports, in a fixed order of types."""
+    makers: tuple[Callable[[Subject, Vocabulary, int], Question | None], ...] = (
+        _detection,
+        _classification,
+        _localization,
+        _object,
+        _grounding,
+    )
+    questions = [make(subject, vocabulary, seed) for make in makers]
+    questions += [
+        choice(fact.type, fact.question, fact.answer, fact.distractors, subject.key, seed)
+        for fact in subject.facts
+    ]
+    return tuple(question for question in questions if question is not None)
+
+
+def choice(
+    kind: str,
+    text: str,
+    answer: str,
+    distractors: Sequence[str],
+    key: str,
+    seed: int,
+) -> Question | None:
+    """A choice question in seeded order of options; None when no distractor is left.
+
+    Args:
+        kind: question type.
+        text: the question.
+        answer: the right option.
+        distractors: wrong options, preferred ones first; repetitions of the answer are dropped.
+        key: the image's key.
+        seed: seed of the order.
+    """
+    texts = {_plain(answer): sentence(answer)}
+    for distractor in distractors:
+        if len(texts) == MAX_OPTIONS:
+            break
+        texts.setdefault(_plain(distractor), sentence(distractor))
+    if len(texts) < 2:
+        return None
+    options = dict(zip(LETTERS, texts.values(), strict=False))
+    return shuffle_options(Question(text, kind, options, "A"), key, seed)
+
+
+def words(name: str) -> str:
+    """A folder name in words.
+
+    >>> words("broken_small"), words("fabricInterior")
+    ('broken small', 'fabric interior')
+    """
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.sub(r"[\s_]+", " ", spaced).strip().lower()
+
+
+def sentence(text: str) -> str:
+    """An option text in MMAD's style.
+
+    >>> sentence("broken small")
+    'Broken small.'
+    """
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".").casefold()
+
+
+def _text(kind: str, subject: Subject, seed: int) -> str:
+    return seeded_choice(TEXTS[kind], seed, subject.key, kind)
+
+
+def _detection(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
+    answer, other = ("No", "Yes") if subject.normal else ("Yes", "No")
+    text = _text(ANOMALY_DETECTION, subject, seed)
+    return choice(ANOMALY_DETECTION, text, answer, (other,), subject.key, seed)
+
+
+def _classification(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
+    """With several types present, one of them is asked for against types that are absent."""
+    kind = "Defect Classification"
+    if subject.normal or not subject.defects:
+        return None
+    answer = seeded_choice(sorted(subject.defects), seed, subject.key, kind)
+    text = _text(kind, subject, seed) if len(subject.defects) == 1 else _SEVERAL_TYPES
+    same = vocabulary.defects.get(subject.product, ())
+    others = [name for names in vocabulary.defects.values() for name in names]
+    distractors: list[str] = []
+    for pool in (same, others, OTHER_DEFECTS):
+        absent = {name for name in pool if _plain(name) not in map(_plain, subject.defects)}
+        distractors += seeded_order(absent - set(distractors), seed, subject.key, text)
+    return choice(kind, text, answer, distractors, subject.key, seed)
+
+
+def _localization(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
+    """The cell of the largest box, against cells that no box touches."""
+    if subject.normal or not subject.boxes:
+        return None
+    kind = "Defect Localization"
+    width, height = subject.size
+    largest = max(subject.boxes, key=lambda box: box.area)
+    free = set(CELLS) - touched_cells(subject.boxes, width, height)
+    text = _text(kind, subject, seed) if len(subject.boxes) == 1 else _SEVERAL_PLACES
+    distractors = seeded_order(free, seed, subject.key, text)
+    return choice(kind, text, grid_cell(largest, width, height), distractors, subject.key, seed)
+
+
+def touched_cells(boxes: Iterable[Box], width: float, height: float) -> set[str]:
+    """Cells of the 3x3 grid that share area with a box.
+
+    >>> sorted(touched_cells([Box(0, 0, 40, 10)], 90, 90))
+    ['top center', 'top left']
+    """
+    touched = set()
+    for box in boxes:
+        for index, name in enumerate(CELLS):
+            row, column = divmod(index, 3)
+            inside_x = box.x1 < (column + 1) * width / 3 and box.x2 > column * width / 3
+            inside_y = box.y1 < (row + 1) * height / 3 and box.y2 > row * height / 3
+            if inside_x and inside_y:
+                touched.add(name)
+    return touched
+
+
+def _object(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
+    kind = "Object Classification"
+    text = _text(kind, subject, seed)
+    distractors: list[str] = []
+    for pool in (vocabulary.defects, OTHER_PRODUCTS):
+        distractors += seeded_order(set(pool) - set(distractors), seed, subject.key, text)
+    return choice(kind, text, subject.product, distractors, subject.key, seed)
+
+
+def _grounding(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
+    boxes = () if subject.normal else subject.boxes
+    if boxes is None:
+        return None
+    return Question(_text(GROUNDING, subject, seed), GROUNDING, boxes=boxes)

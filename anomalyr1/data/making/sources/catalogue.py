@@ -1,0 +1,83 @@
+"""The sources that `data build` knows, by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from anomalyr1.data.making.sources.coco import read_coco
+from anomalyr1.data.making.sources.deeppcb import read_deeppcb
+from anomalyr1.data.making.sources.elpv import read_elpv
+from anomalyr1.data.making.sources.folder import read_folder
+from anomalyr1.data.making.sources.item import Source
+from anomalyr1.data.making.sources.magnetic_tile import read_magnetic_tile
+from anomalyr1.data.making.sources.mvtec import read_goodsad, read_loco, read_mvtec
+from anomalyr1.data.making.sources.real_iad import read_real_iad
+from anomalyr1.data.making.sources.visa import read_visa
+from anomalyr1.errors import InputError
+
+SOURCES: Mapping[str, Callable[..., Source]] = {
+    "mvtec": read_mvtec,
+    "visa": read_visa,
+    "loco": read_loco,
+    "goodsad": read_goodsad,
+    "real-iad": read_real_iad,
+    "deeppcb": read_deeppcb,
+    "magnetic-tile": read_magnetic_tile,
+    "elpv": read_elpv,
+    "coco": read_coco,
+    "folder": read_folder,
+}
+WITHOUT_ROOT = frozenset({"elpv"})
+
+
+def read_source(
+    name: str, root: Path | None, settings: Mapping[str, str] | None = None, *, seed: int = 0
+) -> Source:
+    """Read a source by name.
+
+    Args:
+        name: one of `SOURCES`.
+        root: where it lies; None only for a source that comes with a package.
+        settings: the reader's own settings as text, e.g. {"defect_min": "0.66"}.
+        seed: given to readers that choose.
+
+    Raises:
+        InputError: name, root or a setting cannot be used, or the reader refuses the tree.
+    """
+    if name not in SOURCES:
+        raise InputError(f"expected a source out of {', '.join(SOURCES)}; found {name!r}")
+    if root is None and name not in WITHOUT_ROOT:
+        raise InputError(f"expected the folder of {name} as ROOT, found none; give it")
+    if root is not None and not root.exists():
+        raise InputError(f"expected {name} at {root}, found no such folder; check ROOT")
+    read = SOURCES[name]
+    known = {
+        key: parameter
+        for key, parameter in inspect.signature(read).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and key != "seed"
+    }
+    values: dict[str, Any] = {}
+    for key, text in (settings or {}).items():
+        if key not in known:
+            offered = ", ".join(known) or "none"
+            raise InputError(f"{name} has no setting {key!r}; it has: {offered}")
+        values[key] = _convert(key, text, known[key].default)
+    if "seed" in inspect.signature(read).parameters:
+        values["seed"] = seed
+    return read(root, **values)
+
+
+def _convert(key: str, text: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise InputError(f"expected {key}=true or {key}=false, found {text!r}")
+        return text.lower() == "true"
+    if isinstance(default, float):
+        try:
+            return float(text)
+        except ValueError:
+            raise InputError(f"expected a number for {key}, found {text!r}") from None
+    return text

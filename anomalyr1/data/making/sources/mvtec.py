@@ -1,0 +1,127 @@
+"""MVTec-AD, MVTec-AD 2, MVTec-LOCO and GoodsAD: one folder a product.
+
+Licences: MVTec-AD, AD 2 and LOCO are CC BY-NC-SA 4.0 (mvtec.com/company/research/datasets);
+GoodsAD is for research (github.com/jianzhang96/GoodsAD). Citations: Bergmann et al., CVPR 2019 and
+IJCV 2021 (MVTec-AD); Heckler-Kram et al., arXiv 2503.21622, 2025 (AD 2); Bergmann et al., IJCV 2022
+(LOCO); Zhang et al., "PKU-GoodsAD", IEEE RA-L 2024.
+
+Expected trees, below ROOT::
+
+    mvtec    <product>/train/good  <product>/test/<good|defect>
+             <product>/ground_truth/<defect>/<name>_mask.png
+    mvtec    AD 2: <product>/train/good  <product>/validation/good
+             <product>/test_public/<good|bad>
+             <product>/test_public/ground_truth/bad/<name>_mask.png
+    loco     <product>/train/good  <product>/validation/good
+             <product>/test/<good|logical_anomalies|structural_anomalies>
+             <product>/ground_truth/<kind>/<name>/*.png (a directory of masks, united)
+    goodsad  <product>/train/good  <product>/test/<good|defect>
+             <product>/ground_truth/<defect>/<name>.png
+
+Refused: a tree without test images. AD 2's private test images have no labels and are left out;
+AD 2's "bad" names no type of defect, so it is not asked for. About four LOCO anomalies have no
+mask: they keep the questions that need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.folder import read_products
+from anomalyr1.data.making.sources.item import (
+    Item,
+    Source,
+    find_mask,
+    folders_in,
+    images_in,
+    require_items,
+)
+
+TREE = "<product>/train/good and <product>/test/<good|defect> (AD 2: test_public)"
+_NC = "CC BY-NC-SA 4.0"
+_URL = "https://www.mvtec.com/company/research/datasets"
+
+
+def read_mvtec(root: Path) -> Source:
+    """Read MVTec-AD or MVTec-AD 2, whichever ROOT holds.
+
+    Raises:
+        InputError: the tree is not there.
+    """
+    if any((product / "test_public").is_dir() for product in folders_in(root)):
+        private = sum(
+            len(images_in(product / part))
+            for product in folders_in(root)
+            for part in ("test_private", "test_private_mixed")
+        )
+        return Source(
+            "mvtec",
+            _NC,
+            "Heckler-Kram et al., The MVTec AD 2 Dataset, 2025",
+            _URL,
+            require_items(_read_ad2(root), root, TREE),
+            left_out={"private test images without labels": private},
+        )
+    items = require_items(read_products(root, "MVTec-AD"), root, TREE)
+    return Source("mvtec", _NC, "Bergmann et al., MVTec AD, CVPR 2019", _URL, items)
+
+
+def read_loco(root: Path) -> Source:
+    """Read MVTec-LOCO.
+
+    Raises:
+        InputError: the tree is not there.
+    """
+    names = {"logical_anomalies": "logical anomaly", "structural_anomalies": "structural anomaly"}
+    items = [
+        item if item.normal else replace(item, defects=(names.get(item.folder, item.folder),))
+        for item in read_products(root, "MVTec-LOCO")
+    ]
+    return Source(
+        "loco",
+        _NC,
+        "Bergmann et al., Beyond Dents and Scratches, IJCV 2022",
+        _URL,
+        require_items(items, root, TREE),
+    )
+
+
+def read_goodsad(root: Path) -> Source:
+    """Read GoodsAD.
+
+    Raises:
+        InputError: the tree is not there.
+    """
+    return Source(
+        "goodsad",
+        "research use",
+        "Zhang et al., PKU-GoodsAD, IEEE RA-L 2024",
+        "https://github.com/jianzhang96/GoodsAD",
+        require_items(read_products(root, "GoodsAD"), root, TREE),
+    )
+
+
+def _read_ad2(root: Path) -> Iterator[Item]:
+    for product in folders_in(root):
+        name, shown = product.name, words(product.name)
+        for part in ("train", "validation"):
+            for image in images_in(product / part / "good"):
+                yield Item(
+                    image,
+                    "MVTec-AD2",
+                    name,
+                    "good",
+                    f"{part}_{image.name}",
+                    shown,
+                    reference=True,
+                )
+        public = product / "test_public"
+        for folder in folders_in(public):
+            if folder.name == "ground_truth":
+                continue
+            for image in images_in(folder):
+                mask = find_mask(public / "ground_truth" / folder.name, image.stem)
+                yield Item(image, "MVTec-AD2", name, folder.name, image.name, shown, mask=mask)

@@ -1,0 +1,90 @@
+"""VisA: twelve products, as it is downloaded or as its own script rearranges it.
+
+Licence: CC BY 4.0 (github.com/amazon-science/spot-diff). Citation: Zou et al., "SPot-the-Difference
+Self-Supervised Pre-training for Anomaly Detection and Segmentation", ECCV 2022.
+
+Expected trees, below ROOT::
+
+    split_csv/1cls.csv            object,split,label,image,mask      (as downloaded)
+    <product>/image_anno.csv      image,label,mask; label: normal, or types joined by commas
+    <product>/Data/Images/{Normal,Anomaly}/*.JPG   <product>/Data/Masks/Anomaly/*.png
+
+    <product>/train/good  <product>/test/{good,bad}  <product>/ground_truth/bad/*.png     (1cls)
+
+Refused: a CSV without the columns above, or naming an image that is not there. The 1cls layout does
+not name the type of a defect; image_anno.csv does, and several types in one image are all kept.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.folder import read_products
+from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
+from anomalyr1.errors import InputError
+
+TREE = "split_csv/1cls.csv with <product>/image_anno.csv, or <product>/test/{good,bad}"
+
+
+def read_visa(root: Path) -> Source:
+    """Read VisA in the layout that ROOT holds.
+
+    Raises:
+        InputError: the tree is not there, or a CSV is broken.
+    """
+    if (root / "split_csv" / "1cls.csv").exists():
+        items = list(_read_raw(root))
+        layout = "raw"
+    else:
+        items = list(read_products(root, "VisA"))
+        layout = "1cls"
+    return Source(
+        "visa",
+        "CC BY 4.0",
+        "Zou et al., SPot-the-Difference, ECCV 2022",
+        "https://github.com/amazon-science/spot-diff",
+        require_items(items, root, TREE),
+        options={"layout": layout},
+    )
+
+
+def _read_raw(root: Path) -> Iterator[Item]:
+    types: dict[str, tuple[str, ...]] = {}
+    for product in folders_in(root):
+        if (product / "image_anno.csv").exists():
+            for row in _rows(product / "image_anno.csv", ("image", "label")):
+                names = (words(name) for name in row["label"].split(","))
+                types[row["image"]] = tuple(sorted({name for name in names if name != "normal"}))
+    table = root / "split_csv" / "1cls.csv"
+    for row in _rows(table, ("object", "split", "label", "image", "mask")):
+        image = root / row["image"]
+        if not image.is_file():
+            raise InputError(f"{table} names {row['image']!r}, expected that image, found no file")
+        normal = row["label"] == "normal"
+        yield Item(
+            image,
+            "VisA",
+            row["object"],
+            "good" if normal else "bad",
+            image.name,
+            words(row["object"]),
+            defects=() if normal else types.get(row["image"], ()),
+            mask=root / row["mask"] if row["mask"] and not normal else None,
+            reference=normal and row["split"] == "train",
+        )
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = set(columns) - set(reader.fieldnames or ())
+        if missing:
+            raise InputError(
+                f"expected the columns {', '.join(columns)} in {path}, "
+                f"found no {', '.join(sorted(missing))}; check the file"
+            )
+        for row in reader:
+            yield {column: (row[column] or "").strip() for column in columns}

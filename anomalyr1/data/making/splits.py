@@ -1,0 +1,161 @@
+"""Train and test out of one benchmark, so that no image of one side shows up on the other.
+
+`division` decides who goes where; here the references follow, and both sides are written. No image
+that is evaluated is a reference of anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from anomalyr1.data.fingerprint import Fingerprint, file_sha256, near_pairs
+from anomalyr1.data.leakage import Progress, fingerprints
+from anomalyr1.data.making.division import SplitOptions, assign
+from anomalyr1.data.manifest import make_manifest, read_groups
+from anomalyr1.data.mmad import MANIFEST_NAME, Benchmark, write_benchmark
+from anomalyr1.data.seeding import seeded_order
+from anomalyr1.errors import InputError
+from anomalyr1.schema import Sample
+from anomalyr1.storage import read_json, write_json
+
+SIDES = ("train", "test")
+
+
+def split_benchmark(
+    benchmark: Benchmark, out: Path, options: SplitOptions, progress: Progress = iter
+) -> dict[str, Path]:
+    """Write `out`/train and `out`/test, which point back to the benchmark's image folder.
+
+    Returns:
+        The JSON file of each side.
+
+    Raises:
+        InputError: there is too little to divide, the folder is not empty, or an image that has
+            no fingerprint on record cannot be read.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"expected {out} to be empty or new, found files in it; choose another")
+    keys = dict.fromkeys(key for s in benchmark.samples for key in _all_images(s))
+    prints = fingerprints(benchmark, list(keys), progress)
+    groups = read_groups(benchmark.manifest)
+    sides, dropped = divide(benchmark.samples, prints, groups, options)
+    root = Path(os.path.relpath(benchmark.root, out / "train"))
+    files = {}
+    for side in SIDES:
+        files[side] = write_benchmark(out / side, sides[side], records=benchmark.records)
+    hashes = {side: file_sha256(files[side]) for side in SIDES}
+    for side in SIDES:
+        used = {key for s in sides[side] for key in _all_images(s)}
+        manifest = make_manifest(
+            sides[side],
+            {key: prints[key] for key in used},
+            root=root.as_posix(),
+            source={
+                "name": "split",
+                "side": side,
+                "benchmark_sha256": benchmark.sha256,
+                "of": (benchmark.manifest or {}).get("source"),
+            },
+            options={k: v for k, v in asdict(options).items() if k != "seed"},
+            seed=options.seed,
+            groups={key: groups[key] for key in used if key in groups},
+        )
+        manifest["sha256"] = hashes
+        manifest["dropped"] = dropped
+        write_json(out / side / MANIFEST_NAME, manifest)
+    return files
+
+
+def read_split_options(manifest_file: Path) -> tuple[SplitOptions, dict[str, str], str]:
+    """Options, hashes of both sides, and the parent's hash, from a manifest of a split.
+
+    Raises:
+        InputError: the file is not the manifest of a split.
+    """
+    manifest = read_json(manifest_file, "the manifest of a split")
+    try:
+        options = SplitOptions(**manifest["options"], seed=manifest["seed"])
+        return options, dict(manifest["sha256"]), str(manifest["source"]["benchmark_sha256"])
+    except (KeyError, TypeError):
+        raise InputError(
+            f"expected the manifest of a split at {manifest_file}, found another file; "
+            "give manifest.json of its train or test folder"
+        ) from None
+
+
+def divide(
+    samples: Sequence[Sample],
+    prints: Mapping[str, Fingerprint],
+    groups: Mapping[str, str],
+    options: SplitOptions,
+) -> tuple[dict[str, list[Sample]], list[str]]:
+    """The samples of each side with their references, and the images that belong to neither.
+
+    Raises:
+        InputError: a side would be empty.
+    """
+    train, test = assign(samples, prints, groups, options)
+    trained, evaluated = {s.image for s in train}, {s.image for s in test}
+    blocked = _blocked(train, test, prints, groups, options.near_bits)
+    normals = [s.image for s in samples if s.is_normal and s.image in trained]
+    sides = {}
+    for side, kept, refused in (
+        ("train", trained, evaluated | blocked),
+        ("test", evaluated, evaluated),
+    ):
+        sides[side] = [
+            replace(_with_references(s, refused, normals, options), split=side)
+            for s in samples
+            if s.image in kept
+        ]
+    return sides, [s.image for s in samples if s.image not in trained | evaluated]
+
+
+def _blocked(
+    train: Iterable[Sample],
+    test: Sequence[Sample],
+    prints: Mapping[str, Fingerprint],
+    groups: Mapping[str, str],
+    near_bits: int,
+) -> set[str]:
+    """References of training images that look like, or belong to, an evaluated image."""
+    references = list(
+        dict.fromkeys(k for s in train for k in (*s.similar_templates, *s.random_templates))
+    )
+    held = {groups[s.image] for s in test if s.image in groups}
+    blocked = {key for key in references if groups.get(key) in held}
+    hashes = {prints[s.image].sha256 for s in test}
+    blocked |= {key for key in references if prints[key].sha256 in hashes}
+    if near_bits >= 0:
+        pairs = near_pairs(
+            [prints[key] for key in references], [prints[s.image] for s in test], near_bits
+        )
+        blocked |= {references[row] for row, _, _ in pairs}
+    return blocked
+
+
+def _with_references(
+    sample: Sample, refused: set[str], normals: Sequence[str], options: SplitOptions
+) -> Sample:
+    """References that may stay; where none may, normal training images of the category."""
+
+    def allowed(keys: Iterable[str]) -> tuple[str, ...]:
+        kept = [
+            k for k in keys if k not in refused and k != sample.image and "good" in k.split("/")
+        ]
+        return tuple(kept[: options.references])
+
+    similar, random = allowed(sample.similar_templates), allowed(sample.random_templates)
+    had = sample.similar_templates or sample.random_templates
+    if had and not similar and not random:
+        prefix = f"{sample.dataset}/{sample.category}/"
+        pool = [key for key in normals if key.startswith(prefix)]
+        random = allowed(seeded_order(pool, options.seed, sample.image, "references"))
+    return replace(sample, similar_templates=similar, random_templates=random)
+
+
+def _all_images(sample: Sample) -> tuple[str, ...]:
+    return (sample.image, *sample.similar_templates, *sample.random_templates)

@@ -1,0 +1,191 @@
+"""What a config reads: the policy, the benchmarks, the checkpoint of the segmenter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+
+from anomalyr1.config import Config, PolicyConfig
+from anomalyr1.doctor.lines import Line, count, refused
+from anomalyr1.errors import InputError
+from anomalyr1.policy.hub import could_be_hub_id
+
+Progress = Callable[[Iterable[str]], Iterable[str]]
+
+
+def input_lines(config: Config, progress: Progress = iter) -> tuple[list[Line], int]:
+    """A line for each thing a run would read, and the bytes of weights that it would train.
+
+    Nothing is downloaded: of a hub id it is said whether a copy is here.
+    """
+    lines, size = _policy(config.policy)
+    lines += _benchmarks(config, progress)
+    if config.eval.benchmark is not None:
+        lines.append(_segmentation(config))
+    return lines, size
+
+
+def _policy(policy: PolicyConfig, name: str = "policy.path") -> tuple[list[Line], int]:
+    from transformers import AutoConfig
+
+    from anomalyr1.policy.load import load_processor
+
+    folder = _local(policy.path, policy.revision)
+    if folder is None:
+        return [_not_here(name, policy.path, "policy.path")], 0
+    try:
+        load_processor(replace(policy, path=str(folder), revision=None))
+    except InputError as error:
+        return [refused(name, error)], 0
+    adapter = folder / "adapter_config.json"
+    if adapter.is_file():
+        if policy.lora is not None:
+            found = f"{policy.path} is an adapter, and policy.lora asks for another on top"
+            advice = f"anomalyr1 merge {policy.path} --out FOLDER, and start from that"
+            return [Line(name, "problem", found, advice)], 0
+        base = str(json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path"))
+        below = _base(base, policy.revision)
+        return [Line(name, "ok", f"{policy.path}: an adapter of {base}"), below], 0
+    try:
+        kind = AutoConfig.from_pretrained(str(folder), trust_remote_code=False).model_type
+    except (OSError, ValueError) as error:
+        found = f"{policy.path} has no config that loads ({_first_line(error)})"
+        return [Line(name, "problem", found, "fetch or save it again")], 0
+    return _weights(name, policy.path, folder, kind)
+
+
+def _base(path: str, revision: str | None) -> Line:
+    """The model below an adapter; its processor is not used."""
+    folder = _local(path, revision)
+    if folder is None:
+        return _not_here("its base", path, "base_model_name_or_path of the adapter")
+    (line,), _ = _weights("its base", path, folder, "")
+    return line
+
+
+def _weights(name: str, path: str, folder: Path, kind: str) -> tuple[list[Line], int]:
+    """Whether every file of the weights is there and whole."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    size = 0
+    for number, shard in enumerate(names, start=1):
+        try:
+            with safe_open(folder / shard, framework="numpy"):
+                size += (folder / shard).stat().st_size
+        except (OSError, SafetensorError) as error:
+            found = f"{path}: {shard} ({number} of {len(names)}) cannot be read ({error})"
+            return [Line(name, "problem", found, "fetch or save the weights again")], 0
+    found = f"{path}: {kind}{', ' if kind else ''}{_amount(size)} of weights"
+    if kind not in ("", "qwen2_5_vl"):
+        advice = "shared prefixes and frozen parts are made for qwen2_5_vl; try a short run"
+        return [Line(name, "note", found, advice)], size
+    return [Line(name, "ok", found)], size
+
+
+def _benchmarks(config: Config, progress: Progress) -> list[Line]:
+    """Every benchmark that the config names, the parts of a mixture among them."""
+    data, asked = config.data, config.eval
+    named = [
+        ("data.benchmark", data.benchmark, data.root),
+        ("data.heldout", data.heldout, data.root),
+        ("eval.benchmark", asked.benchmark, asked.root),
+    ]
+    lines = [_benchmark(config, key, path, root, progress) for key, path, root in named if path]
+    if data.mixture is not None:
+        lines += _mixture(config, data.mixture, progress)
+    if not lines:
+        advice = "data.benchmark=FOLDER to train, eval.benchmark=FOLDER to evaluate"
+        lines.append(Line("benchmark", "problem", "the config names none", advice))
+    return lines
+
+
+def _mixture(config: Config, mixture: str, progress: Progress) -> Iterator[Line]:
+    from anomalyr1.data.export import read_rows
+    from anomalyr1.data.mixture import read_mixture
+
+    try:
+        for part in read_mixture(Path(mixture)):
+            if part.path.suffix == ".jsonl":
+                samples = read_rows(part.path, part.image_root or part.path.parent)
+                found = f"{part.path}: {len(samples)} images in exported rows"
+                yield Line("data.mixture", "ok", found)
+            else:
+                yield _benchmark(config, "data.mixture", str(part.path), None, progress)
+    except InputError as error:
+        yield refused("data.mixture", error)
+
+
+def _benchmark(config: Config, key: str, path: str, root: str | None, progress: Progress) -> Line:
+    """What stops a run, or what `data check` finds. A root given here is not the check's."""
+    from anomalyr1.data.checking.check import check_benchmark
+    from anomalyr1.rows import open_benchmark
+
+    try:
+        _, samples = open_benchmark(path, key, config.prompt, root=root)
+        if root is not None:
+            return Line(key, "ok", f"{path}: {len(samples)} images, every file under {root}")
+        findings = check_benchmark(path, near_bits=-1, progress=progress)
+    except InputError as error:
+        return refused(key, error)
+    errors = [finding for finding in findings if finding.level == "error"]
+    found = f"{path}: {count(len(samples), 'image')}, {count(len(errors), 'error')} in data check"
+    if errors:
+        found += f" (the first: {errors[0].image}: {errors[0].message})"
+        return Line(key, "problem", found, f"anomalyr1 data check {path} lists all of them")
+    return Line(key, "ok", found)
+
+
+def _segmentation(config: Config) -> Line:
+    name, chosen = "segmentation", config.segmentation
+    if chosen.kind != "sam2":
+        return Line(name, "ok", f"{chosen.kind}: nothing to load")
+    folder = _local(chosen.checkpoint, None)
+    files = [Path(chosen.checkpoint)] if folder is None else sorted(folder.glob("*.pt"))
+    if len(files) == 1 and files[0].is_file():
+        return Line(name, "ok", f"sam2: {files[0].name}, {_amount(files[0].stat().st_size)}")
+    if folder is not None:
+        found = f"{len(files)} .pt files in {chosen.checkpoint}"
+        return Line(name, "problem", found, "name one of them in segmentation.checkpoint")
+    return _not_here(name, chosen.checkpoint, "segmentation.checkpoint")
+
+
+def _local(path: str, revision: str | None) -> Path | None:
+    """The folder itself, or the copy of a hub id in the cache; None where there is neither."""
+    if Path(path).is_dir():
+        return Path(path)
+    try:
+        return Path(snapshot_download(path, revision=revision, local_files_only=True))
+    except (OSError, ValueError):  # not in the cache, or no hub id
+        return None
+
+
+def _not_here(name: str, path: str, key: str) -> Line:
+    """A hub id can be fetched, a folder cannot."""
+    if not could_be_hub_id(path):
+        return Line(name, "problem", f"nothing at {path}", f"correct {key}, or make it first")
+    advice = f"hf download {path}, or correct {key}"
+    if constants.HF_HUB_OFFLINE:
+        return Line(name, "problem", f"{path} is not here, and HF_HUB_OFFLINE is set", advice)
+    return Line(name, "note", f"{path} is not here; a run would fetch it from the hub", advice)
+
+
+def _amount(size: int) -> str:
+    """Bytes for people.
+
+    >>> _amount(7_500_000_000), _amount(10_400_000)
+    ('7.5 GB', '10 MB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

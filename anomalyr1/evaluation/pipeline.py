@@ -1,0 +1,75 @@
+"""`anomalyr1 eval`: predictions -> masks -> metrics -> report, a file after every arrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from anomalyr1 import run_folder
+from anomalyr1.config import Config
+from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.errors import InputError
+from anomalyr1.evaluation.masks import make_masks
+from anomalyr1.evaluation.predict import predict_benchmark
+from anomalyr1.evaluation.processes import join_processes
+from anomalyr1.evaluation.report.page import write_report
+from anomalyr1.evaluation.score import score
+from anomalyr1.schema import GROUNDING
+from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
+
+
+def evaluate(config: Config, console: Console | None = None) -> Path:
+    """Answer a benchmark, make masks, score, and write the report into the run folder.
+
+    Several processes answer together; the first does the rest.
+
+    Returns:
+        `<run_dir>/report.html`.
+
+    Raises:
+        InputError: anything in the config, the data or the checkpoints that cannot be used; the
+            segmenter is tried before the first question is asked.
+    """
+    state = join_processes()
+    console = console or Console(quiet=not state.is_main_process)
+    run_dir = Path(config.run_dir)
+    page = run_dir / run_folder.REPORT
+    segmenters = _segmenters(config) if state.is_main_process else []
+    predictions = predict_benchmark(config, console)
+    if state.num_processes > 1:
+        state.destroy_process_group()  # nobody waits for the masks
+    if not state.is_main_process:
+        return page
+    benchmark = load_benchmark(
+        Path(config.eval.benchmark or ""),
+        root=None if config.eval.root is None else Path(config.eval.root),
+    )
+    located = config.prompt.template == "inspect" or any(
+        question.type == GROUNDING for sample in benchmark.samples for question in sample.questions
+    )
+    for segmenter in segmenters if located else ():
+        make_masks(predictions, benchmark.root, segmenter)
+        console.print(
+            f"masks: {run_dir / run_folder.MASKS / run_folder.masks_file(segmenter.name)}",
+            soft_wrap=True,
+        )
+    score(predictions, resamples=config.eval.bootstrap)
+    console.print(f"metrics: {run_dir / run_folder.METRICS}", soft_wrap=True)
+    return write_report([run_dir], page, gallery=config.eval.gallery)
+
+
+def _segmenters(config: Config) -> list[Segmenter]:
+    """The filled box, always, as what the configured segmenter has to beat."""
+    chosen = config.segmentation
+    if chosen.kind == "none":
+        return []
+    segmenters = [load_segmenter("box")]
+    if chosen.kind != "box":
+        checkpoint = chosen.checkpoint if chosen.kind == "sam2" else None
+        model_config = chosen.model_config if Path(chosen.checkpoint).is_file() else None
+        try:
+            segmenters.append(load_segmenter(chosen.kind, checkpoint, model_config))
+        except ImportError as error:
+            raise InputError(f"segmentation.kind={chosen.kind}: {error}") from None
+    return segmenters

@@ -1,0 +1,157 @@
+"""One question of the gallery: what was asked, what the policy reasoned and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anomalyr1.evaluation.image_readings import Reading, boxes_in_image
+from anomalyr1.evaluation.outcomes import reading_outcome
+from anomalyr1.evaluation.report.markup import Markup, tag
+from anomalyr1.geometry import set_iou
+from anomalyr1.metrics.boxes import THRESHOLDS
+from anomalyr1.schema import Box
+
+_MAX_CHARACTERS = 2000
+
+
+def is_right(reading: Reading) -> bool | None:
+    """Whether the answer is right; None where there is no gold answer.
+
+    Boxes are right where none is rightly given, or where their soft set IoU with the gold boxes
+    reaches 0.5.
+    """
+    prediction = reading.prediction
+    if not reading.is_grounding:
+        return None if prediction.answer is None else reading.response.answer == prediction.answer
+    overlap = grounding_iou(reading)
+    if prediction.gold_boxes is None:
+        return None
+    return overlap is not None and overlap >= THRESHOLDS[-1]
+
+
+def grounding_iou(reading: Reading) -> float | None:
+    """Soft set IoU of the stated boxes; None where they are unreadable or gold is unknown."""
+    boxes, gold = boxes_in_image(reading), reading.prediction.gold_boxes
+    return None if boxes is None or gold is None else set_iou(boxes, gold)
+
+
+def answer_block(reading: Reading, others: Sequence[tuple[str, Reading]], is_open: bool) -> Markup:
+    """A question that unfolds to options, reasoning and answer.
+
+    Args:
+        reading: the completion shown.
+        others: (name of a run, its reading of the same question), one line each.
+        is_open: unfolded at first.
+    """
+    right = is_right(reading)
+    mark = {True: ("right", "✓"), False: ("wrong", "✗"), None: ("unknown", "·")}[right]
+    outcome = reading_outcome(reading)
+    return tag(
+        "details",
+        tag(
+            "summary",
+            tag("span", mark[1], class_=f"mark {mark[0]}", title=mark[0]),
+            tag("span", reading.prediction.question_type, class_="type"),
+            tag("span", _short(reading), class_="short") if outcome != "malformed" else None,
+            tag("span", outcome.replace("_", " "), class_=f"outcome o-{outcome}")
+            if outcome is not None
+            else None,
+        ),
+        tag("p", reading.prediction.question, class_="question")
+        if reading.prediction.question
+        else None,
+        _options(reading) if not reading.is_grounding else _boxes(reading),
+        *_said(reading),
+        *(
+            tag("p", tag("b", f"{name}: "), _short(other), _verdict(other), class_="other")
+            for name, other in others
+        ),
+        class_="answer",
+        open=is_open,
+    )
+
+
+def _short(reading: Reading) -> str:
+    if not reading.is_grounding:
+        return reading.response.answer or "unreadable"
+    boxes = reading.response.boxes
+    if boxes is None:
+        return "unreadable"
+    overlap = grounding_iou(reading)
+    if not boxes:
+        return "no box"
+    count = f"{len(boxes)} box{'es' if len(boxes) > 1 else ''}"
+    return count if overlap is None else f"IoU {overlap:.2f}"
+
+
+def _verdict(reading: Reading) -> str:
+    return {True: " (right)", False: " (wrong)", None: ""}[is_right(reading)]
+
+
+def _options(reading: Reading) -> Markup:
+    items = []
+    for letter, text in reading.prediction.options.items():
+        gold = letter == reading.prediction.answer
+        chosen = letter == reading.response.answer
+        classes = " ".join(name for name, on in (("gold", gold), ("chosen", chosen)) if on)
+        note = " · ".join(name for name, on in (("gold", gold), ("answered", chosen)) if on)
+        items.append(
+            tag(
+                "li",
+                tag("b", letter),
+                " ",
+                text,
+                tag("small", note) if note else None,
+                class_=classes or None,
+            )
+        )
+    return tag("ul", *items, class_="options")
+
+
+def _boxes(reading: Reading) -> Markup:
+    lines = [
+        ("gold", reading.prediction.gold_boxes, "unknown"),
+        ("answered", boxes_in_image(reading), "unreadable"),
+    ]
+    return tag(
+        "ul",
+        *(
+            tag("li", tag("b", name), " ", _box_list(boxes, missing), class_=name)
+            for name, boxes, missing in lines
+        ),
+        class_="boxes",
+    )
+
+
+def _box_list(boxes: Sequence[Box] | None, missing: str) -> str:
+    if boxes is None:
+        return missing
+    if not boxes:
+        return "none"
+    return "; ".join(
+        f"{box.label or 'defect'} [{', '.join(f'{value:.0f}' for value in box.xyxy)}]"
+        for box in boxes
+    )
+
+
+def _said(reading: Reading) -> list[Markup]:
+    """Reasoning and answer; the raw completion where its form is broken."""
+    response = reading.response
+    if not response.well_formed or response.reasoning is None:
+        about = ", ".join(error.replace("_", " ") for error in response.errors)
+        return [
+            tag("p", f"raw completion{f' ({about})' if about else ''}", class_="label"),
+            tag("pre", _cut(reading.prediction.completion) or "(nothing)", class_="completion"),
+        ]
+    return [
+        tag("p", "reasoning", class_="label"),
+        tag("blockquote", _cut(response.reasoning.strip())),
+        tag("p", "answer", class_="label"),
+        tag("pre", _cut((response.answer_text or "").strip()) or "(nothing)"),
+    ]
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MAX_CHARACTERS:
+        return text
+    return f"{text[:_MAX_CHARACTERS]} … ({len(text)} characters)"

@@ -1,0 +1,100 @@
+"""Several runs side by side: intervals, and paired differences to the run reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anomalyr1.evaluation.report.difference import macro_difference
+from anomalyr1.evaluation.report.intervals import Row, interval_chart
+from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
+from anomalyr1.evaluation.report.runs import Run
+from anomalyr1.evaluation.report.tables import DASH, grid, percent, with_interval
+from anomalyr1.metrics.mcq import AVERAGE
+
+_NOTE = (
+    "The difference is this report's run minus the other, in points of strict macro accuracy, on "
+    "the questions both answered. Its interval draws the same images for both runs: where it does "
+    "not reach 0, the runs differ."
+)
+Value = tuple[float | None, Sequence[float] | None]
+
+
+def comparison(runs: Sequence[Run]) -> Markup | None:
+    """Chart and table; None with fewer than two evaluated runs."""
+    evaluated = [run for run in runs if run.metrics is not None]
+    if len(evaluated) < 2:
+        return None
+    rows = _chart_rows([run.metrics for run in evaluated if run.metrics is not None])
+    return join(
+        [
+            interval_chart(rows, [run.name for run in evaluated]) if rows else None,
+            _table(evaluated),
+            tag("p", _NOTE, class_="note"),
+        ]
+    )
+
+
+def _chart_rows(metrics: Sequence[Mapping[str, Any]]) -> list[Row]:
+    macro = [(m["macro"]["strict"], m["intervals"]["macro"]["strict"]) for m in metrics]
+    rows: list[tuple[str, list[Value]]] = [("Strict accuracy", macro)]
+    columns = dict.fromkeys(
+        name for m in metrics for name in m["mmad"]["strict"].get(AVERAGE, {}) if name != AVERAGE
+    )
+    rows += [(name, [_average(m, name) for m in metrics]) for name in columns]
+    rows += [
+        (name, [_box(m, key) for m in metrics])
+        for name, key in (("Box F1 @ 0.33", "f1@0.33"), ("Box F1 @ 0.5", "f1@0.5"))
+    ]
+    segmenters = dict.fromkeys(
+        name for m in metrics for name in m.get("localization", {}).get("masks", {})
+    )
+    rows += [(f"Mask IoU, {name}", [_mask(m, name) for m in metrics]) for name in segmenters]
+    return [(name, of) for name, of in rows if any(value is not None for value, _ in of)]
+
+
+def _average(metrics: Mapping[str, Any], column: str) -> Value:
+    table = metrics["mmad"]["strict"]
+    if not table:
+        return None, None
+    return table[AVERAGE][column], metrics["intervals"]["strict"][AVERAGE][column]
+
+
+def _box(metrics: Mapping[str, Any], key: str) -> Value:
+    boxes = metrics.get("localization", {}).get("boxes")
+    if boxes is None:
+        return None, None
+    return boxes["pooled"][key], boxes["pooled"]["intervals"][key]
+
+
+def _mask(metrics: Mapping[str, Any], segmenter: str) -> Value:
+    masks = metrics.get("localization", {}).get("masks", {})
+    pooled = masks.get(segmenter, {}).get("predicted", {}).get("pooled")
+    return (None, None) if pooled is None else (pooled["iou"], pooled["intervals"]["iou"])
+
+
+def _table(runs: Sequence[Run]) -> Markup:
+    rows: list[list[Child]] = []
+    for index, run in enumerate(runs):
+        metrics = run.metrics
+        assert metrics is not None
+        ends = metrics["intervals"]
+        row: list[Child] = [run.name, f"{metrics['predictions']['questions']:,}"]
+        for accounting in ("strict", "compat"):
+            row.append(with_interval(metrics["macro"][accounting], ends["macro"][accounting]))
+        row.append(with_interval(metrics["micro"]["strict"], ends["micro"]["strict"]))
+        row.append(percent(metrics["invalid_rate"]))
+        row.append(_difference(runs[0], run) if index else "")
+        rows.append(row)
+    header = ["", "Questions", "Strict macro", "Compat macro", "Strict micro", "Unreadable"]
+    return grid([*header, "Difference"], rows)
+
+
+def _difference(main: Run, other: Run) -> Child:
+    found = macro_difference(other.readings, main.readings)
+    if found is None:
+        return DASH
+    small = "" if found.ends is None else f"{found.ends[0]:+.1f} – {found.ends[1]:+.1f}"
+    clear = found.ends is not None and (found.ends[0] > 0 or found.ends[1] < 0)
+    value = tag("b", f"{found.value:+.1f}") if clear else f"{found.value:+.1f}"
+    return join([value, tag("small", small)])

@@ -1,0 +1,205 @@
+"""report.html: one self-contained page a run, or several runs compared.
+
+Nothing on the page is loaded from elsewhere: pictures are data URIs, charts are inline SVG, and a
+content security policy allows no script but the page's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from anomalyr1 import run_folder
+from anomalyr1.evaluation.report.comparison import comparison
+from anomalyr1.evaluation.report.curves import training_charts
+from anomalyr1.evaluation.report.gallery import image_gallery
+from anomalyr1.evaluation.report.headline import headline
+from anomalyr1.evaluation.report.intervals import outcome_bars
+from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
+from anomalyr1.evaluation.report.origin import origin
+from anomalyr1.evaluation.report.runs import Run, load_runs
+from anomalyr1.evaluation.report.tables import (
+    accuracy_table,
+    box_table,
+    detection_table,
+    mask_table,
+)
+from anomalyr1.storage import write_text
+
+GALLERY = 60
+
+_NOTES = {
+    "strict": (
+        "Strict: every question counts and an unreadable answer is wrong. Anomaly Detection is "
+        "balanced over normal and anomalous images. The row Average weighs datasets equally. "
+        "Small print: 95 % bootstrap interval, whole images drawn. Overkill is the share of normal "
+        "images called defective, Miss the share of defective ones called normal."
+    ),
+    "compat": (
+        "Compat: the benchmark's own accounting of the same letters, to compare with published "
+        "tables. An unreadable answer and the question after it leave the count, so refusing hard "
+        "questions raises this number."
+    ),
+    "boxes": (
+        "Boxes have no scores, so there is no AP. A pair counts where its IoU reaches the "
+        "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
+        "a gold box."
+    ),
+    "masks": (
+        "IoU and Dice are means over anomalous images, an empty mask being 0. PRO and pixel FPR "
+        "belong together: they are one operating point. Masks from gold boxes are the most the "
+        "segmenter can reach; the whole image as one box is what no skill reaches."
+    ),
+}
+
+
+def write_report(
+    runs: Sequence[Path],
+    out: Path | None = None,
+    *,
+    gallery: int = GALLERY,
+    root: Path | None = None,
+) -> Path:
+    """Write the report of one or several runs.
+
+    Args:
+        runs: run folders; the first is the one reported, the others are compared with it. A
+            folder's own `before/` predictions are compared too.
+        out: the HTML file; `report.html` in the first run by default.
+        gallery: most images in the gallery.
+        root: data root of the images, where the runs' provenance does not tell it.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: a folder holds nothing to report, or one of its files is broken.
+    """
+    path = out or runs[0] / run_folder.REPORT
+    write_text(path, render(load_runs(runs, root), gallery))
+    return path
+
+
+def render(runs: Sequence[Run], most: int = GALLERY) -> str:
+    """The page as text."""
+    main = runs[0]
+    sections = [
+        _section("accuracy", "Accuracy", _accuracy(main)),
+        _section("comparison", "Comparison", [comparison(runs)]),
+        _section("outcomes", "Reasoning against answer", [outcome_bars(_outcomes(runs))]),
+        _section("localization", "Detection and localization", _localization(main)),
+        _section("training", "Training", _training(runs)),
+        _section("gallery-section", "Gallery", [image_gallery(main, runs[1:], most)]),
+        _section("origin", "Where the numbers come from", [origin(run) for run in runs]),
+    ]
+    shown = [section for section in sections if section is not None]
+    links = [tag("a", title, href=f"#{name}") for name, title, _ in shown]
+    body = tag(
+        "body",
+        headline(main, runs[1:]),
+        tag("nav", *links),
+        tag("main", *(content for _, _, content in shown)),
+        tag("script", Markup(_asset("report.js"))),
+    )
+    return f"<!doctype html>\n{tag('html', _head(main.name), body, lang='en')}\n"
+
+
+def _head(name: str) -> Markup:
+    style, script = _asset("report.css"), _asset("report.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{name} · AnomalyR1 report"),
+        tag("style", Markup(style)),
+    )
+
+
+def _section(
+    name: str, title: str, content: Sequence[Markup | None]
+) -> tuple[str, str, Markup] | None:
+    there = [part for part in content if part]
+    if not there:
+        return None
+    return name, title, tag("section", tag("h2", title), *there, id=name)
+
+
+def _accuracy(run: Run) -> list[Markup | None]:
+    if run.metrics is None or not run.metrics["mmad"]["strict"]:
+        return []
+    return [
+        tag(
+            "div",
+            tag("input", type="radio", name="accounting", id="show-strict", checked=True),
+            tag("label", "strict", for_="show-strict"),
+            tag("input", type="radio", name="accounting", id="show-compat"),
+            tag("label", "compat (MMAD)", for_="show-compat"),
+            *(
+                tag("div", accuracy_table(run.metrics, name), _note(name), class_=f"pane {name}")
+                for name in ("strict", "compat")
+            ),
+            class_="tabs",
+        )
+    ]
+
+
+def _localization(run: Run) -> list[Markup | None]:
+    if run.metrics is None:
+        return []
+    located = run.metrics.get("localization", {})
+    parts: list[tuple[str, Markup | None, Child]] = [
+        ("Normal or anomalous", detection_table(run.metrics), None),
+        ("Boxes", box_table(located), _note("boxes")),
+        ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
+    ]
+    return [
+        join([tag("h3", title), table, note]) for title, table, note in parts if table is not None
+    ]
+
+
+def _targets(run: Run) -> Markup | None:
+    """Says so where masks were compared with filled gold boxes instead of gold masks."""
+    assert run.metrics is not None
+    masks = run.metrics.get("localization", {}).get("masks", {})
+    filled = max((of["targets"]["boxes"] for of in masks.values()), default=0)
+    none = max((of["targets"]["none"] for of in masks.values()), default=0)
+    parts = []
+    if filled:
+        parts.append(
+            f"{filled} defects have no gold mask: their filled gold boxes stand in for it."
+        )
+    if none:
+        parts.append(f"{none} defects have neither and are left out.")
+    return tag("p", " ".join(parts), class_="note warning") if parts else None
+
+
+def _outcomes(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+    found = {run.name: run.metrics["outcomes"] for run in runs if run.metrics is not None}
+    return {name: shares for name, shares in found.items() if shares["questions"]}
+
+
+def _training(runs: Sequence[Run]) -> list[Markup | None]:
+    histories = {run.name: run.history for run in runs if run.history}
+    charts = training_charts(histories)
+    return [tag("div", *charts, class_="charts")] if charts else []
+
+
+def _note(name: str) -> Markup:
+    return tag("p", _NOTES[name], class_="note")
+
+
+def _asset(name: str) -> str:
+    return resources.files("anomalyr1.evaluation").joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

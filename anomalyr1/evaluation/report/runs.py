@@ -1,0 +1,125 @@
+"""A run folder as the report reads it: whatever of its files is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anomalyr1.data.mmad import MANIFEST_NAME
+from anomalyr1.errors import InputError
+from anomalyr1.evaluation.image_readings import Reading, image_readings, read_completions
+from anomalyr1.evaluation.localization import read_masks
+from anomalyr1.evaluation.prediction_lines import read_predictions
+from anomalyr1.evaluation.score import measure
+from anomalyr1.run_folder import BEFORE, CONFIG, HISTORY, MASKS, PREDICTIONS, PROVENANCE, masks_file
+from anomalyr1.storage import read_json, read_jsonl
+
+# Best first: whose masks the gallery shows.
+_SEGMENTERS = ("sam2", "grabcut", "box")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its files as far as they exist, its completions read and measured.
+
+    `masks` maps an image to its line of the best segmenter's file, `segmenter`. `root` is the data
+    root of the images, None where nothing tells it.
+    """
+
+    name: str
+    path: Path
+    config: str | None
+    provenance: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    readings: Sequence[Reading]
+    metrics: Mapping[str, Any] | None
+    masks: Mapping[str, Mapping[str, Any]]
+    segmenter: str | None
+    root: Path | None
+
+
+def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
+    """Read run folders; a folder's own `before/` predictions are a run beside it.
+
+    Raises:
+        InputError: a folder is not there or holds nothing to report, or a file in it is broken.
+    """
+    paths: list[tuple[str, Path]] = []
+    for folder in folders:
+        path = folder.parent if folder.name == PREDICTIONS else folder
+        name = path.resolve().name
+        paths.append((name, path))
+        if (path / BEFORE / PREDICTIONS).exists():
+            label = BEFORE if len(folders) == 1 else f"{name}, {BEFORE}"
+            paths.append((label, path / BEFORE))
+    names = [name for name, _ in paths]
+    return [
+        _load(
+            path, name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}", root
+        )
+        for name, path in paths
+    ]
+
+
+def _load(path: Path, name: str, root: Path | None) -> Run:
+    predictions, history = path / PREDICTIONS, path / HISTORY
+    if not path.is_dir():
+        raise InputError(f"expected a run folder at {path}, found none; check the path")
+    if not predictions.exists() and not history.exists():
+        raise InputError(
+            f"expected {PREDICTIONS} or {HISTORY} in {path}, found neither; "
+            "train or evaluate first, or give another folder"
+        )
+    readings = read_completions(read_predictions(predictions)) if predictions.exists() else []
+    provenance = _provenance(path)
+    segmenter = next((s for s in _SEGMENTERS if (path / MASKS / masks_file(s)).exists()), None)
+    config = path / CONFIG
+    return Run(
+        name=name,
+        path=path,
+        config=config.read_text(encoding="utf-8") if config.exists() else None,
+        provenance=provenance,
+        history=read_jsonl(history, "a training log") if history.exists() else [],
+        readings=readings,
+        metrics=measure(predictions, readings, path / MASKS) if readings else None,
+        masks=_masks(path, segmenter, readings),
+        segmenter=segmenter,
+        root=root or _root(provenance),
+    )
+
+
+def _provenance(path: Path) -> Mapping[str, Any]:
+    """A folder's own record; `before/` without one shares that of the run around it."""
+    for folder in (path, path.parent) if path.name == BEFORE else (path,):
+        if (folder / PROVENANCE).exists():
+            record = read_json(folder / PROVENANCE, "a provenance record")
+            return record if isinstance(record, dict) else {}
+    return {}
+
+
+def _masks(
+    path: Path, segmenter: str | None, readings: Sequence[Reading]
+) -> Mapping[str, Mapping[str, Any]]:
+    if segmenter is None or not readings:
+        return {}
+    return read_masks(path / MASKS / masks_file(segmenter), image_readings(readings))
+
+
+def _root(provenance: Mapping[str, Any]) -> Path | None:
+    """Where the last evaluation (else the last verb) found its images."""
+    entries = [entry for entry in provenance.get("runs", []) if isinstance(entry, dict)]
+    entries.sort(key=lambda entry: entry.get("verb") == "eval")
+    for entry in reversed(entries):
+        data = entry.get("data") or {}
+        if data.get("root"):
+            return Path(data["root"])
+        if data.get("benchmark"):
+            benchmark = Path(data["benchmark"])
+            folder = benchmark.parent if benchmark.suffix == ".json" else benchmark
+            manifest = data.get("manifest")
+            if manifest is None and (folder / MANIFEST_NAME).exists():
+                manifest = read_json(folder / MANIFEST_NAME, "a manifest")
+            return folder / str((manifest or {}).get("root", "."))
+    return None

@@ -1,0 +1,166 @@
+"""The report's tables: accuracy, detection, boxes, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anomalyr1.evaluation.report.markup import Child, Markup, escape, join, tag
+from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
+
+DASH = "–"
+
+
+def percent(value: float | None) -> str:
+    """One decimal, or a dash where there is no value."""
+    return DASH if value is None else f"{value:.1f}"
+
+
+def with_interval(value: float | None, ends: Sequence[float] | None) -> Markup:
+    """A percent value with its interval in small print."""
+    if value is None or ends is None:
+        return escape(percent(value))
+    return join([percent(value), tag("small", f"{ends[0]:.1f} – {ends[1]:.1f}")])
+
+
+def grid(
+    header: Sequence[Child], rows: Sequence[Sequence[Child]], caption: str | None = None
+) -> Markup:
+    """A plain table; a row may hold finished `<td>` elements or texts."""
+    body = [
+        tag(
+            "tr",
+            tag("th", row[0], scope="row"),
+            *(c if _is_cell(c) else tag("td", c) for c in row[1:]),
+        )
+        for row in rows
+    ]
+    return tag(
+        "div",
+        tag(
+            "table",
+            tag("caption", caption) if caption else None,
+            tag("thead", tag("tr", *(tag("th", name, scope="col") for name in header))),
+            tag("tbody", *body),
+        ),
+        class_="scroll",
+    )
+
+
+def accuracy_table(metrics: Mapping[str, Any], accounting: str) -> Markup:
+    """Datasets x subtasks with intervals; a cell is shaded by its value."""
+    table, intervals = metrics["mmad"][accounting], metrics["intervals"][accounting]
+    columns = [name for name, value in table[AVERAGE].items() if value is not None]
+    costs = [
+        name
+        for name in (OVERKILL, MISS)
+        if metrics["overkill_miss"][accounting][AVERAGE][name] is not None
+    ]
+    rows: list[list[Child]] = []
+    for dataset, cells in table.items():
+        if dataset == AVERAGE and len(table) == 2:
+            continue  # of one dataset
+        row: list[Child] = [dataset]
+        row += [_shaded(cells[name], intervals[dataset][name]) for name in columns]
+        extra = metrics["overkill_miss"][accounting][dataset]
+        row += [with_interval(extra[name], intervals[dataset][name]) for name in costs]
+        rows.append(row)
+    return grid(["", *columns, *costs], rows)
+
+
+def detection_table(metrics: Mapping[str, Any]) -> Markup | None:
+    """Normal or anomalous, from the Anomaly Detection answers and from the boxes."""
+    rows: list[list[Child]] = []
+    sources = [("answers", metrics.get("detection"))]
+    boxes = metrics.get("localization", {}).get("boxes")
+    if boxes is not None:
+        pooled = {"pooled": boxes["pooled"]["detection"]}
+        by_dataset = {name: cells["detection"] for name, cells in boxes["datasets"].items()}
+        sources.append(("boxes", {**pooled, "datasets": by_dataset}))
+    for source, results in sources:
+        if not results or not results["pooled"]["normal"] + results["pooled"]["anomalous"]:
+            continue
+        for name, cells in _with_pooled(results):
+            values = (percent(cells[key]) for key in _DETECTION.values())
+            rows.append(
+                [f"{name}, by {source}", f"{cells['normal']} + {cells['anomalous']}", *values]
+            )
+    return grid(["", "normal + anomalous", *_DETECTION], rows) if rows else None
+
+
+def box_table(localization: Mapping[str, Any]) -> Markup | None:
+    """Box metrics, pooled and by dataset."""
+    if "boxes" not in localization:
+        return None
+    rows: list[list[Child]] = []
+    for name, cells in _with_pooled(localization["boxes"]):
+        ends = cells["intervals"]
+        row: list[Child] = [name, f"{cells['gold']} / {cells['predicted']}"]
+        row += [with_interval(cells[key], ends.get(key)) for key in _BOXES.values()]
+        error = cells["count_error"]
+        rows.append([*row, DASH if error is None else f"{error:.2f}"])
+    return grid(["", "gold / predicted", *_BOXES, "Count error"], rows)
+
+
+def mask_table(localization: Mapping[str, Any]) -> Markup | None:
+    """Masks by segmenter and source: predicted boxes between the floor and the ceiling."""
+    rows: list[list[Child]] = []
+    for segmenter, sources in localization.get("masks", {}).items():
+        for source, name in _SOURCES.items():
+            if source not in sources:
+                continue
+            cells = sources[source]["pooled"]
+            row: list[Child] = [f"{segmenter}: {name}"]
+            row += [with_interval(cells[k], cells["intervals"].get(k)) for k in _MASKS.values()]
+            rows.append(row)
+    return grid(["", *_MASKS], rows) if rows else None
+
+
+_DETECTION = {
+    "Balanced": "balanced_accuracy",
+    "Accuracy": "accuracy",
+    "Precision": "precision",
+    "Recall": "recall",
+    "F1": "f1",
+    "Overkill": "overkill",
+    "Miss": "miss",
+    "AUROC": "auroc",
+}
+_BOXES = {
+    "F1 @ 0.33": "f1@0.33",
+    "F1 @ 0.5": "f1@0.5",
+    "Precision @ 0.5": "precision@0.5",
+    "Recall @ 0.5": "recall@0.5",
+    "AR 0.5:0.95": "ar",
+    "Pointing": "pointing",
+    "Set IoU": "set_iou",
+}
+_MASKS = {
+    "IoU": "iou",
+    "Dice": "dice",
+    "Pixel F1": "pixel_f1",
+    "Pixel IoU": "pixel_iou",
+    "PRO": "pro",
+    "at pixel FPR": "pixel_fpr",
+    "Normals marked": "normal_flagged",
+    "their area": "normal_area",
+}
+_SOURCES = {
+    "predicted": "predicted boxes",
+    "gold": "gold boxes (ceiling)",
+    "whole": "whole image (floor)",
+}
+
+
+def _is_cell(value: Child) -> bool:
+    return isinstance(value, Markup) and value.startswith("<td")
+
+
+def _with_pooled(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    datasets = list(results["datasets"].items())
+    return [*datasets, ("pooled", results["pooled"])] if len(datasets) != 1 else datasets
+
+
+def _shaded(value: float | None, ends: Sequence[float] | None) -> Markup:
+    shade = None if value is None else f"h{min(10, max(0, int(value / 10)))}"
+    return tag("td", with_interval(value, ends), class_=shade)

@@ -1,0 +1,86 @@
+"""Prompts of a batch, which of them begin alike, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from anomalyr1.shared_prefix.vision import RowImages
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The tokens of one prompt, without padding.
+
+    Attributes:
+        ids: (P,).
+        kinds: (P,) `mm_token_type_ids`, 1 on image tokens.
+    """
+
+    ids: Tensor
+    kinds: Tensor
+
+    @classmethod
+    def of_batch(cls, inputs: Mapping[str, Tensor]) -> list[Prompt]:
+        """Each row of a padded batch; without `mm_token_type_ids` all tokens are text."""
+        kinds = inputs.get("mm_token_type_ids")
+        prompts = []
+        for row, mask in enumerate(inputs["attention_mask"].bool()):
+            ids = inputs["input_ids"][row][mask]
+            prompts.append(cls(ids, torch.zeros_like(ids) if kinds is None else kinds[row][mask]))
+        return prompts
+
+    def cut(self, start: int, end: int | None) -> Prompt:
+        """Its tokens from `start` to before `end`."""
+        return Prompt(self.ids[start:end], self.kinds[start:end])
+
+    @property
+    def illustrated(self) -> int:
+        """Tokens up to the end of the last image; 0 without images."""
+        places = self.kinds.nonzero()
+        return int(places[-1]) + 1 if len(places) else 0
+
+
+def group_equal(prompts: Sequence[Prompt], images: RowImages | None) -> list[list[int]]:
+    """Rows with the same tokens and the same pixels, in order of first appearance."""
+    return _grouped(prompts, images, lambda prompt: prompt.ids)
+
+
+def group_by_images(prompts: Sequence[Prompt], images: RowImages | None) -> list[list[int]]:
+    """Rows that are the same up to the end of their last image; rows without one as `group_equal`.
+
+    The questions of one image are such rows, where the template asks after it shows.
+    """
+    return _grouped(prompts, images, lambda prompt: prompt.ids[: prompt.illustrated or None])
+
+
+def common_prefix(rows: Sequence[Tensor]) -> int:
+    """Leading tokens that are the same in all rows, short of the last token of the shortest.
+
+    >>> common_prefix([torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 5])])
+    2
+    >>> common_prefix([torch.tensor([1, 2, 3]), torch.tensor([1, 2, 3])])
+    2
+    """
+    length = min(len(row) for row in rows) - 1
+    stacked = torch.stack([row[:length] for row in rows])
+    alike = (stacked == stacked[0]).all(0)
+    return int(alike.long().cumprod(0).sum())
+
+
+def _grouped(
+    prompts: Sequence[Prompt], images: RowImages | None, what: Callable[[Prompt], Tensor]
+) -> list[list[int]]:
+    groups: dict[bytes, list[list[int]]] = {}
+    for row, prompt in enumerate(prompts):
+        candidates = groups.setdefault(what(prompt).cpu().numpy().tobytes(), [])
+        for group in candidates:
+            if images is None or images.same(group[0], row):
+                group.append(row)
+                break
+        else:
+            candidates.append([row])
+    return sorted((group for found in groups.values() for group in found), key=lambda g: g[0])

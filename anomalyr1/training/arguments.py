@@ -1,0 +1,146 @@
+"""TRL's arguments out of the verbatim sections of a config."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trl.import_utils import is_vllm_available
+
+from anomalyr1.config import Config
+from anomalyr1.errors import InputError
+from anomalyr1.run_folder import CHECKPOINTS
+
+Arguments = TypeVar("Arguments")
+
+# Keys of TRL's configs that the sections of our own config decide.
+_DECIDED_BY = {
+    "output_dir": "run_dir",
+    "seed": "seed",
+    "data_seed": "seed",
+    "reward_weights": "reward.weights",
+    "model_init_kwargs": "policy",
+    "resume_from_checkpoint": "resume",
+    "remove_unused_columns": "the reward, which needs every column",
+    "max_length": "prompt.max_prompt_tokens; a row is refused, never cut",
+    "trust_remote_code": "nothing; remote code is never run",
+}
+
+
+def trl_keys(kind: type) -> frozenset[str]:
+    """The keys a verbatim section may hold."""
+    assert dataclasses.is_dataclass(kind)
+    return frozenset(field.name for field in dataclasses.fields(kind)) - _DECIDED_BY.keys()
+
+
+def trl_arguments(
+    kind: type[Arguments], section: str, given: Mapping[str, Any], config: Config, **fixed: Any
+) -> Arguments:
+    """TRL's own arguments from the verbatim section of the config.
+
+    Raises:
+        InputError: a key that TRL does not know or that another section decides, or a combination
+            that TRL refuses (its own words are passed on).
+    """
+    for key in given:
+        if key in _DECIDED_BY:
+            raise InputError(
+                f"expected {section} without {key}, which is decided by {_DECIDED_BY[key]}; "
+                f"found {section}.{key}={given[key]!r}"
+            )
+        if key not in trl_keys(kind):
+            nearest = difflib.get_close_matches(key, trl_keys(kind), n=1, cutoff=0.0)[0]
+            raise InputError(f"unknown key {section}.{key} (nearest: {nearest})")
+    _refuse_values(kind, section, given)
+    _refuse_without_effect(section, given)
+    ours = {"output_dir": str(Path(config.run_dir) / CHECKPOINTS), "seed": config.seed}
+    try:
+        return kind(**ours, **fixed, **given)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"expected a {section} section that TRL accepts, found: {reason}"
+        ) from None
+
+
+# Smallest value of keys that neither TRL nor transformers looks at before work starts.
+_AT_LEAST = {
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "num_generations": 2,
+    "num_iterations": 1,
+    "max_completion_length": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "beta": 0,
+    "epsilon": 0,
+    "max_grad_norm": 0,
+    "repetition_penalty": 0,
+    "top_k": 0,
+    "top_p": 0,
+    "temperature": 0,
+}
+_ABOVE = ("temperature", "repetition_penalty", "top_p")  # 0 itself is no value of these
+_AT_MOST = {"top_p": 1, "min_p": 1}
+
+
+def _refuse_values(kind: type, section: str, given: Mapping[str, Any]) -> None:
+    """Values of the wrong kind or out of range, all of them at once."""
+    assert dataclasses.is_dataclass(kind)
+    wrong = []
+    for field in dataclasses.fields(kind):
+        if given.get(field.name) is None:
+            continue
+        value = given[field.name]
+        wanted = _wanted(field, value)
+        if wanted:
+            wrong.append(f"{section}.{field.name}={value!r} (expected {wanted})")
+    if given.get("max_steps") == 0:
+        wrong.append(f"{section}.max_steps=0 (expected steps, or -1 for num_train_epochs)")
+    if wrong:
+        raise InputError(
+            f"expected values that a training can use, found {', '.join(wrong)}; correct them"
+        )
+
+
+def _wanted(field: dataclasses.Field[Any], value: Any) -> str | None:
+    """What a key takes, where `value` is not that; known from its default."""
+    name, default = field.name, field.default
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if not isinstance(default, int | float):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "a number"
+    if isinstance(default, int) and "float" not in str(field.type) and value != int(value):
+        return "a whole number"
+    if name in _ABOVE and value <= 0:
+        return "above 0"
+    if value < _AT_LEAST.get(name, value):
+        return f"{_AT_LEAST[name]} or more"
+    return f"at most {_AT_MOST[name]}" if value > _AT_MOST.get(name, value) else None
+
+
+def _refuse_without_effect(section: str, given: Mapping[str, Any]) -> None:
+    """A key that another key makes pointless is a mistake, not a default to pass over."""
+    if given.get("use_vllm"):
+        if not is_vllm_available():
+            raise InputError(
+                f"expected vllm beside {section}.use_vllm=true, found none that TRL can use; "
+                "pip install 'anomalyr1[vllm]' on a CUDA machine, or set use_vllm=false"
+            )
+        return
+    for key in given:
+        if key.startswith("vllm_"):
+            raise InputError(
+                f"expected {section}.use_vllm=true beside {section}.{key}, found use_vllm off, so "
+                "that the key has no effect; switch vllm on or leave the key out"
+            )
+    if given.get("sync_ref_model") and not given.get("beta"):
+        raise InputError(
+            f"expected {section}.beta above 0 beside {section}.sync_ref_model=true, found no "
+            "reference policy to synchronise"
+        )

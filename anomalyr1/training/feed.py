@@ -1,0 +1,57 @@
+"""What a training run is fed: benchmarks or a mixture of them, and the rows made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import ProcessorMixin
+
+from anomalyr1.config import Config
+from anomalyr1.data.mixture import mix, read_mixture
+from anomalyr1.data.mmad import BENCHMARK_NAME, Benchmark
+from anomalyr1.errors import InputError
+from anomalyr1.exposure import whole
+from anomalyr1.rows import Row, build_rows, open_benchmark, require_files, shuffled
+from anomalyr1.schema import Sample
+
+
+def training_rows(
+    config: Config, processor: ProcessorMixin
+) -> tuple[list[tuple[Benchmark, list[Sample]]], list[Row]]:
+    """What is trained on: each benchmark with its samples in use, and all rows."""
+    data = config.data
+    if data.mixture is not None:
+        used = _mixture(config)
+    else:
+        benchmark, samples = open_benchmark(
+            data.benchmark,
+            "data.benchmark",
+            config.prompt,
+            root=data.root,
+            limit=data.limit,
+            shuffle=data.shuffle_options,
+            seed=config.seed,
+        )
+        used = [(benchmark, samples)]
+    samples = [sample for _, part in used for sample in part]
+    rows = build_rows(samples, config.prompt, processor, question_types=data.question_types)
+    return used, rows
+
+
+def _mixture(config: Config) -> list[tuple[Benchmark, list[Sample]]]:
+    """The parts of a mixture, sampled and repeated by weight, every file there."""
+    data = config.data
+    if data.benchmark is not None or data.limit is not None:
+        raise InputError(
+            "expected data.mixture alone, found data.benchmark or data.limit beside it; the "
+            "mixture's own sampling decides"
+        )
+    used = []
+    for number, part in enumerate(read_mixture(Path(str(data.mixture)))):
+        samples = mix([part], seed=config.seed + number)
+        require_files(samples, config.prompt, part.path)
+        if data.shuffle_options is not None:
+            samples = [shuffled(sample, data.shuffle_options) for sample in samples]
+        file = part.path / BENCHMARK_NAME if part.path.is_dir() else part.path
+        used.append((whole(file, samples), samples))
+    return used

@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anomalyr1.data.checking.check import check_benchmark
+from anomalyr1.data.images import read_mask
+from anomalyr1.data.leakage import overlap
+from anomalyr1.data.making.synthetic import synthesize
+from anomalyr1.data.making.synthetic.defects import DRAWN, KINDS, MIN_SIDE, MISSING_PART, add_defect
+from anomalyr1.data.making.synthetic.products import PRODUCTS
+from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.errors import InputError
+from anomalyr1.schema import GROUNDING, SUBTASKS
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    out = tmp_path_factory.mktemp("synthetic") / "out"
+    synthesize(out, train=72, test=12, seed=1, size=112)
+    return out
+
+
+@pytest.fixture(scope="module")
+def train(synthetic):
+    return load_benchmark(synthetic / "train")
+
+
+def test_half_is_normal_and_every_product_and_defect_comes(train):
+    assert sum(s.is_normal for s in train.samples) == len(train.samples) / 2 == 36
+    assert {s.category for s in train.samples} == set(PRODUCTS) == set(KINDS)
+    assert {s.defect for s in train.samples} == {"good", *DRAWN, MISSING_PART}
+
+
+def test_every_question_type_is_asked(train):
+    assert {q.subtask for s in train.samples for q in s.questions} == {*SUBTASKS, GROUNDING}
+    assert {q.type for s in train.samples for q in s.questions} >= {
+        "Object Structure",
+        "Object Details",
+    }
+
+
+def test_the_benchmarks_are_sound_and_do_not_overlap(synthetic, train):
+    test = load_benchmark(synthetic / "test")
+    for side in ("train", "test"):
+        assert [f for f in check_benchmark(synthetic / side) if f.level == "error"] == []
+    assert overlap(train.manifest, test) == []
+    assert train.root == test.root == synthetic / "images"
+
+
+def test_references_are_normal_images_of_the_product_that_nothing_asks_about(train):
+    asked = {s.image for s in train.samples}
+    for sample in train.samples:
+        assert sample.random_templates and not set(sample.random_templates) & asked
+        assert all(f"/{sample.category}/train/good/" in key for key in sample.random_templates)
+
+
+def test_defects_are_large_enough_and_boxes_fit_the_masks(train):
+    for sample in train.samples:
+        if sample.is_normal:
+            continue
+        mask = read_mask(sample.root / sample.mask)
+        rows, columns = np.nonzero(mask)
+        (box,) = sample.boxes
+        assert box.xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        # the drawing is reduced to the image's size: a pixel less on either side
+        assert min(box.x2 - box.x1, box.y2 - box.y1) >= MIN_SIDE * 112 - 2
+
+
+def test_the_gradient_shows_the_position(train):
+    """Red rises from left to right, blue from top to bottom, over all images together."""
+    mean = np.mean([np.asarray(Image.open(s.path), float) for s in train.samples], axis=0)
+    red, green, blue = np.moveaxis(mean, 2, 0)
+    assert (red - green)[:, -20:].mean() - (red - green)[:, :20].mean() > 15
+    assert (blue - green)[-20:].mean() - (blue - green)[:20].mean() > 15
+    assert train.manifest["options"]["gradient"]["red_along_x"] > 0
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_each_defect_shows(product):
+    for kind in KINDS[product]:
+        rng = np.random.default_rng(5)
+        scene = PRODUCTS[product](rng, 168)
+        changed, mask = add_defect(rng, scene, kind, scene.image)
+        inside = np.abs(changed - scene.image)[mask].mean()
+        outside = np.abs(changed - scene.image)[~mask].mean()
+        assert inside > 0.08 and inside > 5 * outside, kind
+
+
+def test_two_processes_draw_the_same(tmp_path):
+    code = (
+        "import sys, hashlib; from pathlib import Path\n"
+        "from anomalyr1.data.making.synthetic import synthesize\n"
+        "files = synthesize(Path(sys.argv[1]), train=4, test=2, seed=3, size=56)\n"
+        "for f in files: print(hashlib.sha256(f.with_name('manifest.json').read_bytes()).digest())"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for name in ("a", "b")
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_another_seed_draws_other_images(tmp_path):
+    for seed in (0, 1):
+        synthesize(tmp_path / str(seed), train=2, test=2, seed=seed, size=56)
+    hashes = [
+        {
+            entry["sha256"]
+            for entry in json.loads((tmp_path / s / "train/manifest.json").read_text())[
+                "files"
+            ].values()
+        }
+        for s in "01"
+    ]
+    assert not hashes[0] & hashes[1]
+
+
+@pytest.mark.parametrize("numbers", [{"train": 0}, {"test": 0}, {"size": 20}])
+def test_numbers_are_checked(tmp_path, numbers):
+    with pytest.raises(InputError, match="expected at least 1 image"):
+        synthesize(tmp_path / "x", **{"train": 1, "test": 1, **numbers})
+
+
+def test_an_occupied_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="to be empty or new"):
+        synthesize(tmp_path, train=1, test=1)

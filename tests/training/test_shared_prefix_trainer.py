@@ -1,0 +1,288 @@
+"""Shared prefix against stock TRL on random tiny models: the same numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer, reorder
+from torch.nn.attention import flex_attention as library
+
+from anomalyr1.config import LoraSection
+from anomalyr1.shared_prefix import flex_attention as flex
+from anomalyr1.shared_prefix.packing import chunked
+from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.vision import RowImages
+
+CASES = {
+    "one image": ([[SMALL], [SMALL]], {}, {}),
+    "no image": ([[], []], {}, {}),
+    "two images of different sizes": ([[SMALL, WIDE], [WIDE, SMALL]], {}, {}),
+    "prompts of unequal length": ([[SMALL], [SMALL, WIDE, SMALL]], {}, {}),
+    "eager attention": ([[SMALL], [WIDE]], {"attention": "eager"}, {}),
+    "frozen vision": ([[SMALL], [WIDE]], {"freeze_vision": True, "freeze_projector": True}, {}),
+    "adapters, reference by switching off": (
+        [[SMALL], [WIDE]],
+        {"lora": LoraSection(r=4, alpha=8, dropout=0.0)},
+        {"beta": 0.1},
+    ),
+    "reference copy": ([[SMALL], [WIDE]], {}, {"beta": 0.1}),
+    "checkpointing": ([[SMALL], [WIDE]], {}, {"gradient_checkpointing": True}),
+    "two updates a rollout": ([[SMALL], [WIDE]], {}, {"num_iterations": 2, "max_steps": 2}),
+    "accumulation": (
+        [[SMALL], [WIDE]],
+        {},
+        {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2},
+    ),
+    "dapo": ([[SMALL], [WIDE]], {}, {"loss_type": "dapo"}),
+    "bnpo": ([[SMALL], [WIDE]], {}, {"loss_type": "bnpo"}),
+    "dr_grpo": ([[SMALL], [WIDE]], {}, {"loss_type": "dr_grpo", "scale_rewards": "none"}),
+    "entropy bonus": ([[SMALL], [WIDE]], {}, {"entropy_coef": 0.05}),
+    "clip higher": (
+        [[SMALL], [WIDE]],
+        {},
+        {"epsilon_high": 0.28, "num_iterations": 3, "max_steps": 3},
+    ),
+    "sequence level": ([[SMALL], [WIDE]], {}, {"importance_sampling_level": "sequence"}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_step_gives_the_same_weights(name, tiny_policy, tmp_path):
+    sizes, policy_options, options = CASES[name]
+    data = dataset(sizes)
+    weights, logs = [], []
+    for shared in (False, True):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            data,
+            shared=shared,
+            policy_options=policy_options,
+            **options,
+        )
+        assert run.shared_prefix is run.shared_rollout is shared
+        run.train()
+        weights.append({k: v.detach().clone() for k, v in run.model.named_parameters()})
+        logs.append(run.state.log_history[0])
+    stock, ours = weights
+    assert max((stock[k] - ours[k]).abs().max().item() for k in stock) < 1e-4
+    for key in ("reward", "entropy", "completions/mean_length"):
+        assert logs[1][key] == pytest.approx(logs[0][key], abs=1e-4), key
+    if name != "checkpointing":
+        assert logs[1]["grad_norm"] == pytest.approx(logs[0]["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 0, 3, 1, 4, 2]])
+def test_log_probabilities_and_gradients(order, tiny_policy, tmp_path):
+    data = dataset([[SMALL, WIDE], [WIDE]])
+    results = []
+    for shared in (False, True):
+        run = make_trainer(tiny_policy, tmp_path, data, shared=shared)
+        run.model.train()
+        tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
+        tokens, attention = tokens[order], attention[order]
+        vision = reorder(vision, order)
+        logps, entropies, _ = run._get_per_token_logps_and_entropies(
+            run.model, tokens, attention, width, compute_entropy=True, **vision
+        )
+        mask = attention[:, -width:]
+        (logps * mask * torch.arange(1, 7)[:, None]).sum().backward()
+        gradients = {k: p.grad for k, p in run.model.named_parameters() if p.grad is not None}
+        results.append((logps.detach() * mask, entropies.detach() * mask, gradients))
+    (a, ea, ga), (b, eb, gb) = results
+    assert torch.allclose(a, b, atol=1e-4) and torch.allclose(ea, eb, atol=1e-4)
+    assert a.abs().sum() > 1 and ga.keys() == gb.keys()
+    for name, gradient in ga.items():
+        assert (gradient - gb[name]).norm() <= 1e-3 * gradient.norm() + 1e-6, name
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_flex_attention_changes_nothing(checkpointing, tiny_policy, tmp_path, monkeypatch):
+    """Its kernel as plain operations: torch refuses its backward pass on a CPU."""
+    monkeypatch.setattr(library, "_validate_device", lambda *_: None)
+    monkeypatch.setattr(flex, "_compiled", lambda: library.flex_attention)
+    data = dataset([[SMALL, WIDE], [WIDE]])
+    results = []
+    for used in (False, True):
+        run = make_trainer(
+            tiny_policy, tmp_path, data, shared=True, gradient_checkpointing=checkpointing
+        )
+        run.model.train()
+        run.flex = used
+        tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
+        logps, _, _ = run._get_per_token_logps_and_entropies(
+            run.model, tokens, attention, width, **vision
+        )
+        (logps * attention[:, -width:]).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in run.model.parameters()])
+        results.append((logps.detach(), gradient))
+    (a, ga), (b, gb) = results
+    assert torch.allclose(a, b, atol=1e-5)
+    assert 0 < (ga - gb).norm() <= 1e-4 * ga.norm()  # other kernels, the same numbers
+
+
+def test_flex_attention_on_a_cpu_is_off_and_says_so(tiny_policy, tmp_path, capsys):
+    data = dataset([[SMALL], [WIDE]])
+    for shared, reason in (
+        (True, "torch has no backward pass of it on a CPU"),
+        (False, "there are no packed groups without shared prefixes"),
+    ):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            data,
+            shared=shared,
+            policy_options={"attention": "flex_attention"},
+            trainer_options={"flex": True},
+        )
+        assert run.shared_prefix is shared and run.flex is False
+        assert f"FlexAttention: off, {reason}; SDPA takes over\n" in capsys.readouterr().out
+
+
+def test_chunks_change_nothing(tiny_policy, tmp_path):
+    data = dataset([[SMALL], [WIDE]])
+    run = make_trainer(tiny_policy, tmp_path, data, shared=True)
+    tokens, attention, width, vision = batch(run, data, [5, 6, 7, 8, 9, 10])
+    with torch.no_grad():
+        whole, _, _ = run._get_per_token_logps_and_entropies(
+            run.model, tokens, attention, width, **vision
+        )
+        run.chunk_tokens = 1
+        parts, _, _ = run._get_per_token_logps_and_entropies(
+            run.model, tokens, attention, width, **vision
+        )
+    assert torch.allclose(whole, parts, atol=1e-5)
+
+
+def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
+    data = dataset([[SMALL, WIDE], [], [WIDE]])
+    rows = [data[i] for i in range(3) for _ in range(3)]
+    found = []
+    for shared in (False, True):
+        run = make_trainer(
+            tiny_policy, tmp_path, data, shared=shared, per_device_train_batch_size=9
+        )
+        run.generation_config.do_sample = False
+        prompts = []
+        for row in rows:
+            images = iter(row["images"])
+            content = [
+                {**part, "image": next(images)} if part["type"] == "image" else part
+                for part in row["prompt"][0]["content"]
+            ]
+            prompts.append([{"role": "user", "content": content}])
+        ids, images, fields = run._tokenize_prompts(prompts)
+        images = [group or [] for group in images]
+        found.append(run._generate_single_turn(ids, images, fields, 3)[0])
+    assert found[0] == found[1]
+    assert max(len(completion) for completion in found[0]) > 1
+
+
+def test_what_cannot_be_shared_falls_back_in_one_line(tiny_policy, tmp_path, capsys, monkeypatch):
+    import anomalyr1.shared_prefix.attention as sharing
+
+    assert sharing.sharing_obstacle(torch.nn.Linear(1, 1)) == "Linear is not a Qwen2.5-VL"
+    monkeypatch.setattr(sharing, "MASKED_KERNELS", ())
+    run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), shared=True)
+    assert run.shared_prefix is False
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert [line for line in printed if "shared prefix" in line] == [
+        "shared prefix: off, the sdpa kernel takes no block mask (policy.attention=sdpa does); "
+        "prompts are computed once a completion"
+    ]
+    run.train()  # stock TRL
+
+
+def test_accumulation_keeps_the_completions_of_a_prompt_together(
+    tiny_policy, tmp_path, monkeypatch
+):
+    run = make_trainer(
+        tiny_policy,
+        tmp_path,
+        dataset([[SMALL], [WIDE], [SMALL], [WIDE]]),
+        shared=True,
+        per_device_train_batch_size=3,
+        gradient_accumulation_steps=4,
+    )
+    groups = []
+
+    def counted(found, *rest):
+        groups.append([len(group) for group in found])
+        return chunked(found, *rest)
+
+    monkeypatch.setattr("anomalyr1.training.sharing.chunked", counted)
+    run.train()
+    assert groups == [[3]] * 4
+
+
+def test_bf16_autocast_is_no_less_exact_than_stock(tiny_policy, tmp_path):
+    data = dataset([[SMALL, WIDE], [WIDE]])
+    values = {}
+    for shared in (False, True):
+        for half in (False, True):
+            run = make_trainer(tiny_policy, tmp_path, data, shared=shared)
+            run.model.train()
+            tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                logps, _, _ = run._get_per_token_logps_and_entropies(
+                    run.model, tokens, attention, width, **vision
+                )
+            values[shared, half] = (logps * attention[:, -width:]).detach().float()
+    exact = values[False, False]
+    stock, ours = ((values[shared, True] - exact).abs().max() for shared in (False, True))
+    assert 0 < stock < 0.1
+    assert ours <= 2 * stock
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"cache_implementation": "static"}, "sampling has cache_implementation=static"),
+        ({"generation_kwargs": {"num_beams": 2}}, "sampling has num_beams=2"),
+        ({"generation_kwargs": {"use_cache": False}}, "sampling has use_cache=False"),
+    ],
+)
+def test_sampling_with_a_cache_or_an_order_of_its_own_is_trls(
+    options, reason, tiny_policy, tmp_path, capsys
+):
+    run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), **options)
+    assert run.shared_prefix and not run.shared_rollout
+    assert f"shared prefix: in part, {reason}; rollouts are sampled as TRL does" in (
+        capsys.readouterr().out
+    )
+    run.train()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"top_entropy_quantile": 0.3}, "grpo.top_entropy_quantile ranks tokens"),
+        ({"entropy_coef": 0.5}, "the entropy bonus is a mean"),
+    ],
+)
+def test_what_a_micro_batch_decides_keeps_its_rows(options, reason, tiny_policy, tmp_path, capsys):
+    weights = []
+    for shared in (False, True):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            dataset([[SMALL], [WIDE], [SMALL], [WIDE]]),
+            shared=shared,
+            per_device_train_batch_size=3,
+            gradient_accumulation_steps=4,
+            **options,
+        )
+        run.train()
+        weights.append({k: v.detach().clone() for k, v in run.model.named_parameters()})
+    assert f"shared prefix: in part, {reason}" in capsys.readouterr().out
+    stock, ours = weights
+    assert max((stock[k] - ours[k]).abs().max().item() for k in stock) < 1e-4
+
+
+def test_equal_pixels_in_different_frames_are_different_images():
+    """A plain picture and the same turned on its side: equal patches, other positions."""
+    grids, pixels = torch.tensor([[[1, 4, 6]], [[1, 6, 4]]]), torch.ones(24, 8)
+    images = RowImages([pixels, pixels], list(grids))
+    assert not images.same(0, 1) and images.same(1, 1)
+    prompts = [Prompt(torch.tensor([1, 9, 2]), torch.tensor([0, 1, 0]))] * 2
+    assert group_equal(prompts, images) == [[0], [1]]
