@@ -11,7 +11,6 @@ from typing import Any
 
 from anomalyr1.errors import InputError
 
-
 # A file's first bytes name its encoding; the longer marks first, because they begin alike.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -59,7 +59,9 @@ def test_a_byte_order_mark_names_the_encoding(tmp_path, encoding):
 def test_other_encodings_are_read_when_named_and_never_guessed(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes('"裂纹"'.encode("gbk"))
-    with pytest.raises(InputError, match=r"utf-8 at .*a\.json, found other bytes at 1 \(c1d1cec6\)"):
+    with pytest.raises(
+        InputError, match=r"utf-8 at .*a\.json, found other bytes at 1 \(c1d1cec6\)"
+    ):
         read_json(path)
     assert read_json(path, encoding="gbk") == "裂纹"
     with pytest.raises(InputError, match="found 'latin-x'"):
