@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.errors import InputError
+
+# A file's first bytes name its encoding; the longer marks first, because they begin alike.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -22,24 +32,61 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_text(path: Path, expected: str = "a text file", encoding: str | None = None) -> str:
+    """The text of a file: UTF-8, or what its byte order mark says (UTF-8, UTF-16, UTF-32).
+
+    Other encodings are never guessed: cp1252 reads any byte, and turns the labels of a file in
+    Chinese or Japanese into others without a word.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the error.
+        encoding: the encoding of a file without a byte order mark; None for UTF-8.
+
+    Raises:
+        InputError: the file is missing, or holds bytes that its encoding does not have.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise InputError(
+            f"expected {expected} at {path}, found no such file; check the path"
+        ) from None
+    named = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    used = named or encoding or "utf-8"
+    try:
+        text = content.decode(used)
+    except LookupError:
+        raise InputError(
+            f"expected an encoding like utf-8, cp1252 or gbk, found {encoding!r}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"expected {expected} in {used} at {path}, found other bytes at {error.start} "
+            f"({content[error.start : error.start + 4].hex()}); save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise InputError(
+            f"expected {expected} in {used} at {path}, found zero bytes; save it as UTF-8"
+        )
+    return text
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN is refused: JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, expected: str = "a JSON file") -> Any:
-    """Read JSON.
+def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = None) -> Any:
+    """Read JSON in an encoding that `read_text` reads.
 
     Raises:
         InputError: the file is missing, or is not JSON (line and column are named).
     """
+    text = read_text(path, expected, encoding)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise InputError(
-            f"expected {expected} at {path}, found no such file; check the path"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number too long
         raise InputError(
             f"expected {expected} at {path}, found broken JSON ({error}); mend the file"
         ) from None

@@ -3,7 +3,14 @@ import json
 import pytest
 
 from anomalyr1.errors import InputError
-from anomalyr1.storage import append_jsonl, read_json, read_jsonl, resume_jsonl, write_json
+from anomalyr1.storage import (
+    append_jsonl,
+    read_json,
+    read_jsonl,
+    read_text,
+    resume_jsonl,
+    write_json,
+)
 
 
 def test_write_is_whole_or_absent(tmp_path):
@@ -38,4 +45,35 @@ def test_unreadable_json_names_the_file(tmp_path, content):
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=r"a\.json"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_names_the_encoding(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"Größe": "裂纹"}'.encode(encoding))
+    assert read_json(path) == {"Größe": "裂纹"}
+    assert read_json(path, encoding="cp1252" if encoding != "utf-8" else None) == {"Größe": "裂纹"}
+
+
+def test_other_encodings_are_read_when_named_and_never_guessed(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes('"裂纹"'.encode("gbk"))
+    with pytest.raises(
+        InputError, match=r"utf-8 at .*a\.json, found other bytes at 1 \(c1d1cec6\)"
+    ):
+        read_json(path)
+    assert read_json(path, encoding="gbk") == "裂纹"
+    with pytest.raises(InputError, match="found 'latin-x'"):
+        read_json(path, encoding="latin-x")
+    path.write_bytes('"a"'.encode("utf-16-le"))  # without a mark
+    with pytest.raises(InputError, match="found zero bytes"):
+        read_text(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 5_000])
+def test_json_that_python_cannot_hold_is_refused(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"a\.json, found broken JSON"):
         read_json(path)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from anomalyr1.data.rle import decode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.image_readings import ImageReading, Reading, image_readings
 from anomalyr1.evaluation.masks import SOURCES
-from anomalyr1.evaluation.rle import decode_mask
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.boxes import ImageBoxes, box_scores
 from anomalyr1.metrics.detection import Verdict, detection

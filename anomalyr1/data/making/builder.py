@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of, nearest
 from anomalyr1.data.images import (
     IMAGE_SUFFIXES,
@@ -18,6 +21,7 @@ from anomalyr1.data.images import (
     read_mask,
 )
 from anomalyr1.data.making.questions import Fact, Subject, Vocabulary, build_questions
+from anomalyr1.data.making.shapes import draw
 from anomalyr1.data.making.sources.item import Item, Source
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.mmad import write_benchmark
@@ -195,6 +199,9 @@ def _place(item: Item, out: Path, options: BoxOptions, empty: list[str]) -> _Pla
             boxes = boxes_from_mask(pixels, options, label) if boxes is None else boxes
         else:
             empty.append(item.key)
+    elif item.shapes:
+        mask = _draw_mask(item, image.size, out)
+        boxes = _boxes_of_shapes(item, image.size, options) if boxes is None else boxes
     for box in boxes or ():
         if not (0 <= box.x1 < box.x2 <= image.width and 0 <= box.y1 < box.y2 <= image.height):
             raise InputError(
@@ -216,6 +223,30 @@ def _place_mask(item: Item, mask: Path, out: Path) -> str:
     key = f"{below}/{stem}_mask{mask.suffix}"
     place_file(mask, out / key)
     return key
+
+
+def _draw_mask(item: Item, size: tuple[int, int], out: Path) -> str:
+    """Write the regions of an item as a mask file."""
+    stem = Path(item.name).stem
+    key = f"{item.dataset}/{item.category}/ground_truth/{item.folder}/{stem}_mask.png"
+    target = out / key
+    if target.exists():
+        raise InputError(f"expected one mask at {key}, found a second one for {item.file}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(item.shapes, size).astype(np.uint8) * 255).save(target)
+    return key
+
+
+def _boxes_of_shapes(item: Item, size: tuple[int, int], options: BoxOptions) -> tuple[Box, ...]:
+    """Boxes of the components of each label's regions."""
+    labels = dict.fromkeys(shape.label for shape in item.shapes)
+    return tuple(
+        box
+        for label in labels
+        for box in boxes_from_mask(
+            draw([shape for shape in item.shapes if shape.label == label], size), options, label
+        )
+    )
 
 
 def _samples(
@@ -246,6 +277,7 @@ def _samples(
                 tuple(similar[: options.references]),
                 tuple(seeded_order(keys, options.seed, p.item.key)[: options.references]),
                 p.boxes,
+                p.item.split,
             )
         )
     return samples

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.data.images import IMAGE_SUFFIXES
+from anomalyr1.data.making.shapes import Shape
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 
@@ -26,9 +27,11 @@ class Item:
         defects: types present, in words; empty for normals and where the source names none.
         mask: mask file or directory of masks, None without one.
         boxes: boxes that the source states; None to read them from the mask.
+        shapes: regions that become a mask file, where the source has no mask file.
         reference: True for a normal image that is only shown as a reference.
         references: files of its own references; empty to choose from the category's.
         group: images of one group (views of one part) stay on one side of a split.
+        split: the side the source puts it on (train, valid, test); None where it has no sides.
     """
 
     file: Path
@@ -40,9 +43,11 @@ class Item:
     defects: tuple[str, ...] = ()
     mask: Path | None = None
     boxes: tuple[Box, ...] | None = None
+    shapes: tuple[Shape, ...] = ()
     reference: bool = False
     references: tuple[Path, ...] = ()
     group: str | None = None
+    split: str | None = None
 
     @property
     def normal(self) -> bool:

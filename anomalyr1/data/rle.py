@@ -1,4 +1,4 @@
-"""Masks as COCO run-length codes, the compact form in masks/*.jsonl."""
+"""Masks as COCO run-length codes: the compact form in masks/*.jsonl and of annotated regions."""
 
 from __future__ import annotations
 
