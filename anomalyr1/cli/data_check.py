@@ -99,6 +99,8 @@ def _prompt_tokens(
     from anomalyr1.rows import build_rows, open_benchmark
 
     prompt = PromptConfig(references=references, max_prompt_tokens=sys.maxsize)
-    _, samples = open_benchmark(str(bench), "BENCH", prompt, root=None if root is None else str(root))
+    _, samples = open_benchmark(
+        str(bench), "BENCH", prompt, root=None if root is None else str(root)
+    )
     processor = load_processor(PolicyConfig(path=policy, max_pixels=max_pixels))
     return {row.sample_id: row.tokens for row in build_rows(samples, prompt, processor)}
