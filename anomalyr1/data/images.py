@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,7 +205,8 @@ def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str |
     """The upright image, its EXIF orientation, the rule of its levels, and the file's format."""
     rule = None
     try:
-        with Image.open(path) as opened:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("ignore")  # PIL's remarks on damaged EXIF and large images
             form, orientation = opened.format, _orientation(opened)
             deep = to_rgb and is_deep(opened)
             opened.load()

@@ -186,9 +186,12 @@ def test_another_shape_is_not_rescaled(tmp_path):
             build("coco", root, tmp_path / "out", rescale=rescale)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("frame", ["stored", "upright"])
-def test_a_jpeg_turned_by_exif_is_held_against_both_frames(tmp_path, orientation, frame):
+@pytest.mark.parametrize(
+    ("frame", "orientation"),
+    # two frames of one size (2 to 4) cannot be told apart: upright is taken, and a line says so
+    [("upright", n) for n in range(1, 9)] + [("stored", n) for n in (1, 5, 6, 7, 8)],
+)
+def test_a_jpeg_turned_by_exif_is_held_against_both_frames(tmp_path, frame, orientation):
     """The box follows the blot, whichever of the two frames the annotation was made in."""
     stored = np.full((120, 200), 200, np.uint8)
     stored[30:50, 20:60] = 10
@@ -204,8 +207,6 @@ def test_a_jpeg_turned_by_exif_is_held_against_both_frames(tmp_path, orientation
         dark = np.argwhere(np.asarray(open_image(tmp_path / "c/a.jpg"))[..., 0] < 60)
         (y1, x1), (y2, x2) = dark.min(0).tolist(), (dark.max(0) + 1).tolist()
         bbox, size = [x1, y1, x2 - x1, y2 - y1], (120, 200) if swapped else (200, 120)
-    elif not swapped and orientation != 1:
-        pytest.skip("two frames of one size cannot be told apart; a line says so")
     segmentation = [[bbox[0], bbox[1], bbox[0] + bbox[2], bbox[1], bbox[0] + bbox[2],
         bbox[1] + bbox[3], bbox[0], bbox[1] + bbox[3]]]  # fmt: skip
     entry = box_entry(1, 1, bbox, segmentation=segmentation)
