@@ -18,6 +18,7 @@ not name the type of a defect; image_anno.csv does, and several types in one ima
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.folder import read_products
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_text
 
 TREE = "split_csv/1cls.csv with <product>/image_anno.csv, or <product>/test/{good,bad}"
 
@@ -35,11 +37,12 @@ def read_visa(root: Path) -> Source:
     Raises:
         InputError: the tree is not there, or a CSV is broken.
     """
+    notes: list[str] = []
     if (root / "split_csv" / "1cls.csv").exists():
         items = list(_read_raw(root))
         layout = "raw"
     else:
-        items = list(read_products(root, "VisA"))
+        items = list(read_products(root, "VisA", notes))
         layout = "1cls"
     return Source(
         "visa",
@@ -48,6 +51,7 @@ def read_visa(root: Path) -> Source:
         "https://github.com/amazon-science/spot-diff",
         require_items(items, root, TREE),
         options={"layout": layout},
+        notes=tuple(notes),
     )
 
 
@@ -57,7 +61,12 @@ def _read_raw(root: Path) -> Iterator[Item]:
         if (product / "image_anno.csv").exists():
             for row in _rows(product / "image_anno.csv", ("image", "label")):
                 names = (words(name) for name in row["label"].split(","))
-                types[row["image"]] = tuple(sorted({name for name in names if name != "normal"}))
+                found = tuple(sorted({name for name in names if name != "normal"}))
+                if types.setdefault(row["image"], found) != found:
+                    raise InputError(
+                        f"expected one row for {row['image']} in {product / 'image_anno.csv'}, "
+                        "found two that differ; mend the file"
+                    )
     table = root / "split_csv" / "1cls.csv"
     for row in _rows(table, ("object", "split", "label", "image", "mask")):
         image = root / row["image"]
@@ -78,8 +87,8 @@ def _read_raw(root: Path) -> Iterator[Item]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path, "a table"), newline=""))
         missing = set(columns) - set(reader.fieldnames or ())
         if missing:
             raise InputError(
@@ -88,3 +97,5 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
             )
         for row in reader:
             yield {column: (row[column] or "").strip() for column in columns}
+    except csv.Error as error:
+        raise InputError(f"expected a table at {path}, found none ({error}); check it") from None
