@@ -70,14 +70,14 @@ def read_real_iad(root: Path) -> Source:
 
 def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator[Item]:
     content = read_json(table, "a Real-IAD table")
-    meta = content.get("meta") if isinstance(content, dict) else None
+    meta: Any = content.get("meta") if isinstance(content, dict) else None
     named = isinstance(meta, dict) and all(
         isinstance(meta.get(key), str) for key in ("prefix", "normal_class")
     )
     if not named or not all(isinstance(content.get(part), list) for part in ("train", "test")):
         raise InputError(
-            f"expected meta (prefix, normal_class), train and test as Real-IAD has them in {table}, "
-            "found others; check the file"
+            "expected meta (prefix, normal_class), train and test as Real-IAD has them in "
+            f"{table}, found others; check the file"
         )
     folder, normal_class = images / meta["prefix"], meta["normal_class"]
     for part in ("train", "test"):
