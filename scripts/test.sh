@@ -13,4 +13,5 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
-python -m pytest -m "not slow and not gpu" "$@"
+# -c: an option such as `--real-data DIR` would else move the place where pytest looks for it.
+python -m pytest -c pyproject.toml -m "not slow and not gpu" "$@"

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
+from commands import invoke
 
 from anomalyr1.cli.rewards import app
 from anomalyr1.config.reward import RewardConfig
@@ -36,7 +36,7 @@ def completions(tmp_path):
 
 def test_the_output_is_the_input_with_outcome_rewards_and_total(completions, tmp_path):
     out = tmp_path / "scored.jsonl"
-    result = CliRunner().invoke(app, ["replay", str(completions), "--out", str(out)])
+    result = invoke(app, "replay", completions, "--out", out)
     assert result.exit_code == 0, result.output
     scored = read_jsonl(out)
     kept = [{k: v for k, v in row.items() if k in ROWS[i]} for i, row in enumerate(scored)]
@@ -52,7 +52,7 @@ def test_the_output_is_the_input_with_outcome_rewards_and_total(completions, tmp
 
 
 def test_the_tables_name_outcomes_and_terms(completions):
-    result = CliRunner().invoke(app, ["replay", str(completions), "--preset", "paper"])
+    result = invoke(app, "replay", completions, "--preset", "paper")
     assert "4 completions, preset paper" in result.output
     for name in ("aligned_correct", "malformed", "(no gold)", "accuracy", "consistency", "total"):
         assert name in result.output
@@ -60,8 +60,7 @@ def test_the_tables_name_outcomes_and_terms(completions):
 
 
 def test_a_second_preset_shows_what_changes(completions):
-    arguments = ["replay", str(completions), "--preset", "paper-strict", "--against", "paper"]
-    result = CliRunner().invoke(app, arguments)
+    result = invoke(app, "replay", completions, "--preset", "paper-strict", "--against", "paper")
     assert result.exit_code == 0, result.output
     assert "1 of 4 change from paper-strict to paper" in " ".join(result.output.split())
     assert "+2.00" in result.output
@@ -132,6 +131,5 @@ def test_an_empty_or_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("option", ["--preset", "--against"])
 def test_a_misspelt_preset_is_refused_before_the_file_is_read(option):
-    result = CliRunner().invoke(app, ["replay", "missing.jsonl", option, "papper"])
-    assert isinstance(result.exception, InputError)
-    assert "did you mean 'paper'" in str(result.exception)
+    with pytest.raises(InputError, match="did you mean 'paper'"):
+        invoke(app, "replay", "missing.jsonl", option, "papper")

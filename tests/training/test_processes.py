@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
-from conftest import REPOSITORY
+from commands import completed, torchrun
 
 
 def run(policy, out, processes: int, rows: int, kind: str) -> dict:
     out.mkdir()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = REPOSITORY / "tests/launched/processes.py"
-    done = subprocess.run(
-        [*launch, f"--nproc_per_node={processes}", script, policy, out, str(rows), kind],
-        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    script = ("tests/launched/processes.py", policy, out, rows, kind)
+    completed(torchrun(*script, processes=processes))
     return json.loads((out / "record.json").read_text())
 
 
@@ -44,11 +37,5 @@ def test_two_processes_equal_one(alone, tiny_policy, tmp_path, kind, rows):
 def test_sharded_weights_give_the_same_numbers(kind, tiny_policy, tmp_path):
     if kind.startswith("zero"):
         pytest.importorskip("deepspeed")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = REPOSITORY / "tests/launched/sharded.py"
-    done = subprocess.run(
-        [*launch, script, tiny_policy, tmp_path, kind],
-        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = completed(torchrun("tests/launched/sharded.py", tiny_policy, tmp_path, kind))
     assert done.stdout.count("as expected") == 2
