@@ -34,12 +34,6 @@ SAM2_BUILD_CUDA="$has_cuda" pip install --quiet --no-build-isolation "sam2>=1.1"
 echo "setup: deepspeed"
 pip install --quiet "deepspeed>=0.16" 2> >(grep -v '^WARNING: Location' >&2 || true) \
   || skipped+=("deepspeed: it did not build here; the zero2 and zero3 launch configs need it")
-if [ "$has_cuda" = 1 ]; then
-  echo "setup: vllm"
-  pip install --quiet "vllm>=0.10" || skipped+=("vllm: it did not install beside this torch; rollouts use transformers")
-else
-  skipped+=("vllm: no CUDA device here; rollouts use transformers")
-fi
 for line in "${skipped[@]}"; do echo "setup: skipped $line"; done
 echo "$wanted" > "$stamp"
 echo "setup: done, activate with  source .venv/bin/activate"
