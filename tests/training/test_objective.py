@@ -56,7 +56,7 @@ def in_second_iteration(policy, tmp_path, shared: bool, **overrides):
     section = {**load_config(PAPER).grpo, **ON_A_CPU, **overrides}
     data = dataset([[SMALL, WIDE], [WIDE]])
     run = make_trainer(policy, tmp_path, data, shared=shared, rewards=(given_rewards,), **section)
-    assert run.shared_prefix is shared
+    assert run.sharing.logps is shared
     run.model.double()
     run.ref_model.double()
     moved(run.model, 1)  # the policy has left the reference
