@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 from commands import REPOSITORY, completed, invoke
+from trl import GRPOConfig
+from typer.testing import CliRunner
 
 from anomalyr1.cli import app
 from anomalyr1.config import Config, DataConfig, PolicyConfig, load_config
@@ -17,6 +19,7 @@ from anomalyr1.planning.plan import make_plan
 from anomalyr1.planning.tokens import prompt_tokens
 from anomalyr1.policy.load import load_processor
 from anomalyr1.rows import build_rows, open_benchmark
+from anomalyr1.training.arguments import trl_arguments
 
 GRPO = REPOSITORY / "configs" / "grpo"
 LAUNCHES = REPOSITORY / "configs" / "accelerate"
@@ -146,6 +149,14 @@ def test_a_mistake_is_one_line():
     with pytest.raises(InputError) as caught:
         invoke(app, "plan", GRPO / "tiny_cpu.yaml", "--gpus", "0")
     assert str(caught.value) == "expected at least 1 GPU, found 0"
+
+
+def test_what_train_refuses_is_not_planned():
+    overrides = ["grpo.use_vllm=true", "grpo.vllm_mode=server"]
+    done = CliRunner().invoke(app, ["plan", str(GRPO / "tiny_cpu.yaml"), *overrides])
+    with pytest.raises(InputError) as error:
+        trl_arguments(GRPOConfig, "grpo", {"use_vllm": True}, Config())
+    assert isinstance(done.exception, InputError) and str(done.exception) == str(error.value)
 
 
 @pytest.mark.slow
