@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from anomalyr1.rewards.kept import kept_row
+from anomalyr1.rewards.luggage import of_batch
 from anomalyr1.run_folder import completions_file
 from anomalyr1.storage import write_jsonl
 from anomalyr1.training.card import Carded
@@ -72,11 +74,12 @@ class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
     ) -> torch.Tensor:
         """Rewards (B*G, terms) of all processes.
 
-        The gold of each row goes along into the completions kept; the share of groups in which a
+        The luggage of each row goes along into the completions kept; the share of groups in which a
         term does not vary is logged for each term, among the groups it applies to.
         """
-        for column in ("question_type", "answer", "options", "boxes"):
-            self._log_completion_extra(column, [row[column] for row in inputs])
+        for column, of_rows in of_batch(inputs, completion_ids_list).items():
+            if column != "sample_id":  # which the telemetry logs
+                self._log_completion_extra(column, of_rows)
         rewards: torch.Tensor = super()._calculate_rewards(
             inputs, prompts, completions, completion_ids_list
         )
@@ -99,33 +102,14 @@ class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
             write_jsonl(path, self._kept_completions(step))
 
     def _kept_completions(self, step: int) -> list[dict[str, Any]]:
-        rows = []
-        for index, completion in enumerate(self._logs["completion"]):
-            row: dict[str, Any] = {"step": step, "completion": _text_of(completion)}
-            for column, values in self._logs["extra"].items():
-                row[column] = values[index]
-            row["options"] = _without_none(row.get("options"))
-            row["rewards"] = {
-                name: _number(values[index]) for name, values in self._logs["rewards"].items()
-            }
-            row["advantage"] = _number(self._logs["advantages"][index])
-            rows.append(row)
-        return rows
-
-
-def _text_of(completion: Any) -> str:
-    if isinstance(completion, str):
-        return completion
-    content = completion[-1]["content"]
-    if isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part["type"] == "text")
-
-
-def _without_none(options: dict[str, str | None] | None) -> dict[str, str] | None:
-    kept = {letter: text for letter, text in (options or {}).items() if text is not None}
-    return kept or None
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else float(value)
+        logs = self._logs
+        return [
+            kept_row(
+                step,
+                completion,
+                {column: values[index] for column, values in logs["extra"].items()},
+                {name: values[index] for name, values in logs["rewards"].items()},
+                logs["advantages"][index],
+            )
+            for index, completion in enumerate(logs["completion"])
+        ]

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from anomalyr1.cli.rewards import app
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.errors import InputError
-from anomalyr1.rewards.replay import changes, read_completions, score_completions
+from anomalyr1.rewards.completion_lines import read_completions
+from anomalyr1.rewards.replay import changes, score_completions
 from anomalyr1.storage import read_jsonl, write_jsonl
 
 YES_NO = {"A": "No.", "B": "Yes."}
