@@ -12,7 +12,7 @@ from anomalyr1.policy.load import Policy
 from anomalyr1.shared_prefix.attention import sharing_obstacle
 from anomalyr1.shared_prefix.images_once import prepared_once
 from anomalyr1.shared_prefix.prefixes import Prompt, group_by_images
-from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
+from anomalyr1.shared_prefix.rollout import completions_of, generate_shared, generation_obstacle
 from anomalyr1.shared_prefix.vision import RowImages
 
 
@@ -92,16 +92,5 @@ def complete(
         completions = output[:, inputs["input_ids"].shape[1] :]
     texts = processor.batch_decode(completions, skip_special_tokens=True)
     ends = policy.model.generation_config.eos_token_id
-    kept = [_until_end(row, ends) for row in completions.tolist()]
-    return [Completion(text, ids) for text, ids in zip(texts, kept, strict=True)]
-
-
-def _until_end(tokens: Sequence[int], ends: int | Sequence[int] | None) -> tuple[int, ...]:
-    """The tokens up to the first that ends a completion, that one included.
-
-    >>> _until_end([5, 6, 2, 0, 0], 2), _until_end([5, 6], [2, 3])
-    ((5, 6, 2), (5, 6))
-    """
-    stops = {ends} if isinstance(ends, int) else set(ends or ())
-    first = next((index for index, token in enumerate(tokens) if token in stops), len(tokens))
-    return tuple(tokens[: first + 1])
+    kept = completions_of(completions, [ends] if isinstance(ends, int) else ends or [])
+    return [Completion(text, tuple(ids)) for text, ids in zip(texts, kept, strict=True)]

@@ -108,6 +108,17 @@ def generate_shared(
     return output[:, inputs["input_ids"].size(1) :]
 
 
+def completions_of(tokens: Tensor, eos_ids: Sequence[int]) -> list[list[int]]:
+    """The tokens of each row up to its first end-of-sequence token, which is kept.
+
+    >>> completions_of(torch.tensor([[5, 9, 0], [5, 6, 7]]), eos_ids=[9])
+    [[5, 9], [5, 6, 7]]
+    """
+    ends = torch.isin(tokens, torch.tensor(eos_ids, device=tokens.device))
+    first = torch.where(ends.any(1), ends.int().argmax(1) + 1, tokens.size(1))
+    return [row[:end].tolist() for row, end in zip(tokens, first.tolist(), strict=True)]
+
+
 def _padded(prompts: Sequence[Prompt], pad_id: int) -> dict[str, Tensor]:
     """Model inputs, padded on the left."""
     size = max(len(prompt.ids) for prompt in prompts)
