@@ -2,8 +2,9 @@
 
 The training columns (training/dataset.py), the completions a run keeps
 (training/kept_completions.py), the input of `reward replay` (completion_lines.py) and
-predictions.jsonl all carry it whole, so that a completion earns the same wherever it is scored. A field added here goes into `training/dataset.py`'s columns
-as well (a test compares the two); the others follow by themselves.
+predictions.jsonl all carry it whole, so that a completion earns the same wherever it is scored. A
+field added here goes into the columns and into `Prediction` as well (tests compare them); the
+others follow by themselves.
 
 A line of predictions.jsonl keeps gold boxes in original-image pixels, as `gold_boxes`,
 `gold_labels` and `size`; `of_lines` takes them to the model frame.
