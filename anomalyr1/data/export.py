@@ -52,7 +52,7 @@ def export_benchmark(
         _row(form, sample, number, question, references, asked)
         for sample in benchmark.samples
         for number, question in enumerate(sample.questions)
-        if not (question.is_grounding and question.boxes is None)
+        if not (question.is_grounding and sample.gold_boxes(question) is None)
     ]
     file = out / "rows.jsonl"
     write_jsonl(file, rows)

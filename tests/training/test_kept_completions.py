@@ -29,7 +29,7 @@ from anomalyr1.policy.generate import Completion
 from anomalyr1.prompts import gold_completion
 from anomalyr1.rewards.build import PRESETS, TERMS, build_rewards
 from anomalyr1.rewards.completion_lines import read_completions
-from anomalyr1.rewards.luggage import COLUMNS
+from anomalyr1.rewards.luggage import COLUMNS, of_lines
 from anomalyr1.rewards.replay import score_completions
 from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.rows import Row
@@ -91,6 +91,19 @@ def test_the_dataset_and_the_records_carry_all_of_the_luggage():
     assert set(COLUMNS) <= set(record)
     assert record["box_labels"] == ["dent"] and record["frame"] == [112, 56]
     assert record["completion_ids"] == [4, 5] and record["template"] == "grounding"
+
+
+@pytest.mark.parametrize("template", ["choice", "inspect", "grounding"])
+def test_a_prediction_brings_along_what_a_kept_completion_does(template):
+    gold = (Box(3, 5, 40, 31, "dent"), Box(50, 60, 70, 80))
+    question = Question("Which part?", "Defect Analysis", {"A": "x.", "F": "y."}, "F")
+    if template == "grounding":
+        question = Question("Locate.", GROUNDING)
+    row = row_of(question, template, boxes=gold)
+    _, kept = as_training([row], ["x"], [[4, 5]], build_rewards(RewardConfig())[0])
+    predicted = [prediction_to_row(prediction_of(row, Completion("x", (4, 5))))]
+    assert of_lines(predicted) == of_lines(kept)
+    assert of_lines(kept)["box_labels"] == [None if template == "choice" else ["dent", None]]
 
 
 def test_boxes_keep_their_corners_to_the_last_bit():
