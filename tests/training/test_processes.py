@@ -66,14 +66,12 @@ def test_a_run_does_not_go_on_with_another_number_of_processes(
     """Its steps would have other sizes, and rows would be skipped or seen twice."""
     run_dir, config = tmp_path / "run", tmp_path / "train.yaml"
     config.write_text(CONFIG.format(run_dir=run_dir, policy=tiny_policy, benchmark=toy_benchmark))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
 
-    def train(processes: int, *overrides: str) -> subprocess.CompletedProcess[str]:
-        command = [*launch, str(processes), "-m", "anomalyr1", "train", str(config), *overrides]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=REPOSITORY)
+    def train(processes: int, *overrides: str, status: int | None = None):
+        verb = ("-m", "anomalyr1", "train", config, *overrides)
+        return completed(torchrun(*verb, processes=processes), status=status)
 
-    done = train(2)
-    assert done.returncode == 0, done.stderr[-3000:]
+    train(2, status=0)
     done = train(1, "grpo.max_steps=2")
     assert done.returncode != 0 and "exitcode  : 2" in done.stderr, done.stderr[-3000:]
     assert "processes (was 2, is 1)" in done.stderr

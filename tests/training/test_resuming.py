@@ -11,11 +11,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_runs import history, toy_run
 
-from anomalyr1.config import (
-    Config,
-    LearningRates,
-    LoraSection,
-)
+from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.training.grpo import train
@@ -95,7 +91,7 @@ def test_a_run_remembers_how_its_rows_were_fed(config, tmp_path, toy_benchmark):
         train(replace(config, resume="force"))
     shutil.copy(toy_benchmark / "mmad.json", benchmark)
     train(replace(config, resume="force"))
-    assert [entry["step"] for entry in entries(tmp_path / "whole")] == [1, 2]
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
 
 
 def test_adapters_go_on_exactly(config, tmp_path):
