@@ -9,7 +9,7 @@ from transformers import Trainer
 
 from anomalyr1.config import LearningRates
 from anomalyr1.errors import InputError
-from anomalyr1.policy.load import part_of
+from anomalyr1.policy.family import family_of
 
 
 class PartRates(Trainer):  # type: ignore[misc]
@@ -27,6 +27,7 @@ class PartRates(Trainer):  # type: ignore[misc]
         made = self.optimizer is None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if made:
+            part_of = family_of(self.model.config.model_type).part_of
             named = (self.model if model is None else model).named_parameters()
             split_groups(optimizer, {id(p): part_of(name) for name, p in named}, self._rates())
         return optimizer

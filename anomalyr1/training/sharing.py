@@ -12,6 +12,7 @@ from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
+from anomalyr1.policy.load import share_prefixes
 from anomalyr1.shared_prefix.attention import prepare, shares_attention
 from anomalyr1.shared_prefix.flex_attention import flex_obstacle, pairs_of
 from anomalyr1.shared_prefix.images_once import prepared_once
@@ -41,7 +42,7 @@ class SharedPrefixTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **kwargs)
         spare_frozen_tower(self.model)
-        obstacle = prepare(self.model) if shared_prefix else None
+        obstacle = share_prefixes(self.model) if shared_prefix else None
         self.shared_prefix = shared_prefix and obstacle is None
         self._say(obstacle, "prompts are computed once a completion", "off")
         self.shared_rollout = self.regroups = False
