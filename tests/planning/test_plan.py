@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 from commands import REPOSITORY, completed, invoke
+from trl import GRPOConfig
+from typer.testing import CliRunner
 
 from anomalyr1.cli import app
 from anomalyr1.config import Config, DataConfig, PolicyConfig, load_config
@@ -15,8 +17,10 @@ from anomalyr1.errors import InputError
 from anomalyr1.planning.architecture import read_architecture
 from anomalyr1.planning.plan import make_plan
 from anomalyr1.planning.tokens import prompt_tokens
+from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.load import load_processor
 from anomalyr1.rows import build_rows, open_benchmark
+from anomalyr1.training.arguments import trl_arguments
 
 GRPO = REPOSITORY / "configs" / "grpo"
 LAUNCHES = REPOSITORY / "configs" / "accelerate"
@@ -39,7 +43,7 @@ def test_prompts_are_measured_as_training_meets_them(tiny_policy, toy_benchmark)
     config = Config(policy=policy, data=DataConfig(benchmark=str(toy_benchmark)))
     found = prompt_tokens(config, read_architecture(policy))
     _, samples = open_benchmark(str(toy_benchmark), "data.benchmark", config.prompt)
-    rows = build_rows(samples, config.prompt, load_processor(policy))
+    rows = build_rows(samples, config.prompt, load_processor(policy), QWEN2_5_VL)
     assert (found.rows, found.over) == (len(rows), 0)
     assert found.longest == max(row.tokens for row in rows)
     assert found.mean == pytest.approx(sum(row.tokens for row in rows) / len(rows))
@@ -146,6 +150,14 @@ def test_a_mistake_is_one_line():
     with pytest.raises(InputError) as caught:
         invoke(app, "plan", GRPO / "tiny_cpu.yaml", "--gpus", "0")
     assert str(caught.value) == "expected at least 1 GPU, found 0"
+
+
+def test_what_train_refuses_is_not_planned():
+    overrides = ["grpo.use_vllm=true", "grpo.vllm_mode=server"]
+    done = CliRunner().invoke(app, ["plan", str(GRPO / "tiny_cpu.yaml"), *overrides])
+    with pytest.raises(InputError) as error:
+        trl_arguments(GRPOConfig, "grpo", {"use_vllm": True}, Config())
+    assert isinstance(done.exception, InputError) and str(done.exception) == str(error.value)
 
 
 @pytest.mark.slow

@@ -11,11 +11,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_runs import history, toy_run
 
-from anomalyr1.config import (
-    Config,
-    LearningRates,
-    LoraSection,
-)
+from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.training.grpo import train
@@ -69,6 +65,33 @@ def test_a_rollout_that_serves_two_steps_is_not_cut_in_half(config, tmp_path):
     resumed = cut(config, tmp_path, 4)
     train(resumed)
     assert_same(config, resumed, tmp_path)
+
+
+def test_a_run_remembers_how_its_rows_were_fed(config, tmp_path, toy_benchmark):
+    """And that of its benchmark: as begun it goes on, otherwise not."""
+    benchmark = shutil.copytree(toy_benchmark, tmp_path / "bench")
+    config = replace(
+        config,
+        data=DataConfig(benchmark=str(benchmark), limit=1),
+        grpo={**config.grpo, "max_steps": 1},
+    )
+    train(config)
+    runs = json.loads((tmp_path / "whole/provenance.json").read_text())["runs"]
+    assert runs[0]["feeding"]["processes"] == 1
+    assert runs[0]["feeding"]["generation_batch_size"] == 4
+    runs[0]["feeding"]["processes"] = 2  # as if it had been launched on two
+    (tmp_path / "whole/provenance.json").write_text(json.dumps({"runs": runs}))
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    with pytest.raises(InputError, match=r"found changed: processes \(was 2, is 1\)"):
+        train(config)
+    records = json.loads((benchmark / "mmad.json").read_text())
+    records.pop(next(reversed(records)))
+    (benchmark / "mmad.json").write_text(json.dumps(records))
+    with pytest.raises(InputError, match=r"expected the data .*bench/mmad.json"):
+        train(replace(config, resume="force"))
+    shutil.copy(toy_benchmark / "mmad.json", benchmark)
+    train(replace(config, resume="force"))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
 
 
 def test_adapters_go_on_exactly(config, tmp_path):

@@ -128,6 +128,8 @@ def test_all_of_the_above_stays_last(seed):
     [
         {"A": "One.", "B": "All of the above.", "C": "Three."},  # what is above would change
         {"A": "One.", "B": "Two.", "C": "Both A and B."},  # letters would change their meaning
+        {**dict(zip("ABCDEF", "uvwxyz", strict=True)), "G": "Both F and G."},  # beyond E as well
+        {**dict(zip("ABCDEF", "uvwxyz", strict=True)), "G": "Options F, D."},
     ],
 )
 def test_options_that_speak_of_others_are_left_alone(options):
