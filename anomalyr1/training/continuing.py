@@ -12,6 +12,8 @@ from transformers import TrainingArguments
 from anomalyr1 import run_folder
 from anomalyr1.config import Config, dump_config
 from anomalyr1.errors import InputError
+from anomalyr1.provenance import read_provenance
+from anomalyr1.storage import read_yaml
 
 TRAINED_BY = {"train": "GRPO", "sft": "SFT"}
 
