@@ -54,9 +54,9 @@ def test_a_policy_that_counts_in_thousandths_is_asked_for_them():
     assert text(user) == (
         "Image to inspect:\n[image]\nLocate every defect.\n"
         "Answer with a JSON list of boxes from 0 to 1000 along each side of the image, "
-        '[{"bbox_2d": [x1, y1, x2, y2], "label": "..."}], or [] if there is no defect. Close the '
-        "reasoning with a sentence that names the verdict: So the product is normal. or So the "
-        "product is abnormal."
+        '[{"bbox_2d": [x1, y1, x2, y2], "label": "..."}], or [] if there is no defect. '
+        "Close the reasoning with a sentence that names the verdict: "
+        "So the product is normal. or So the product is abnormal."
     )
     _, both = build_messages(SAMPLE, ASK, "inspect", unit="thousandths")
     assert "boxes from 0 to 1000 along each side" in text(both) and "pixels" not in text(both)

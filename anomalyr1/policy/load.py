@@ -84,9 +84,10 @@ def load_processor(config: PolicyConfig) -> ProcessorMixin:
         processor = AutoProcessor.from_pretrained(
             config.path, revision=config.revision, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a library says of files cut off or of another form
         raise _not_loadable(config.path, error) from None
     require_pixel_limits(getattr(processor, "image_processor", None), config.path)
+    _require_template(processor, config.path)
     processor.image_processor.size = {
         "shortest_edge": config.min_pixels,
         "longest_edge": config.max_pixels,
@@ -170,7 +171,7 @@ def _load_model(path: str, revision: str | None, config: PolicyConfig) -> PreTra
             use_safetensors=True,
             **options,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # as above; safetensors has an error of its own
         raise _not_loadable(path, error) from None
 
 
@@ -184,6 +185,17 @@ def _require_fit(model: Any, processor: Any, path: str) -> None:
             f"merged by {family.merge_size}) at policy.path={path}, found patches of {found[0]} "
             f"merged by {found[1]}; save the processor again that belongs to the weights"
         )
+
+
+def _require_template(processor: ProcessorMixin, path: str) -> None:
+    """A chat template that is cut off or empty would ask nothing, and say nothing of it."""
+    asked = [{"role": "user", "content": [{"type": "text", "text": "question"}]}]
+    try:
+        prompt = processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except Exception as error:
+        raise _not_loadable(path, error) from None
+    if "question" not in prompt:
+        raise _not_loadable(path, ValueError("its chat template leaves the question out"))
 
 
 def _require_local(path: str) -> None:

@@ -21,7 +21,7 @@ from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
-from anomalyr1.rewards.build import RewardTerm, build_rewards
+from anomalyr1.rewards.build import Term, build_rewards
 from anomalyr1.rows import Row
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.feed import training_rows
@@ -49,7 +49,7 @@ def preflight(
     arguments: GRPOConfig,
     policy: Policy,
     rows: Sequence[Row],
-    terms: Sequence[RewardTerm],
+    terms: Sequence[Term],
     weights: Sequence[float],
     console: Console | None = None,
 ) -> Trial:
