@@ -83,6 +83,23 @@ def make_trainer(
     )
 
 
+def greedy(run) -> list[list[int]]:
+    """Completions of every row of the trainer's data, G each, by its own rollout."""
+    run.generation_config.do_sample = False
+    data, prompts = run.train_dataset, []
+    for row in (data[i] for i in range(len(data)) for _ in range(run.num_generations)):
+        images = iter(row["images"])
+        content = [
+            {**part, "image": next(images)} if part["type"] == "image" else part
+            for part in row["prompt"][0]["content"]
+        ]
+        prompts.append([{"role": "user", "content": content}])
+    ids, images, fields = run._tokenize_prompts(prompts)
+    images = [group or [] for group in images]
+    tokens: list[list[int]] = run._generate_single_turn(ids, images, fields, run.num_generations)[0]
+    return tokens
+
+
 def batch(run, data, completions: list[int]):
     """A micro-batch of random completions of the given lengths, as TRL lays it out."""
     rows = [data[i] for i in range(len(data)) for _ in range(run.num_generations)]
