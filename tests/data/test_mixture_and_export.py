@@ -2,11 +2,8 @@ import json
 from dataclasses import replace
 
 import pytest
-import source_trees as trees
 
 from anomalyr1.data.export import export_benchmark, read_rows
-from anomalyr1.data.making.builder import build_benchmark
-from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.data.mixture import Part, mix, read_mixture, sample_part, write_mixture
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
@@ -15,10 +12,8 @@ from anomalyr1.schema import GROUNDING, Box, Question
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mvtec")
-    build_benchmark(read_source("mvtec", trees.mvtec(folder / "source")), folder / "bench")
-    return load_benchmark(folder / "bench")
+def bench(mvtec_benchmark):
+    return load_benchmark(mvtec_benchmark)
 
 
 def comparable(samples, references):
