@@ -72,6 +72,14 @@ def test_training_leaves_what_a_reader_needs(trained):
 def test_kept_completions_can_be_replayed(trained):
     out = run("reward", "replay", trained / "completions" / "step-00006.jsonl")
     assert "accuracy" in out
+    scored = trained.parent / "scored.jsonl"
+    for file in (trained / "completions").iterdir():
+        run("reward", "replay", file, "--config", trained / "config.yaml", "--out", scored)
+        kept, again = (
+            [json.loads(line)["rewards"] for line in path.read_text().splitlines()]
+            for path in (file, scored)
+        )
+        assert again == kept
 
 
 def assert_continued(whole: Path, cut: Path) -> None:
