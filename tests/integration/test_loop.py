@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import accelerate, command, completed, kill_when, run
+from commands import accelerate, command, completed, kill_when, run, run_here
 from safetensors.torch import load_file
 from tiny_runs import grpo, history, overrides, typed
 
@@ -258,7 +258,7 @@ def test_mistakes_are_one_line_and_status_2(verb, change, found, work, tuned, to
         "train": grpo(tuned, toy_benchmark, work / "mistake"),
         "eval": evaluation(tuned, toy_benchmark, work / "mistake"),
     }[verb]
-    out = run(verb, config(work, f"{verb}.yaml"), *options, *change, status=2)
+    out = run_here(verb, config(work, f"{verb}.yaml"), *options, *change, status=2)
     assert found in out.replace("\n", " ")
     assert not (work / "mistake" / "predictions.jsonl").exists()
     assert not (work / "mistake" / "checkpoints" / "checkpoint-2").exists()

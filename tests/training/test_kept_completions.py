@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from commands import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
