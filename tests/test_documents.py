@@ -1,10 +1,12 @@
-"""Every config and every README command does what it says."""
+"""Every config, every document and every command in them does what it says."""
 
 from __future__ import annotations
 
 import json
 import os
+import pydoc
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import REPOSITORY
+from documents import DOCUMENTS, LANGUAGES, blocks, check, inline, inline_commands
 
 from anomalyr1.config import load_config
 
@@ -93,35 +96,98 @@ def test_the_multinode_script_says_what_it_would_run():
     assert done.returncode == 2 and "expected a config" in done.stderr
 
 
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("anomalyr1 ")]
+def relative(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
 
 
-def test_readme_commands_run_in_their_order(tmp_path):
-    for name in ("configs", "data"):
+RUNNABLE = [
+    document
+    for document in DOCUMENTS
+    if any(block.language in ("python", "bash") for block in blocks(document))
+]
+
+
+@pytest.mark.parametrize("document", RUNNABLE, ids=relative)
+def test_a_document_runs_from_top_to_bottom(document, tmp_path):
+    """Its python and bash blocks, in their order, in a folder that has what a clone has."""
+    for name in ("configs", "data", "scripts"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
-    commands = readme_commands()
-    assert len(commands) >= 9
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", *command.split()],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=600,
+    paths = [str(REPOSITORY), str(REPOSITORY / "tests")]
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "tests/launched/document.py"), str(document)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    if document.name == "README.md":
+        run = tmp_path / "runs" / "demo"
+        for name in ("policy", "predictions.jsonl", "metrics.json", "report.html", "completions"):
+            assert (run / name).exists(), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_a_document_shows_only_commands_that_exist(document):
+    """In text blocks and between backticks: verb, options, scripts, configs and overrides."""
+    for block in blocks(document):
+        assert block.language in LANGUAGES, f"{document.name}:{block.line} names no language"
+        if block.language == "text":
+            for command in block.commands:
+                if command.startswith(("anomalyr1 ", "accelerate ", "python ", "sbatch ", "./")):
+                    check(command)
+    for command in inline_commands(document):
+        check(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "anomalyr1 trian configs/grpo/tiny_cpu.yaml",
+        "anomalyr1 score --compatible predictions.jsonl",
+        "anomalyr1 train configs/grpo/nowhere.yaml",
+        "anomalyr1 train configs/grpo/tiny_cpu.yaml grpo.max_step=3",
+        "accelerate launch --config_file configs/accelerate/zero9.yaml -m anomalyr1 train CONFIG",
+        "python scripts/bench_grpo.py --gird",
+        "sbatch scripts/train_nodes.sh CONFIG",
+        "anomaly train configs/grpo/tiny_cpu.yaml",
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(command):
+    with pytest.raises(BaseException):  # noqa: B017
+        check(command)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_a_document_names_only_what_exists(document):
+    """Files, functions, keys of the config with their values, and its own links."""
+    text = document.read_text(encoding="utf-8")
+    named = set(
+        re.findall(
+            r"(?:configs|scripts|tests|anomalyr1|docs|data)/[\w/.-]+\.(?:py|yaml|sh|md)", text
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    run = tmp_path / "runs" / "demo"
-    for name in ("policy", "predictions.jsonl", "metrics.json", "report.html", "completions"):
-        assert (run / name).exists(), name
+    )
+    assert not [name for name in named if not (REPOSITORY / name).exists()]
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert "://" in link or (document.parent / link).exists(), link
+    for code in inline(document):
+        if re.fullmatch(r"anomalyr1(\.\w+)+", code):
+            assert pydoc.locate(code) is not None, code
+        if re.fullmatch(r"(?:data|eval|grpo|policy|prompt|reward|signal|sft)(?:\.\w+)+=\S+", code):
+            check(f"anomalyr1 train configs/grpo/tiny_cpu.yaml {shlex.quote(code)}")
 
 
-def test_readme_names_only_files_that_exist():
-    text = (REPOSITORY / "README.md").read_text()
-    named = set(re.findall(r"(?:configs|scripts|tests|anomalyr1)/[\w/]+\.(?:py|yaml|sh)", text))
-    assert named and not [name for name in named if not (REPOSITORY / name).exists()]
+def test_the_drawing_of_the_rooms_is_the_contract_that_is_kept():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
+    layers = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [contract] = [c for c in layers["contracts"] if c["name"] == "Layers"]
+    kept = [layer.replace("anomalyr1.", "") for layer in contract["layers"]]
+    [drawing, *_] = blocks(REPOSITORY / "docs" / "architecture.md")
+    drawn = [re.split(r"\s\s", line)[0] for line in drawing.text.splitlines()]
+    assert [line for line in drawn if line.strip(" |")] == kept
+    rooms = {path.stem for path in (REPOSITORY / "anomalyr1").iterdir() if path.stem[0] != "_"}
+    assert rooms - {"py"} == {room for layer in kept for room in layer.split(" | ")}
 
 
 def test_the_scripts_of_the_readme_are_executable():
@@ -131,12 +197,26 @@ def test_the_scripts_of_the_readme_are_executable():
         subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+HEAVY = "{'torch', 'transformers', 'trl', 'numpy'} & set(sys.modules)"
+
+
 def test_help_is_quick_because_torch_is_not_imported():
-    code = (
-        "import sys, anomalyr1, anomalyr1.cli; "
-        "assert not {'torch', 'transformers', 'trl'} & set(sys.modules)"
-    )
+    code = f"import sys, anomalyr1.cli; assert not {HEAVY} - {{'numpy'}}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_public_names_are_loaded_when_they_are_asked_for():
+    code = f"import sys, anomalyr1; dir(anomalyr1); assert not {HEAVY}; from anomalyr1 import Box"
+    subprocess.run([sys.executable, "-c", f"{code}; assert not {HEAVY}"], check=True)
+    import anomalyr1
+
+    assert set(anomalyr1.__all__) <= set(dir(anomalyr1)) and anomalyr1.__all__ == sorted(
+        anomalyr1.__all__
+    )
+    for name in anomalyr1.__all__:
+        assert getattr(anomalyr1, name).__name__ == name
+    with pytest.raises(AttributeError, match="'trian'"):
+        _ = anomalyr1.trian
 
 
 def bench(*arguments) -> dict:

@@ -40,7 +40,7 @@ def main(document: Path) -> None:
 def run_commands(document: Path, block: Block) -> None:
     """The commands of a bash block; the shell scripts in it are run by tests of their own."""
     for command in block.commands:
-        words = shlex.split(command)
+        words, started = shlex.split(command), time.process_time()
         print(f"$ {command}", flush=True)
         if words[0] == "anomalyr1":
             run_here(words, command, document, block)
@@ -51,6 +51,7 @@ def run_commands(document: Path, block: Block) -> None:
             subprocess.run(launcher, check=True)
         else:
             check(command)
+        print(f"{time.process_time() - started:.1f} s of CPU time", flush=True)
 
 
 def run_here(words: list[str], command: str, document: Path, block: Block) -> None:
