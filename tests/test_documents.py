@@ -197,6 +197,31 @@ def test_the_scripts_of_the_readme_are_executable():
         subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+@pytest.mark.slow
+def test_the_quickstart_runs_to_its_end(tmp_path):
+    """All of it but the installation, in a folder that has what a clone has."""
+    for name in ("configs", "data", "scripts"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    script = tmp_path / "scripts" / "quickstart.sh"
+    whole = script.read_text()
+    assert whole.count("./scripts/setup.sh\n") == 1
+    script.write_text(whole.replace("./scripts/setup.sh\n", ""))
+    verb = tmp_path / ".venv" / "bin" / "anomalyr1"
+    verb.parent.mkdir(parents=True)
+    verb.write_text(f'#!/bin/sh\nexec {sys.executable} -m anomalyr1 "$@"\n')
+    verb.chmod(0o755)
+    done = subprocess.run(
+        [str(script)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    page = Path(done.stdout.splitlines()[-1].removeprefix("report: "))
+    assert page.stat().st_size > 100_000
+
+
 HEAVY = "{'torch', 'transformers', 'trl', 'numpy'} & set(sys.modules)"
 
 

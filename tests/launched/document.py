@@ -42,6 +42,8 @@ def run_commands(document: Path, block: Block) -> None:
     for command in block.commands:
         words, started = shlex.split(command), time.process_time()
         print(f"$ {command}", flush=True)
+        if words[:3] == ["python", "-m", "anomalyr1"]:
+            words = words[2:]
         if words[0] == "anomalyr1":
             run_here(words, command, document, block)
         elif words[0] == "python" and words[1].startswith("scripts/"):
