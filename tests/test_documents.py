@@ -178,6 +178,14 @@ def test_a_document_names_only_what_exists(document):
             check(f"anomalyr1 train configs/grpo/tiny_cpu.yaml {shlex.quote(code)}")
 
 
+def test_the_table_of_outcomes_is_the_one_that_scores():
+    from anomalyr1.rewards.roam import PAPER_TABLE
+
+    text = (REPOSITORY / "docs" / "method.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) \|$", text, re.M))
+    assert {outcome: float(worth) for outcome, worth in table.items()} == PAPER_TABLE
+
+
 def test_the_drawing_of_the_rooms_is_the_contract_that_is_kept():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
     layers = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
