@@ -107,25 +107,45 @@ RUNNABLE = [
 ]
 
 
-@pytest.mark.parametrize("document", RUNNABLE, ids=relative)
-def test_a_document_runs_from_top_to_bottom(document, tmp_path):
-    """Its python and bash blocks, in their order, in a folder that has what a clone has."""
-    for name in ("configs", "data", "scripts"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name)
+def run_document(document: Path, folder: Path) -> subprocess.CompletedProcess:
     paths = [str(REPOSITORY), str(REPOSITORY / "tests")]
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(REPOSITORY / "tests/launched/document.py"), str(document)],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         timeout=600,
     )
+
+
+@pytest.mark.parametrize("document", RUNNABLE, ids=relative)
+def test_a_document_runs_from_top_to_bottom(document, tmp_path):
+    """Its python and bash blocks, in their order, in a folder that has what a clone has."""
+    for name in ("configs", "data", "scripts"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    done = run_document(document, tmp_path)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     if document.name == "README.md":
         run = tmp_path / "runs" / "demo"
         for name in ("policy", "predictions.jsonl", "metrics.json", "report.html", "completions"):
             assert (run / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("```python\nanswer = 1\n\nassert answer == 2\n```", 'shown.md", line 9'),
+        ("```bash\nanomalyr1 data check nowhere\n```", "exit status 2"),
+        ("```bash\npython scripts/nowhere.py\n```", "nowhere.py"),
+        ("```bash\ndoctor --all\n```", "a command of nobody"),
+    ],
+)
+def test_a_block_that_fails_fails_its_document(block, said, tmp_path):
+    document = tmp_path / "shown.md"
+    document.write_text(f"# A document\n\n```python\nseen = 1\n```\n{block}\n")
+    done = run_document(document, tmp_path)
+    assert done.returncode != 0 and said in done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
