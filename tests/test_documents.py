@@ -206,6 +206,22 @@ def test_the_table_of_outcomes_is_the_one_that_scores():
     assert {outcome: float(worth) for outcome, worth in table.items()} == PAPER_TABLE
 
 
+def test_the_table_of_differences_is_that_of_trl_and_of_the_config():
+    import trl
+
+    from anomalyr1.config import load_config
+
+    text = (REPOSITORY / "docs" / "method.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \| ([^|]+) \|", text, re.M)
+    written = load_config(REPOSITORY / "configs/grpo/paper.yaml").grpo
+    defaults = trl.GRPOConfig(output_dir="unused", use_cpu=True, bf16=False)
+    assert len(rows) > 20
+    for key, default, ours in rows:
+        assert yaml.safe_load(ours) == written[key], key
+        if trl.__version__.startswith("1.16."):
+            assert yaml.safe_load(default) == getattr(defaults, key), key
+
+
 def test_the_drawing_of_the_rooms_is_the_contract_that_is_kept():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
     layers = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
