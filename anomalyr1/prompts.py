@@ -120,8 +120,36 @@ def question_text(question: Question, template: Template) -> str:
     return "\n".join(lines)
 
 
+def gold_in_model(
+    gold_in_image: Sequence[Box] | None,
+    question: Question,
+    template: str,
+    frame: Frame | None,
+) -> tuple[Box, ...] | None:
+    """The gold boxes that a completion is held against, in the model frame.
+
+    Args:
+        gold_in_image: gold boxes in original-image pixels; None where they are not known.
+        question: what was asked.
+        template: how it was asked; a grounding question asks for boxes whatever this says.
+        frame: both sizes of the image; None where the completion speaks in original pixels.
+
+    Returns:
+        None where the prompt asks for no boxes, or where the gold boxes are not known.
+
+    >>> question = Question("Locate.", GROUNDING)
+    >>> gold_in_model([Box(0, 0, 20, 20)], question, "grounding", Frame(200, 200, 100, 50))
+    (Box(x1=0.0, y1=0.0, x2=10.0, y2=5.0, label=None),)
+    """
+    if gold_in_image is None or (template == "choice" and not question.is_grounding):
+        return None
+    if frame is None:
+        return tuple(gold_in_image)
+    return tuple(frame.to_model(box) for box in gold_in_image)
+
+
 def format_boxes(boxes: Sequence[Box]) -> str:
-    """Qwen2.5-VL's own form, whole pixels.
+    """Qwen2.5-VL's own form, whole pixels; a box without a label is written as a "defect".
 
     >>> format_boxes([Box(1, 2, 3, 4, "scratch")])
     '[{"bbox_2d": [1, 2, 3, 4], "label": "scratch"}]'
@@ -150,7 +178,7 @@ def gold_completion(sample: Sample, question: Question, template: Template, fram
     The reasoning states what the annotation knows (defect, place, boxes in the model frame), then
     names its conclusion. Where the boxes are not on record it speaks of none.
     """
-    gold = sample.boxes if question.boxes is None else question.boxes
+    gold = sample.gold_boxes(question)
     boxes = [] if gold is None else [frame.to_model(box) for box in gold]
     if template == "grounding":
         verdict = f"So the product is {'abnormal' if boxes else 'normal'}."

@@ -22,7 +22,7 @@ from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.load import image_tokens, model_frame
-from anomalyr1.prompts import Template, build_messages, template_for
+from anomalyr1.prompts import Template, build_messages, gold_in_model, template_for
 from anomalyr1.schema import Box, Question, Sample
 
 
@@ -58,12 +58,11 @@ class Row:
         return f"{self.sample.image}#{self.index}"
 
     @property
-    def gold_boxes(self) -> list[Box] | None:
+    def gold_in_model(self) -> tuple[Box, ...] | None:
         """Gold boxes in the model frame where the answer asks for boxes and they are known."""
-        if self.template == "choice":
-            return None
-        gold = self.sample.boxes if self.question.boxes is None else self.question.boxes
-        return None if gold is None else [self.frame.to_model(box) for box in gold]
+        return gold_in_model(
+            self.sample.gold_boxes(self.question), self.question, self.template, self.frame
+        )
 
 
 def build_rows(

@@ -7,18 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-REAL_DATA = REPOSITORY.parent / "shared" / "data"
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """Real images, read where they are and never copied."""
-    if not REAL_DATA.is_dir():
-        pytest.skip(f"needs the real images at {REAL_DATA}")
-    return REAL_DATA
+from commands import REPOSITORY  # noqa: F401
+from pictures import save
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +62,19 @@ def toy_benchmark(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mvtec_benchmark(tmp_path_factory) -> Path:
+    """Built from a tree in MVTec-AD's layout: two products of 2 good, 2 crack and 1 hole."""
+    from source_trees import mvtec
+
+    from anomalyr1.data.making.builder import build_benchmark
+    from anomalyr1.data.making.sources.catalogue import read_source
+
+    folder = tmp_path_factory.mktemp("mvtec")
+    build_benchmark(read_source("mvtec", mvtec(folder / "source")), folder / "bench")
+    return folder / "bench"
+
+
+@pytest.fixture(scope="session")
 def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
     """A tiny Qwen2.5-VL with random weights that knows the words of the toy benchmark."""
     from anomalyr1.data.mmad import load_benchmark
@@ -90,8 +93,3 @@ def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
     shape = TinyShape(hidden_size=64, num_layers=2, mrope_section=(2, 3, 3), vision_depth=2)
     build_tiny_policy(texts * 4, out, shape=shape, vocab_size=512)
     return out
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from commands import REPOSITORY
+
 DOCUMENTS = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
@@ -81,7 +82,8 @@ def check(command: str) -> None:
         from accelerate.commands.launch import launch_command_parser
 
         launch = launch_command_parser().parse_args(words[2:])
-        assert (REPOSITORY / launch.config_file).is_file(), launch.config_file
+        if launch.config_file is not None:
+            assert (REPOSITORY / launch.config_file).is_file(), launch.config_file
         assert launch.module and launch.training_script == "anomalyr1", command
         check_verb(launch.training_script_args)
     elif words[0] == "anomalyr1":

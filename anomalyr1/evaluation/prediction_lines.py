@@ -44,6 +44,9 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         "references": list(prediction.references),
         "score": prediction.score,
         "seen": prediction.seen,
+        "completion_ids": None
+        if prediction.completion_ids is None
+        else list(prediction.completion_ids),
     }
 
 
@@ -81,6 +84,7 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
         references=read.references(),
         score=read.score(),
         seen=read.optional("seen", bool, "true, false or null"),
+        completion_ids=read.tokens(),
     )
 
 
@@ -110,13 +114,6 @@ def read_predictions(path: Path) -> list[Prediction]:
     if not predictions:
         raise InputError(f"expected {_EXPECTED} in {path}, found none; run the evaluation again")
     return predictions
-
-
-def is_normal(prediction: Prediction) -> bool:
-    """What the record says, else MMAD's rule: a path component equals "good"."""
-    if prediction.normal is not None:
-        return prediction.normal
-    return "good" in prediction.image.split("/")
 
 
 class _Row:
@@ -190,6 +187,14 @@ class _Row:
         if not _is_numbers(value, 2) or min(value) <= 0:
             self.fail(field, "[width, height] in pixels", value)
         return int(value[0]), int(value[1])
+
+    def tokens(self) -> tuple[int, ...] | None:
+        value = self._row.get("completion_ids")
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(type(token) is int for token in value):
+            self.fail("completion_ids", "a list of whole numbers or null", value)
+        return tuple(value)
 
     def boxes(self) -> tuple[Box, ...] | None:
         value = self._row.get("gold_boxes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -12,12 +12,32 @@ from anomalyr1.policy.load import Policy
 from anomalyr1.shared_prefix.attention import sharing_obstacle
 from anomalyr1.shared_prefix.images_once import prepared_once
 from anomalyr1.shared_prefix.prefixes import Prompt, group_by_images
-from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
+from anomalyr1.shared_prefix.rollout import completions_of, generate_shared, generation_obstacle
 from anomalyr1.shared_prefix.vision import RowImages
 
 
-@torch.inference_mode()
+class Completion(NamedTuple):
+    """A completion as text, special tokens removed, and its tokens, the one that ends it included.
+
+    The tokens are those that training counts: what follows the end is padding.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+
+
 def generate(
+    policy: Policy,
+    conversations: Sequence[list[dict[str, Any]]],
+    images: Sequence[Sequence[Image.Image]],
+    **options: Any,
+) -> list[str]:
+    """The texts of `complete`."""
+    return [completion.text for completion in complete(policy, conversations, images, **options)]
+
+
+@torch.inference_mode()
+def complete(
     policy: Policy,
     conversations: Sequence[list[dict[str, Any]]],
     images: Sequence[Sequence[Image.Image]],
@@ -26,7 +46,7 @@ def generate(
     sample: bool = False,
     temperature: float = 1.0,
     share: bool = True,
-) -> list[str]:
+) -> list[Completion]:
     """Complete a batch of conversations; greedy unless `sample`.
 
     Prompts are padded on the left, so the batch a prompt is in does not change its completion
@@ -41,9 +61,6 @@ def generate(
         temperature: of the draw.
         share: what conversations about the same images have in common is computed once, where the
             model is prepared for it (`shared_prefix.prepare`).
-
-    Returns:
-        The completions as text, special tokens removed.
     """
     processor: Any = policy.processor
     texts = [
@@ -73,5 +90,7 @@ def generate(
     else:
         output = policy.model.generate(**inputs, **options)
         completions = output[:, inputs["input_ids"].shape[1] :]
-    decoded: list[str] = processor.batch_decode(completions, skip_special_tokens=True)
-    return decoded
+    texts = processor.batch_decode(completions, skip_special_tokens=True)
+    ends = policy.model.generation_config.eos_token_id
+    kept = completions_of(completions, [ends] if isinstance(ends, int) else ends or [])
+    return [Completion(text, tuple(ids)) for text, ids in zip(texts, kept, strict=True)]

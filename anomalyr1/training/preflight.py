@@ -21,7 +21,7 @@ from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import Policy, load_policy
-from anomalyr1.rewards.build import RewardTerm, build_rewards
+from anomalyr1.rewards.build import Term, build_rewards
 from anomalyr1.rows import Row
 from anomalyr1.shared_prefix.attention import prepare
 from anomalyr1.training.arguments import trl_arguments
@@ -50,7 +50,7 @@ def preflight(
     arguments: GRPOConfig,
     policy: Policy,
     rows: Sequence[Row],
-    terms: Sequence[RewardTerm],
+    terms: Sequence[Term],
     weights: Sequence[float],
     console: Console | None = None,
 ) -> Trial:

@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+from commands import accelerate
 from documents import Block, blocks, check
 
 
@@ -49,8 +50,7 @@ def run_commands(document: Path, block: Block) -> None:
         elif words[0] == "python" and words[1].startswith("scripts/"):
             run_here(words[1:], command, document, block)
         elif words[0] == "accelerate":
-            launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *words[1:]]
-            subprocess.run(launcher, check=True)
+            subprocess.run(accelerate(*words[2:]), check=True)
         else:
             check(command)
         print(f"{time.process_time() - started:.1f} s of CPU time", flush=True)

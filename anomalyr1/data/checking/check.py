@@ -22,7 +22,7 @@ from anomalyr1.data.images import image_size, mask_file, open_image, read_mask
 from anomalyr1.data.manifest import read_files, read_groups
 from anomalyr1.data.mmad import Benchmark, read_benchmark
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Sample
+from anomalyr1.schema import Sample, is_normal_key
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -167,7 +167,7 @@ def _duplicates(
 def _wrong_pills(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
     """MMAD's hub copy had metal nuts in place of 22 normal pills (its issues 15 and 19)."""
     suspects = sorted(_PILLS & seen.keys())
-    nuts = [k for k in seen if k.split("/")[1:2] == ["metal_nut"] and "good" in k.split("/")]
+    nuts = [k for k in seen if k.split("/")[1:2] == ["metal_nut"] and is_normal_key(k)]
     pills = [k for k in seen if k.split("/")[1:2] == ["pill"] and k not in _PILLS]
     for key in suspects:
         if not nuts or not pills:
