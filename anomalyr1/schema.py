@@ -209,12 +209,13 @@ class Response:
 class Prediction:
     """One line of predictions.jsonl: one completion for one question.
 
-    `frame` is the model frame (width, height) in pixels that boxes in `completion` refer to, `size`
-    the original image's. `gold_boxes` are in original-image pixels. `template` names the prompt.
-    `score` is a real anomaly score in [0, 1] (P(Yes)) or None where the backend gives none.
-    `seen` says whether the policy was trained on this image; None where that is not known.
-    `completion_ids` are the tokens of `completion`, the one that ends it included; None where the
-    file does not tell them.
+    `frame` is the model frame (width, height) that boxes in `completion` are stated in: pixels of
+    the resized image, or (1000, 1000) where the policy counts in thousandths; None where it is not
+    known, and boxes were not asked for. `size` is the original image's in pixels. `gold_boxes` are
+    in original-image pixels. `template` names the prompt. `score` is a real anomaly score in [0, 1]
+    (P(Yes)) or None where the backend gives none. `seen` says whether the policy was trained on
+    this image; None where that is not known. `completion_ids` are the tokens of `completion`, the
+    one that ends it included; None where the file does not tell them.
     """
 
     image: str

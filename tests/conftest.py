@@ -77,9 +77,26 @@ def mvtec_benchmark(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
     """A tiny Qwen2.5-VL with random weights that knows the words of the toy benchmark."""
+    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
+
+    out = tmp_path_factory.mktemp("policy")
+    shape = TinyShape(hidden_size=64, num_layers=2, mrope_section=(2, 3, 3), vision_depth=2)
+    build_tiny_policy(toy_texts(toy_benchmark) * 4, out, shape=shape, vocab_size=512)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3(tmp_path_factory, toy_benchmark) -> Path:
+    """A tiny Qwen3-VL of the same kind."""
+    from anomalyr1.policy.tiny_qwen3 import build_tiny_qwen3
+
+    return build_tiny_qwen3(toy_texts(toy_benchmark) * 4, tmp_path_factory.mktemp("qwen3"))
+
+
+def toy_texts(toy_benchmark: Path) -> list[str]:
+    """Prompts and gold completions of the toy benchmark."""
     from anomalyr1.data.mmad import load_benchmark
     from anomalyr1.geometry import Frame
-    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
     from anomalyr1.prompts import build_messages, gold_completion, template_for
 
     texts = []
@@ -89,7 +106,4 @@ def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
             for message in build_messages(sample, question, template, references=1):
                 texts += [part["text"] for part in message["content"] if part["type"] == "text"]
             texts.append(gold_completion(sample, question, template, Frame(112, 112, 112, 112)))
-    out = tmp_path_factory.mktemp("policy")
-    shape = TinyShape(hidden_size=64, num_layers=2, mrope_section=(2, 3, 3), vision_depth=2)
-    build_tiny_policy(texts * 4, out, shape=shape, vocab_size=512)
-    return out
+    return texts

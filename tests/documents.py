@@ -107,8 +107,8 @@ def check_verb(words: list[str]) -> None:
     from anomalyr1.cli import app
 
     command, names = typer.main.get_command(app), list(words)
-    while hasattr(command, "commands"):
-        assert names and names[0] in command.commands, f"no such verb: anomalyr1 {' '.join(words)}"
+    while names and hasattr(command, "commands"):
+        assert names[0] in command.commands, f"no such verb: anomalyr1 {' '.join(words)}"
         command = command.commands[names.pop(0)]
     if not names or names == ["--help"]:
         return  # the verb is spoken of, not called

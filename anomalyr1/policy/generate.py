@@ -60,7 +60,7 @@ def complete(
         sample: draw from the distribution instead of its mode.
         temperature: of the draw.
         share: what conversations about the same images have in common is computed once, where the
-            model is prepared for it (`shared_prefix.prepare`).
+            model is prepared for it (`policy.load.share_prefixes`).
     """
     processor: Any = policy.processor
     texts = [
@@ -78,7 +78,8 @@ def complete(
         ).to(policy.model.device)
     drawing = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if sample else {}
     options = {"max_new_tokens": max_new_tokens, "do_sample": sample, **drawing}
-    obstacle = sharing_obstacle(policy.model) or generation_obstacle(policy.model, options)
+    obstacle = policy.family.unshared or sharing_obstacle(policy.model)
+    obstacle = obstacle or generation_obstacle(policy.model, options)
     if share and obstacle is None:
         prompts = Prompt.of_batch(inputs)
         counts = [len(group) for group in flat]

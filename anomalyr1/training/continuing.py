@@ -12,7 +12,8 @@ from transformers import TrainingArguments
 from anomalyr1 import run_folder
 from anomalyr1.config import Config, dump_config
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_json
+from anomalyr1.provenance import read_provenance
+from anomalyr1.storage import read_yaml
 
 TRAINED_BY = {"train": "GRPO", "sft": "SFT"}
 
@@ -139,7 +140,7 @@ def refuse_other_data(run_dir: Path, verb: str, data: Sequence[Mapping[str, Any]
 def _runs(run_dir: Path) -> list[dict[str, Any]]:
     """The record of all that was run on a folder, the oldest first; nothing without a record."""
     record = run_dir / run_folder.PROVENANCE
-    runs: list[dict[str, Any]] = read_json(record)["runs"] if record.is_file() else []
+    runs: list[dict[str, Any]] = read_provenance(record)["runs"] if record.is_file() else []
     return runs
 
 
@@ -155,7 +156,7 @@ def _changed_settings(
     path = run_dir / run_folder.config_of(verb, verbs[0]) if verbs else run_dir
     if not path.is_file():
         return {}
-    before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    before = _flat(read_yaml(path, "config"))
     after = _flat(yaml.safe_load(dump_config(config)))
     return {
         key: (before.get(key), after.get(key))

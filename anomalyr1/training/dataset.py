@@ -59,7 +59,7 @@ def _record(row: Row, with_completion: bool) -> dict[str, Any]:
         "options": dict(row.question.options),
         "boxes": None if gold is None else [list(box.xyxy) for box in gold],
         "box_labels": None if gold is None else [box.label for box in gold],
-        "frame": [row.frame.model_width, row.frame.model_height],
+        "frame": None if row.frame is None else list(row.frame.model_size),
     }
     if with_completion:
         text = gold_completion(row.sample, row.question, row.template, row.frame)

@@ -47,8 +47,8 @@ def train(config: Config) -> Path:
     if checkpoint is not None:
         refuse_changed(run_dir, "train", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
-    used, rows = training_rows(config, policy.processor)
-    heldout = heldout_rows(config, policy.processor)
+    used, rows = training_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family)
     if checkpoint is None and not config.preflight.skip:
         preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
     trainer = PolicyTrainer(

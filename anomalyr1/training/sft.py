@@ -50,8 +50,8 @@ def finetune(config: Config) -> Path:
     if checkpoint is not None:
         refuse_changed(run_dir, "sft", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
-    used, rows = training_rows(config, policy.processor)
-    heldout = heldout_rows(config, policy.processor)
+    used, rows = training_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family)
     trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,

@@ -17,6 +17,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.planning.architecture import read_architecture
 from anomalyr1.planning.plan import make_plan
 from anomalyr1.planning.tokens import prompt_tokens
+from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.load import load_processor
 from anomalyr1.rows import build_rows, open_benchmark
 from anomalyr1.training.arguments import trl_arguments
@@ -42,7 +43,7 @@ def test_prompts_are_measured_as_training_meets_them(tiny_policy, toy_benchmark)
     config = Config(policy=policy, data=DataConfig(benchmark=str(toy_benchmark)))
     found = prompt_tokens(config, read_architecture(policy))
     _, samples = open_benchmark(str(toy_benchmark), "data.benchmark", config.prompt)
-    rows = build_rows(samples, config.prompt, load_processor(policy))
+    rows = build_rows(samples, config.prompt, load_processor(policy), QWEN2_5_VL)
     assert (found.rows, found.over) == (len(rows), 0)
     assert found.longest == max(row.tokens for row in rows)
     assert found.mean == pytest.approx(sum(row.tokens for row in rows) / len(rows))

@@ -189,7 +189,7 @@ def test_two_of_one_name_and_two_weights_of_one_term_are_refused(tmp_path, monke
     twins = {MODULE + "brevity": TermConfig(), "twin_rewards.brevity": TermConfig()}
     with pytest.raises(InputError, match=r"twin_rewards.brevity beside .*own_terms.brevity"):
         build_rewards(RewardConfig(terms=twins))
-    twins["twin_rewards.brevity"].weight = 0.0
+    twins["twin_rewards.brevity"] = TermConfig(weight=0.0)
     build_rewards(RewardConfig(terms=twins))
     with pytest.raises(InputError, match="one weight of iou"):
         build_rewards(RewardConfig(weights={"iou": 1.0}, terms={"iou": TermConfig()}))

@@ -174,7 +174,7 @@ def test_a_runs_own_reward_scores_with_its_weights_table_gate_and_options(tmp_pa
     write_jsonl(tmp_path / "kept.jsonl", rows)
     out = tmp_path / "scored.jsonl"
     arguments = ["replay", str(tmp_path / "kept.jsonl"), "--config", str(run_config)]
-    result = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+    result = invoke(app, *arguments, "--out", out)
     assert result.exit_code == 0, result.output
     assert f"4 completions, the reward of {run_config}" in result.output
     scored = read_jsonl(out)
@@ -189,26 +189,25 @@ def test_a_runs_own_reward_scores_with_its_weights_table_gate_and_options(tmp_pa
 
 def test_a_config_is_compared_with_a_preset(tmp_path, completions, run_config):
     arguments = ["replay", str(completions), "--config", str(run_config), "--against", "paper"]
-    result = CliRunner().invoke(app, arguments)
+    result = invoke(app, *arguments)
     assert result.exit_code == 0, result.output
     assert "4 of 4 change from config to paper" in " ".join(result.output.split())
 
 
 def test_a_config_and_a_preset_exclude_each_other(completions, run_config):
     arguments = ["replay", str(completions), "--config", str(run_config), "--preset", "paper"]
-    result = CliRunner().invoke(app, arguments)
-    assert isinstance(result.exception, InputError)
-    assert "--against paper" in str(result.exception)
+    with pytest.raises(InputError, match="--against paper"):
+        invoke(app, *arguments)
 
 
 def test_a_config_that_is_not_there_or_cannot_be_read_is_named(tmp_path, completions):
     for path, message in ((tmp_path / "none.yaml", "a config file at"), (tmp_path, "found none")):
-        result = CliRunner().invoke(app, ["replay", str(completions), "--config", str(path)])
-        assert isinstance(result.exception, InputError)
-        assert message in str(result.exception)
+        with pytest.raises(InputError, match=message):
+            invoke(app, "replay", completions, "--config", path)
     (tmp_path / "odd.yaml").write_text("reward:\n  wieghts: {iou: 1.0}\n")
     arguments = ["replay", str(completions), "--config", str(tmp_path / "odd.yaml")]
-    assert "nearest: weights" in str(CliRunner().invoke(app, arguments).exception)
+    with pytest.raises(InputError, match="nearest: weights"):
+        invoke(app, *arguments)
 
 
 def test_an_empty_or_missing_file_is_named(tmp_path):

@@ -55,7 +55,7 @@ def policy(config):
 
 @pytest.fixture
 def rows(config, policy):
-    return training_rows(config, policy.processor)[1]
+    return training_rows(config, policy.processor, policy.family)[1]
 
 
 def by_type(rows, question_type):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from anomalyr1.prompts import smuggled_tokens
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Question, Sample, is_normal_key
 
 # MMAD's questions by data set: (AD on normals, AD on anomalies, DefCls, DefLoc, DefDesc, DefAna,
@@ -86,6 +87,8 @@ def mmad_findings(samples: tuple[Sample, ...]) -> Iterator[Finding]:
 
 def _question_findings(sample: Sample, number: int, question: Question) -> Iterator[Finding]:
     where = f"question {number}"
+    for fault in smuggled_tokens(question, question.boxes or sample.boxes or ()):
+        yield _error("special token", sample, f"{where}: {fault}, which policies read as a mark")
     texts = Counter(text.strip().rstrip(".").casefold() for text in question.options.values())
     for text, times in texts.items():
         if times > 1:
