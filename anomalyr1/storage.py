@@ -1,64 +1,122 @@
-"""Files that are either whole or absent: atomic writes, appended and resumed JSON lines."""
+r"""Reading and writing a user's files: whole or absent, and what is wrong with one in one line.
+
+Text is UTF-8. Half a character (a lone surrogate: JSON can hold one, UTF-8 cannot) is written as
+`\udXXX`, which in JSON is its own escape, so that nothing is lost.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anomalyr1.errors import InputError
 
+Row = TypeVar("Row")
 
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name beside `path`, then rename: readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+SHOWN_FAULTS = 10
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_bytes(path: Path, expected: str) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: the file is missing or may not be read.
+    """
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        # ValueError: a null character in the path.
+        raise InputError(
+            f"expected {expected} at {path}, found no such file; check the path"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"expected {expected} at {path}, found that it cannot be read ({error.strerror}); "
+            "check the path and who may read it"
+        ) from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN is refused: JSON has none."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def read_text(path: Path, expected: str) -> str:
+    """Read a text file in UTF-8; a byte order mark is passed over.
+
+    Raises:
+        InputError: the file is missing, may not be read, or is not UTF-8.
+    """
+    return _decode(read_bytes(path, expected), path, expected)
 
 
 def read_json(path: Path, expected: str = "a JSON file") -> Any:
-    """Read JSON.
+    """Read JSON; NaN and infinity, which JSON does not have, are refused.
 
     Raises:
         InputError: the file is missing, or is not JSON (line and column are named).
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return _DECODER.decode(read_text(path, expected))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"expected {expected} at {path}, found no such file; check the path"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"expected {expected} at {path}, found broken JSON ({error}); mend the file"
+            f"expected {expected} at {path}, found broken JSON ({one_line(error)}); mend the file"
         ) from None
 
 
-def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Write one JSON object a line, atomically."""
-    write_text(
-        path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    )
+def read_yaml(path: Path, expected: str, *, resolve: bool = True) -> Any:
+    """Read YAML; a key given twice is refused, and a file of nothing is an empty mapping.
+
+    Args:
+        path: the file.
+        expected: what should be there, in a word: config, mixture.
+        resolve: put values in the place of references such as `${seed}`.
+
+    Raises:
+        InputError: the file is missing, or is not YAML.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    text = read_text(path, f"a readable {expected}")
+    try:
+        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=resolve)
+    except (OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
+        raise InputError(
+            f"expected a readable {expected} in {path}, found: {one_line(error)}"
+        ) from None
 
 
 def read_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:
     """Read one JSON object a line; blank lines are passed over.
 
     Raises:
-        InputError: the file is missing or a line is not a JSON object (its number is named).
+        InputError: the file is missing, or lines are not JSON objects (their numbers are named).
     """
-    return list(_iterate(path, expected, torn_tail=False))
+    return read_jsonl_as(lambda row, _: row, path, expected)
+
+
+def read_jsonl_as(
+    read: Callable[[dict[str, Any], int], Row], path: Path, expected: str
+) -> list[Row]:
+    """Read one JSON object a line, each made into a record; all lines at fault are told at once.
+
+    Args:
+        read: makes the record from the object and the number of its line, from 1; raises InputError
+            where that is not possible.
+        path: the file; blank lines are passed over.
+        expected: what should be there.
+
+    Raises:
+        InputError: the file is missing, or lines cannot be used: their count, and the first ten.
+    """
+    return _read_lines(read, read_text(path, expected), path, expected)
 
 
 def resume_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:
@@ -68,47 +126,161 @@ def resume_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[s
     """
     if not path.exists():
         return []
-    rows = list(_iterate(path, expected, torn_tail=True))
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
+    content = read_bytes(path, expected)
+    whole = content[: content.rfind(b"\n") + 1]
+    rows = _read_lines(lambda row, _: row, _decode(whole, path, expected), path, expected)
+    if len(whole) < len(content):
+        with writing(path), path.open("rb+") as file:
+            file.truncate(len(whole))
     return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write under a temporary name beside `path`, then rename: readers never see half a file.
+
+    Raises:
+        InputError: the system refuses to write there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(_encode(text))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN is refused: JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write one JSON object a line, atomically."""
+    write_text(path, _lines(rows))
 
 
 def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Append whole lines and flush them to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(
-            "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        )
-        file.flush()
-        os.fsync(file.fileno())
+    content = _encode(_lines(rows))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def _iterate(path: Path, expected: str, torn_tail: bool) -> Iterator[dict[str, Any]]:
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system says of a place that cannot be written, as one line.
+
+    Raises:
+        InputError: the block raised an OSError.
+    """
     try:
-        lines = path.read_bytes().split(b"\n")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        yield
+    except OSError as error:
         raise InputError(
-            f"expected {expected} at {path}, found no such file; check the path"
+            f"expected to write {path}, found that it cannot be written ({error.strerror}); "
+            "choose another place or make room"
         ) from None
-    if torn_tail:
-        lines = lines[:-1]  # whatever follows the last newline was never finished
-    for number, line in enumerate(lines, start=1):
+
+
+def places(value: Any, wrong: Callable[[Any], bool], place: str = "") -> Iterator[tuple[str, Any]]:
+    """What is wrong inside nested lists and mappings, and where; keys are looked at as well.
+
+    >>> list(places({"a": [1, {"b": None}]}, lambda value: value is None))
+    [('a[1].b', None)]
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if wrong(key):
+                yield place or "a key", key
+            yield from places(item, wrong, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from places(item, wrong, f"{place}[{index}]")
+    elif wrong(value):
+        yield place, value
+
+
+def one_line(error: Exception) -> str:
+    """What a library says, without its line breaks."""
+    if isinstance(error, RecursionError):
+        return "values nested too deeply, or inside themselves"
+    return " ".join(str(error).split())
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"the number {number[:20]} is too large")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number of JSON; write null")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+
+
+def _decode(content: bytes, path: Path, expected: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"byte 0x{content[error.start]:02x} in line {line}"
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            found = "UTF-16"
+        raise InputError(
+            f"expected {expected} in UTF-8 at {path}, found {found}; save the file as UTF-8"
+        ) from None
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _lines(rows: Iterable[Any]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def _read_lines(
+    read: Callable[[dict[str, Any], int], Row], text: str, path: Path, expected: str
+) -> list[Row]:
+    rows: list[Row] = []
+    faults: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"expected {expected}, found broken JSON at {path}:{number} ({error}); "
+            row = _DECODER.decode(line)
+        except (ValueError, RecursionError) as error:
+            faults.append(
+                f"expected {expected}, found broken JSON at {path}:{number} ({one_line(error)}); "
                 "mend the line"
-            ) from None
-        if not isinstance(row, dict):
-            raise InputError(
-                f"expected a JSON object a line, found {type(row).__name__} at "
-                f"{path}:{number}; mend the line"
             )
-        yield row
+            continue
+        try:
+            if not isinstance(row, dict):
+                raise InputError(
+                    f"expected a JSON object a line, found {type(row).__name__} at "
+                    f"{path}:{number}; mend the line"
+                )
+            rows.append(read(row, number))
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError(_at_once(faults, path))
+    return rows
+
+
+def _at_once(faults: list[str], path: Path) -> str:
+    if len(faults) == 1:
+        return faults[0]
+    shown = "; ".join(faults[:SHOWN_FAULTS])
+    rest = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+    return f"{path} has {len(faults)} lines that cannot be used: {shown}{rest}"
