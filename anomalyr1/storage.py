@@ -99,7 +99,7 @@ def read_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str
     Raises:
         InputError: the file is missing, or lines are not JSON objects (their numbers are named).
     """
-    return read_jsonl_as(lambda row, _: row, path, expected)
+    return read_jsonl_as(_as_it_is, path, expected)
 
 
 def read_jsonl_as(
@@ -119,16 +119,21 @@ def read_jsonl_as(
     return _read_lines(read, read_text(path, expected), path, expected)
 
 
-def resume_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:
+def resume_jsonl(
+    path: Path,
+    expected: str = "a JSON-lines file",
+    read: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
     """Read the lines an interrupted run left and cut a torn last line off the file.
 
-    A process killed while appending can leave half a line at the end, and only there.
+    A process killed while appending can leave half a line at the end, and only there. `read` is
+    that of `read_jsonl_as`.
     """
     if not path.exists():
         return []
     content = read_bytes(path, expected)
     whole = content[: content.rfind(b"\n") + 1]
-    rows = _read_lines(lambda row, _: row, _decode(whole, path, expected), path, expected)
+    rows = _read_lines(read or _as_it_is, _decode(whole, path, expected), path, expected)
     if len(whole) < len(content):
         with writing(path), path.open("rb+") as file:
             file.truncate(len(whole))
@@ -211,6 +216,10 @@ def one_line(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "values nested too deeply, or inside themselves"
     return " ".join(str(error).split())
+
+
+def _as_it_is(row: dict[str, Any], _: int) -> dict[str, Any]:
+    return row
 
 
 def _finite(number: str) -> float:

@@ -17,7 +17,7 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.prediction_lines import prediction_to_row
+from anomalyr1.evaluation.prediction_lines import prediction_to_row, resume_predictions
 from anomalyr1.evaluation.processes import (
     gather,
     join_processes,
@@ -33,7 +33,7 @@ from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
 from anomalyr1.schema import Prediction
 from anomalyr1.shared_prefix.attention import prepare
-from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_json
+from anomalyr1.storage import append_jsonl, read_json, write_json
 
 
 def predict_benchmark(config: Config, console: Console | None = None) -> Path:
@@ -83,9 +83,7 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     rows = build_rows(
         samples, config.prompt, policy.processor, question_types=config.eval.question_types
     )
-    done = {
-        (row["image"], row["question_index"]) for row in resume_jsonl(path, "earlier predictions")
-    }
+    done = {(row["image"], row["question_index"]) for row in resume_predictions(path)}
     own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
     if state.is_main_process:
         write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
