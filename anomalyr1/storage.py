@@ -10,8 +10,7 @@ import io
 import json
 import math
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +20,6 @@ from anomalyr1.errors import InputError
 Row = TypeVar("Row")
 
 SHOWN_FAULTS = 10
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
@@ -191,24 +189,6 @@ def writing(path: Path) -> Iterator[None]:
             f"expected to write {path}, found that it cannot be written ({error.strerror}); "
             "choose another place or make room"
         ) from None
-
-
-def places(value: Any, wrong: Callable[[Any], bool], place: str = "") -> Iterator[tuple[str, Any]]:
-    """What is wrong inside nested lists and mappings, and where; keys are looked at as well.
-
-    >>> list(places({"a": [1, {"b": None}]}, lambda value: value is None))
-    [('a[1].b', None)]
-    """
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if wrong(key):
-                yield place or "a key", key
-            yield from places(item, wrong, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from places(item, wrong, f"{place}[{index}]")
-    elif wrong(value):
-        yield place, value
 
 
 def one_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import dataclass_transform
 
 from anomalyr1.errors import InputError
-from anomalyr1.storage import SURROGATE, places
+from anomalyr1.values import has_half_character, places
 
 Kind = TypeVar("Kind", bound=type)
 
@@ -34,7 +34,7 @@ def _storable(value: Any) -> Any:
 
 def _cannot_be_stored(value: Any) -> bool:
     if isinstance(value, str):
-        return "\0" in value or SURROGATE.search(value) is not None
+        return "\0" in value or has_half_character(value)
     return isinstance(value, bytes) or (isinstance(value, float) and math.isnan(value))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.schema import GROUNDING, QUESTION_TYPES, Box, Question, Sample
+from anomalyr1.values import has_half_character, is_number, places
 
 Record = dict[str, Any]
 
@@ -46,6 +47,12 @@ def read_record(key: str, record: Any, root: Path, faults: list[str]) -> Sample 
         split=split,
     )
     return sample if len(faults) == before else None
+
+
+def note_unwritable(key: str, record: Any, faults: list[str]) -> None:
+    """Note what Python reads in a record and no other file can hold: half a character, NaN."""
+    for place, value in places(record, _is_unwritable):
+        faults.append(f"{key}: expected a text or a finite number in {place}, found {value!r}")
 
 
 def write_record(sample: Sample, original: Mapping[str, Any] | None = None) -> Record:
@@ -111,6 +118,7 @@ def safe_path(key: str, path: str, faults: list[str]) -> str:
     """Return `path`; note a fault when it is not a plain path below the root."""
     parts = path.split("/")
     bad = not path or path.startswith("/") or "\\" in path or "\0" in path
+    bad = bad or has_half_character(path)
     if bad or ":" in parts[0] or ".." in parts or "." in parts or "" in parts:
         faults.append(
             f"{key}: expected a path below the root, found {path!r} (no '..', no absolute path)"
@@ -175,14 +183,7 @@ def _boxes(where: str, value: Any, faults: list[str]) -> tuple[Box, ...] | None:
 
 
 def _is_box(corners: Any) -> bool:
-    return (
-        isinstance(corners, list)
-        and len(corners) == 4
-        and all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-            for v in corners
-        )
-    )
+    return isinstance(corners, list) and len(corners) == 4 and all(map(is_number, corners))
 
 
 def _questions(
@@ -252,6 +253,12 @@ def _choice_fault(options: Any, answer: Any) -> str | None:
     if not isinstance(answer, str) or answer not in options:
         return f"expected Answer to be one of {', '.join(options)}; found {answer!r}"
     return None
+
+
+def _is_unwritable(value: Any) -> bool:
+    if isinstance(value, str):
+        return has_half_character(value)
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _numbers(box: Box) -> Sequence[float]:

@@ -21,12 +21,22 @@ from anomalyr1.errors import InputError
 from anomalyr1.prompts import SYSTEM, Template, build_messages, format_answer, template_for
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
 from anomalyr1.storage import read_jsonl, write_jsonl, write_text
+from anomalyr1.values import is_number
 
 Form = Literal["vlm-r1", "ms-swift"]
 FORMS: tuple[Form, ...] = get_args(Form)
 IMAGE = "<image>"
 
 _OPTION = re.compile(r"^\(?([A-Z])[.):]\s+(.+)$", re.M)
+_OTHER_FORM = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.S)
 
 
@@ -87,7 +97,7 @@ def read_rows(file: Path, image_root: Path, default_type: str = "Object Analysis
         try:
             text, answer, images = _parts(row)
             question = _question(row, text, answer, default_type)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except _OTHER_FORM as error:
             raise InputError(
                 f"expected a row of VLM-R1 or ms-swift at {where}, "
                 f"found another form ({type(error).__name__}: {error})"
@@ -177,7 +187,9 @@ def _question(row: dict[str, Any], text: str, answer: str, default_type: str) ->
 
 
 def _box(entry: Any) -> Box:
-    x1, y1, x2, y2 = (float(value) for value in entry["bbox_2d"])
+    x1, y1, x2, y2 = entry["bbox_2d"]
+    if not all(map(is_number, (x1, y1, x2, y2))):
+        raise ValueError(f"the box {entry['bbox_2d']!r}")
     return Box(x1, y1, x2, y2, entry.get("label"))
 
 

@@ -10,6 +10,7 @@ datasets:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
-from anomalyr1.storage import write_text
+from anomalyr1.storage import read_yaml, write_text
 
 _STRATEGY = re.compile(r"(first|last|end|random):(\d+(?:\.\d+)?)(%?)")
 _KEYS = frozenset({"json_path", "sampling_strategy", "weight", "image_root"})
@@ -52,10 +53,7 @@ def read_mixture(file: Path) -> tuple[Part, ...]:
     Raises:
         InputError: the file is missing or is not of that form.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"expected a mixture at {file}, found none ({error})") from None
+    content = read_yaml(file, "mixture")
     entries = content.get("datasets") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"expected a list under datasets in {file}, found {entries!r}")
@@ -83,7 +81,7 @@ def mix(parts: Sequence[Part], seed: int = 0) -> list[Sample]:
     """
     mixed: list[Sample] = []
     for number, part in enumerate(parts):
-        if not part.weight > 0:
+        if not 0 < part.weight < math.inf:
             raise InputError(f"expected a weight above 0 for {part.path}, found {part.weight}")
         chosen = sample_part(_load(part), part.strategy, (seed, number))
         whole, rest = divmod(part.weight, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -22,7 +22,7 @@ def read_adapter(adapter: Path) -> dict[str, Any]:
     Raises:
         InputError: it names no base, or has no weights as safetensors.
     """
-    config: dict[str, Any] = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_json(adapter / ADAPTER_CONFIG, "the record of an adapter")
     base = config.get("base_model_name_or_path")
     if not base:
         raise InputError(

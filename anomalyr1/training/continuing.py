@@ -11,7 +11,8 @@ import yaml
 from anomalyr1 import run_folder
 from anomalyr1.config import Config, dump_config
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_json
+from anomalyr1.provenance import read_provenance
+from anomalyr1.storage import read_yaml
 
 TRAINED_BY = {"train": "GRPO", "sft": "SFT"}
 
@@ -51,7 +52,7 @@ def refuse_changed(run_dir: Path, verb: str, config: Config) -> None:
     record = run_dir / run_folder.PROVENANCE
     if not record.is_file():
         return
-    verbs = [run["verb"] for run in read_json(record)["runs"]]
+    verbs = [run["verb"] for run in read_provenance(record)["runs"]]
     other = next((name for name in verbs if name in TRAINED_BY and name != verb), None)
     if other:
         raise InputError(
@@ -61,7 +62,7 @@ def refuse_changed(run_dir: Path, verb: str, config: Config) -> None:
     path = run_dir / run_folder.config_of(verb, verbs[0])
     if not path.is_file():
         return
-    before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    before = _flat(read_yaml(path, "config"))
     after = _flat(yaml.safe_load(dump_config(config)))
     changed = [
         f"{key} (was {before.get(key)!r}, is {after.get(key)!r})"

@@ -13,8 +13,9 @@ from anomalyr1.evaluation.image_readings import Reading, image_readings, read_co
 from anomalyr1.evaluation.localization import read_masks
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.score import measure
+from anomalyr1.provenance import read_provenance
 from anomalyr1.run_folder import BEFORE, CONFIG, HISTORY, MASKS, PREDICTIONS, PROVENANCE, masks_file
-from anomalyr1.storage import read_json, read_jsonl
+from anomalyr1.storage import read_json, read_jsonl, read_text
 
 # Best first: whose masks the gallery shows.
 _SEGMENTERS = ("sam2", "grabcut", "box")
@@ -79,7 +80,7 @@ def _load(path: Path, name: str, root: Path | None) -> Run:
     return Run(
         name=name,
         path=path,
-        config=config.read_text(encoding="utf-8") if config.exists() else None,
+        config=read_text(config, "a config") if config.exists() else None,
         provenance=provenance,
         history=read_jsonl(history, "a training log") if history.exists() else [],
         readings=readings,
@@ -94,8 +95,7 @@ def _provenance(path: Path) -> Mapping[str, Any]:
     """A folder's own record; `before/` without one shares that of the run around it."""
     for folder in (path, path.parent) if path.name == BEFORE else (path,):
         if (folder / PROVENANCE).exists():
-            record = read_json(folder / PROVENANCE, "a provenance record")
-            return record if isinstance(record, dict) else {}
+            return read_provenance(folder / PROVENANCE)
     return {}
 
 
@@ -109,10 +109,11 @@ def _masks(
 
 def _root(provenance: Mapping[str, Any]) -> Path | None:
     """Where the last evaluation (else the last verb) found its images."""
-    entries = [entry for entry in provenance.get("runs", []) if isinstance(entry, dict)]
-    entries.sort(key=lambda entry: entry.get("verb") == "eval")
+    entries = sorted(provenance.get("runs", []), key=lambda entry: entry["verb"] == "eval")
     for entry in reversed(entries):
-        data = entry.get("data") or {}
+        data = entry.get("data")
+        if not isinstance(data, dict):  # several benchmarks mixed, or none
+            continue
         if data.get("root"):
             return Path(data["root"])
         if data.get("benchmark"):

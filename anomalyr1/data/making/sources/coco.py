@@ -36,7 +36,7 @@ def read_coco(root: Path, *, dataset: str | None = None, category: str = "produc
     content = read_json(file, TREE)
     try:
         items = _items(content, file, dataset or file.parent.resolve().name, category)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(
             f"expected {TREE} in {file}, found {type(error).__name__}: {error}; mend the file"
         ) from None

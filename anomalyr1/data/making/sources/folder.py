@@ -22,7 +22,6 @@ Without train/good some normal images are set aside as references (the builder's
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from anomalyr1.data.making.sources.item import (
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 from anomalyr1.storage import read_json
+from anomalyr1.values import is_number
 
 TREE = "train/good and test/<good|defect>, or good/ and <defect>/ folders, of one or more products"
 _MASKS = ("ground_truth", "masks")
@@ -129,8 +129,5 @@ def _read_boxes(product: Path) -> dict[Path, tuple[Box, ...]]:
 def _is_box(value: object) -> bool:
     if not isinstance(value, list) or len(value) not in (4, 5):
         return False
-    numbers = all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-        for v in value[:4]
-    )
+    numbers = all(is_number(v) for v in value[:4])
     return numbers and (len(value) == 4 or isinstance(value[4], str))

@@ -10,6 +10,7 @@ from typing import Any
 from anomalyr1.data.images import IMAGE_SUFFIXES
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
+from anomalyr1.storage import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"expected a text file at {path}, found none ({error})") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "a text file").splitlines(), start=1):
         if line.strip():
             yield number, line.strip()

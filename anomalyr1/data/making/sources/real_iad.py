@@ -79,7 +79,7 @@ def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator
                     left_out["defective images in train"] += 1
                 else:
                     yield item
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"expected meta, train and test as Real-IAD has them in {table}, "
             f"found none ({type(error).__name__}: {error}); check the file"

@@ -18,6 +18,7 @@ not name the type of a defect; image_anno.csv does, and several types in one ima
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.folder import read_products
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_text
 
 TREE = "split_csv/1cls.csv with <product>/image_anno.csv, or <product>/test/{good,bad}"
 
@@ -78,8 +80,8 @@ def _read_raw(root: Path) -> Iterator[Item]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path, "a table of VisA"), newline=""))
+    try:
         missing = set(columns) - set(reader.fieldnames or ())
         if missing:
             raise InputError(
@@ -88,3 +90,8 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
             )
         for row in reader:
             yield {column: (row[column] or "").strip() for column in columns}
+    except csv.Error as error:
+        raise InputError(
+            f"expected a table of VisA at {path}, found line {reader.line_num} broken ({error}); "
+            "mend the file"
+        ) from None
