@@ -9,6 +9,8 @@ from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
 
 def is_number(value: object) -> bool:
     """A finite number that fits into a float; true and false are none.
@@ -31,6 +33,15 @@ def has_half_character(text: str) -> bool:
     (True, False)
     """
     return not text.isascii() and _SURROGATE.search(text) is not None
+
+
+def is_plain_path(path: str) -> bool:
+    r"""Whether a text can be the path of a file and be shown in one line.
+
+    >>> is_plain_path("a/b.png"), is_plain_path("a\nb.png"), is_plain_path("\ud800.png")
+    (True, False, False)
+    """
+    return not has_half_character(path) and _CONTROL.search(path) is None
 
 
 def whole_characters(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.schema import GROUNDING, QUESTION_TYPES, Box, Question, Sample
-from anomalyr1.values import has_half_character, is_number, places
+from anomalyr1.values import has_half_character, is_number, is_plain_path, places
 
 Record = dict[str, Any]
 
@@ -52,7 +52,8 @@ def read_record(key: str, record: Any, root: Path, faults: list[str]) -> Sample 
 def note_unwritable(key: str, record: Any, faults: list[str]) -> None:
     """Note what Python reads in a record and no other file can hold: half a character, NaN."""
     for place, value in places(record, _is_unwritable):
-        faults.append(f"{key}: expected a text or a finite number in {place}, found {value!r}")
+        where = place or "the record"
+        faults.append(f"{key}: expected texts and finite numbers, found {value!r} in {where}")
 
 
 def write_record(sample: Sample, original: Mapping[str, Any] | None = None) -> Record:
@@ -117,8 +118,7 @@ def category_prefix(key: str) -> str:
 def safe_path(key: str, path: str, faults: list[str]) -> str:
     """Return `path`; note a fault when it is not a plain path below the root."""
     parts = path.split("/")
-    bad = not path or path.startswith("/") or "\\" in path or "\0" in path
-    bad = bad or has_half_character(path)
+    bad = not path or path.startswith("/") or "\\" in path or not is_plain_path(path)
     if bad or ":" in parts[0] or ".." in parts or "." in parts or "" in parts:
         faults.append(
             f"{key}: expected a path below the root, found {path!r} (no '..', no absolute path)"

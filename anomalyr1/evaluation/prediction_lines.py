@@ -24,6 +24,7 @@ from pydantic import (
 from anomalyr1.errors import InputError
 from anomalyr1.schema import QUESTION_TYPES, Box, Prediction
 from anomalyr1.storage import read_jsonl_as, resume_jsonl
+from anomalyr1.values import is_plain_path, whole_characters
 
 _EXPECTED = "predictions (one JSON object a line, as `anomalyr1 eval` writes them)"
 
@@ -151,7 +152,7 @@ def is_normal(prediction: Prediction) -> bool:
 
 def _below_root(path: str) -> str:
     parts = path.split("/")
-    if parts[0] == "" or ".." in parts or "\\" in path or "\0" in path:
+    if parts[0] == "" or ".." in parts or "\\" in path or not is_plain_path(path):
         raise ValueError("a path below the data root, with forward slashes")
     return path
 
@@ -205,7 +206,7 @@ class _Line(BaseModel):
     def _is_an_option(cls, letter: str | None, above: ValidationInfo) -> str | None:
         options = above.data.get("options")
         if letter is not None and options and letter not in options:
-            raise ValueError(f"one of the options {', '.join(options)}")
+            raise ValueError(f"one of the options {whole_characters(', '.join(options))}")
         return letter
 
     @field_validator("size")

@@ -50,6 +50,8 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
     paths: list[tuple[str, Path]] = []
     for folder in folders:
         path = folder.parent if folder.name == PREDICTIONS else folder
+        if not path.is_dir():
+            raise InputError(f"expected a run folder at {path}, found none; check the path")
         name = path.resolve().name
         paths.append((name, path))
         if (path / BEFORE / PREDICTIONS).exists():
@@ -66,8 +68,6 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
 
 def _load(path: Path, name: str, root: Path | None) -> Run:
     predictions, history = path / PREDICTIONS, path / HISTORY
-    if not path.is_dir():
-        raise InputError(f"expected a run folder at {path}, found none; check the path")
     if not predictions.exists() and not history.exists():
         raise InputError(
             f"expected {PREDICTIONS} or {HISTORY} in {path}, found neither; "
