@@ -40,7 +40,7 @@ def generate(
         sample: draw from the distribution instead of its mode.
         temperature: of the draw.
         share: what conversations about the same images have in common is computed once, where the
-            model is prepared for it (`prefix_sharing.prepare`).
+            model is prepared for it (`shared_prefix.prepare`).
 
     Returns:
         The completions as text, special tokens removed.

@@ -68,9 +68,7 @@ def train(config: Config) -> Path:
         learning_rates=config.policy.learning_rates,
         shared_prefix=config.policy.shared_prefix,
         flex=config.policy.attention == "flex_attention",
-        zero_variance=config.signal.zero_variance,
-        max_rounds=config.signal.max_rounds,
-        difficulty=config.signal.difficulty,
+        signal=config.signal,
         run_dir=run_dir,
         keep_every=config.keep_completions_every,
     )

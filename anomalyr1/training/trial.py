@@ -14,10 +14,9 @@ from anomalyr1.rewards.build import RewardTerm
 from anomalyr1.rewards.format import format_score
 from anomalyr1.rewards.reading import read_batch
 from anomalyr1.rewards.roam import outcome_of
+from anomalyr1.rewards.variance import has_zero_variance
 from anomalyr1.rows import Row
 from anomalyr1.training.dataset import to_dataset
-
-_EQUAL = 1e-9  # rewards closer than this do not tell two completions apart
 
 
 @dataclass(frozen=True)
@@ -129,5 +128,5 @@ def _trial(name: str, values: Sequence[float | None], size: int) -> TermTrial:
         sd=pstdev(known) if known else None,
         applies=len(known) / len(values),
         groups=len(groups),
-        flat=sum(max(group) - min(group) <= _EQUAL for group in groups),
+        flat=sum(has_zero_variance(group) for group in groups),
     )

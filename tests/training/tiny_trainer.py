@@ -10,7 +10,7 @@ from trl import GRPOConfig
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.load import load_policy, lora_config
-from anomalyr1.training.sharing import SharedPrefixTrainer
+from anomalyr1.training.trainer import PolicyTrainer
 
 SMALL, WIDE = (112, 112), (140, 84)
 QUESTIONS = (
@@ -49,7 +49,7 @@ def make_trainer(
     data,
     *,
     shared=True,
-    kind=SharedPrefixTrainer,
+    kind=PolicyTrainer,
     rewards=(length_reward,),
     policy_options=None,
     trainer_options=None,
