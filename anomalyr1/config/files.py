@@ -68,9 +68,7 @@ def dump_config(config: Config) -> str:
 def _read(path: Path, inherited: tuple[Path, ...]) -> list[dict[str, Any]]:
     """The mappings of a file and its bases, the innermost base first."""
     if not path.is_file():
-        raise InputError(
-            f"expected a config file at {path.absolute()}, found none; check the path"
-        )
+        raise InputError(f"expected a config file at {path.absolute()}, found none; check the path")
     path = path.resolve()
     if path in inherited:
         raise InputError(f"expected a chain of bases that ends, found {path} inheriting itself")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from anomalyr1.config import Config, PolicyConfig
 from anomalyr1.doctor.lines import Line, count, refused
 from anomalyr1.errors import InputError
 from anomalyr1.policy.hub import could_be_hub_id
+from anomalyr1.storage import read_json
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -32,6 +32,7 @@ def input_lines(config: Config, progress: Progress = iter) -> tuple[list[Line], 
 def _policy(policy: PolicyConfig, name: str = "policy.path") -> tuple[list[Line], int]:
     from transformers import AutoConfig
 
+    from anomalyr1.policy.adapters import ADAPTER_CONFIG, read_adapter_config
     from anomalyr1.policy.load import load_processor
 
     folder = _local(policy.path, policy.revision)
@@ -41,18 +42,20 @@ def _policy(policy: PolicyConfig, name: str = "policy.path") -> tuple[list[Line]
         load_processor(replace(policy, path=str(folder), revision=None))
     except InputError as error:
         return [refused(name, error)], 0
-    adapter = folder / "adapter_config.json"
-    if adapter.is_file():
+    if (folder / ADAPTER_CONFIG).is_file():
         if policy.lora is not None:
             found = f"{policy.path} is an adapter, and policy.lora asks for another on top"
             advice = f"anomalyr1 merge {policy.path} --out FOLDER, and start from that"
             return [Line(name, "problem", found, advice)], 0
-        base = str(json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path"))
+        try:
+            base = read_adapter_config(folder)["base_model_name_or_path"]
+        except InputError as error:
+            return [refused(name, error)], 0
         below = _base(base, policy.revision)
         return [Line(name, "ok", f"{policy.path}: an adapter of {base}"), below], 0
     try:
         kind = AutoConfig.from_pretrained(str(folder), trust_remote_code=False).model_type
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a library says of a file cut off or of another form
         found = f"{policy.path} has no config that loads ({_first_line(error)})"
         return [Line(name, "problem", found, "fetch or save it again")], 0
     return _weights(name, policy.path, folder, kind)
@@ -74,7 +77,13 @@ def _weights(name: str, path: str, folder: Path, kind: str) -> tuple[list[Line],
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            names = sorted(set(read_json(index, "an index of weights")["weight_map"].values()))
+        except InputError as error:
+            return [refused(name, error)], 0
+        except (KeyError, TypeError, AttributeError):
+            found = f"{index} has no `weight_map`"
+            return [Line(name, "problem", found, "fetch or save the weights again")], 0
     size = 0
     for number, shard in enumerate(names, start=1):
         try:

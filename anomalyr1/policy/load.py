@@ -69,8 +69,9 @@ def load_processor(config: PolicyConfig) -> ProcessorMixin:
         processor = AutoProcessor.from_pretrained(
             config.path, revision=config.revision, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a library says of files cut off or of another form
         raise _not_loadable(config.path, error) from None
+    _require_template(processor, config.path)
     processor.image_processor.size = {
         "shortest_edge": config.min_pixels,
         "longest_edge": config.max_pixels,
@@ -146,8 +147,19 @@ def _load_model(path: str, revision: str | None, config: PolicyConfig) -> PreTra
             use_safetensors=True,
             **options,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # as above; safetensors has an error of its own
         raise _not_loadable(path, error) from None
+
+
+def _require_template(processor: ProcessorMixin, path: str) -> None:
+    """A chat template that is cut off or empty would ask nothing, and say nothing of it."""
+    asked = [{"role": "user", "content": [{"type": "text", "text": "question"}]}]
+    try:
+        prompt = processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except Exception as error:
+        raise _not_loadable(path, error) from None
+    if "question" not in prompt:
+        raise _not_loadable(path, ValueError("its chat template leaves the question out"))
 
 
 def _require_local(path: str) -> None:
