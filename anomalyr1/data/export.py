@@ -20,8 +20,8 @@ from anomalyr1.data.mmad import Benchmark, choose_references
 from anomalyr1.errors import InputError
 from anomalyr1.prompts import SYSTEM, Template, build_messages, format_answer, template_for
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
-from anomalyr1.storage import read_jsonl, write_jsonl, write_text
-from anomalyr1.values import is_number
+from anomalyr1.storage import read_jsonl_as, write_jsonl, write_text
+from anomalyr1.values import has_half_character, is_number, is_plain_path
 
 Form = Literal["vlm-r1", "ms-swift"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -51,8 +51,10 @@ def export_benchmark(
     """Write `out`/rows.jsonl and, for VLM-R1, `out`/data.yaml that names it.
 
     Raises:
-        InputError: the form does not exist.
+        InputError: the form does not exist, or fewer than no references are asked for.
     """
+    if references < 0:
+        raise InputError(f"expected references of at least 0, found {references}")
     if form not in FORMS:
         raise InputError(f"expected a format out of {', '.join(FORMS)}, found {form!r}")
     if template not in ("choice", "inspect"):
@@ -92,18 +94,22 @@ def read_rows(file: Path, image_root: Path, default_type: str = "Object Analysis
     """
     samples: dict[str, Sample] = {}
     root = image_root.absolute()
-    for number, row in enumerate(read_jsonl(file, "exported rows"), start=1):
+
+    def read(row: dict[str, Any], number: int) -> tuple[Question, list[str], str | None]:
         where = f"{file}:{number}"
         try:
             text, answer, images = _parts(row)
             question = _question(row, text, answer, default_type)
+            _require_texts(question, row.get("mask"))
         except _OTHER_FORM as error:
             raise InputError(
                 f"expected a row of VLM-R1 or ms-swift at {where}, "
                 f"found another form ({type(error).__name__}: {error})"
             ) from None
-        keys = [_key(image, root, where) for image in images]
-        known = samples.get(keys[-1]) or Sample(keys[-1], root, (), mask=row.get("mask"))
+        return question, [_key(image, root, where) for image in images], row.get("mask")
+
+    for question, keys, mask in read_jsonl_as(read, file, "exported rows"):
+        known = samples.get(keys[-1]) or Sample(keys[-1], root, (), mask=mask)
         boxes = question.boxes if known.boxes is None else known.boxes
         templates = tuple(dict.fromkeys((*known.random_templates, *keys[:-1])))
         samples[keys[-1]] = replace(
@@ -186,6 +192,14 @@ def _question(row: dict[str, Any], text: str, answer: str, default_type: str) ->
     return Question(row.get("question") or _bare(text), kind, options, letter)
 
 
+def _require_texts(question: Question, mask: Any) -> None:
+    for text in (question.text, question.type, *question.options, *question.options.values()):
+        if not isinstance(text, str) or has_half_character(text):
+            raise ValueError(f"{text!r} for a text")
+    if mask is not None and not (isinstance(mask, str) and is_plain_path(mask)):
+        raise ValueError(f"the mask {mask!r}")
+
+
 def _box(entry: Any) -> Box:
     x1, y1, x2, y2 = entry["bbox_2d"]
     if not all(map(is_number, (x1, y1, x2, y2))):
@@ -206,6 +220,6 @@ def _key(image: str, root: Path, where: str) -> str:
             path = path.relative_to(root)
         except ValueError:
             raise InputError(f"expected images below {root} at {where}, found {image}") from None
-    if ".." in path.parts:
-        raise InputError(f"expected images below {root} at {where}, found {image}")
+    if ".." in path.parts or not is_plain_path(image):
+        raise InputError(f"expected images below {root} at {where}, found {image!r}")
     return path.as_posix()

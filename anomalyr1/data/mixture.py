@@ -10,7 +10,6 @@ datasets:
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,10 @@ from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_yaml, write_text
+from anomalyr1.values import is_number
 
 _STRATEGY = re.compile(r"(first|last|end|random):(\d+(?:\.\d+)?)(%?)")
+MOST_WEIGHT = 1000
 _KEYS = frozenset({"json_path", "sampling_strategy", "weight", "image_root"})
 
 
@@ -81,8 +82,11 @@ def mix(parts: Sequence[Part], seed: int = 0) -> list[Sample]:
     """
     mixed: list[Sample] = []
     for number, part in enumerate(parts):
-        if not 0 < part.weight < math.inf:
-            raise InputError(f"expected a weight above 0 for {part.path}, found {part.weight}")
+        if not 0 < part.weight <= MOST_WEIGHT:
+            raise InputError(
+                f"expected a weight above 0 and of at most {MOST_WEIGHT} for {part.path}, found "
+                f"{part.weight}"
+            )
         chosen = sample_part(_load(part), part.strategy, (seed, number))
         whole, rest = divmod(part.weight, 1)
         mixed += chosen * int(whole)
@@ -126,7 +130,7 @@ def _part(entry: Any, file: Path) -> Part:
     if unknown:
         raise InputError(f"expected {', '.join(sorted(_KEYS))} in {file}, found {sorted(unknown)}")
     weight = entry.get("weight", 1)
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+    if not is_number(weight):
         raise InputError(f"expected a number for weight in {file}, found {weight!r}")
     root = entry.get("image_root")
     return Part(

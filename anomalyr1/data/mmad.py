@@ -24,6 +24,7 @@ from anomalyr1.data.benchmark_records import (
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 from anomalyr1.storage import one_line, read_bytes, read_json, write_json
+from anomalyr1.values import is_plain_path
 
 BENCHMARK_NAME = "mmad.json"
 MANIFEST_NAME = "manifest.json"
@@ -189,7 +190,7 @@ def _read_manifest(file: Path) -> dict[str, Any] | None:
 
 def _root(folder: Path, manifest: dict[str, Any] | None) -> Path:
     root = (manifest or {}).get("root", ".")
-    if not isinstance(root, str) or not root:
+    if not isinstance(root, str) or not root or not is_plain_path(root):
         raise InputError(
             f"expected root to be a folder in {folder / MANIFEST_NAME}, found {root!r}; "
             "give it relative to the manifest, or absolute"

@@ -24,6 +24,7 @@ from anomalyr1.data.mmad import write_benchmark
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box, Sample
+from anomalyr1.values import is_plain_path
 
 Progress = Callable[[Iterable[Item]], Iterable[Item]]
 FactsOf = Callable[[Item], tuple[Fact, ...]]
@@ -90,7 +91,7 @@ def build_benchmark(
     options = options or BuildOptions()
     if out.exists() and any(out.iterdir()):
         raise InputError(f"expected {out} to be empty or new, found files in it; choose another")
-    _refuse_collisions(source.items)
+    _refuse_keys(source.items)
     items = _choose_references(source.items, options)
     placed: list[_Placed] = []
     faults: list[str] = []
@@ -166,9 +167,12 @@ def _seeded(items: Iterable[Item], seed: int) -> list[Item]:
     return [by_key[key] for key in seeded_order(by_key, seed, "references")]
 
 
-def _refuse_collisions(items: Iterable[Item]) -> None:
+def _refuse_keys(items: Iterable[Item]) -> None:
+    """Names that cannot be a path, and two files under one."""
     seen: dict[str, Path] = {}
     for item in items:
+        if not is_plain_path(item.key):
+            raise InputError(f"expected names that can be a path, found {item.key!r}; rename it")
         other = seen.setdefault(item.key.casefold(), item.file)
         if other != item.file:
             raise InputError(

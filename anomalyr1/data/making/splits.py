@@ -79,7 +79,7 @@ def read_split_options(manifest_file: Path) -> tuple[SplitOptions, dict[str, str
     try:
         options = SplitOptions(**manifest["options"], seed=manifest["seed"])
         return options, dict(manifest["sha256"]), str(manifest["source"]["benchmark_sha256"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         raise InputError(
             f"expected the manifest of a split at {manifest_file}, found another file; "
             "give manifest.json of its train or test folder"
