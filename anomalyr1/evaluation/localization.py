@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.image_readings import ImageReading, Reading, image_readings
 from anomalyr1.evaluation.masks import SOURCES
-from anomalyr1.evaluation.rle import decode_mask
+from anomalyr1.evaluation.rle import MaskLine, decode_mask
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.boxes import ImageBoxes, box_scores
 from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
-from anomalyr1.storage import read_jsonl
+from anomalyr1.storage import read_jsonl_as
 
 T = TypeVar("T")
 
@@ -108,23 +110,24 @@ def read_masks(path: Path, images: Sequence[ImageReading]) -> dict[str, Mapping[
         InputError: a line belongs to other predictions than `images`.
     """
     known = {image.image: image for image in images}
-    rows: dict[str, Mapping[str, Any]] = {}
-    for row in read_jsonl(path, "masks"):
+
+    def read(row: dict[str, Any], number: int) -> dict[str, Any]:
         try:
-            image, made_from = row["image"], row["key"]["predicted"]
-            row["masks"], row["target"], row["target_from"]
-        except (KeyError, TypeError) as error:
+            image = MaskLine.model_validate(row).image
+        except ValidationError as error:
+            places = {str(found["loc"][0]): None for found in error.errors()}
             raise InputError(
-                f"expected masks as `anomalyr1 eval` writes them, found a line without {error} in "
-                f"{path}; make the masks again"
+                f"expected masks as `anomalyr1 eval` writes them, found a line without "
+                f"{', '.join(places)} at {path}:{number}; make the masks again"
             ) from None
-        if image not in known or made_from != _corners(known[image]):
+        if image not in known or row["key"].get("predicted") != _corners(known[image]):
             raise InputError(
                 f"expected masks of these predictions, found other boxes for {image} in {path}; "
                 "make the masks again"
             )
-        rows[image] = row
-    return rows
+        return row
+
+    return {row["image"]: row for row in read_jsonl_as(read, path, "masks")}
 
 
 def _corners(image: ImageReading) -> list[list[float]] | None:
