@@ -37,7 +37,11 @@ PACKAGES = (
 
 
 def write_provenance(
-    run_dir: Path, verb: str, config: Config, data: Sequence[Mapping[str, Any]] = ()
+    run_dir: Path,
+    verb: str,
+    config: Config,
+    data: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
 ) -> None:
     """Write the config and `provenance.json` into the run folder.
 
@@ -50,6 +54,7 @@ def write_provenance(
         verb: what is being run: train, sft, eval.
         config: the resolved config.
         data: benchmark path, root, sha256 and manifest; a list where several are mixed.
+        more: what else this verb keeps of a run.
     """
     path = run_dir / run_folder.PROVENANCE
     record = read_provenance(path) if path.exists() else {"runs": []}
@@ -64,6 +69,7 @@ def write_provenance(
             "python": platform.python_version(),
             "platform": platform.platform(),
             "versions": versions(),
+            **more,
         }
     )
     first = record["runs"][0]["verb"]

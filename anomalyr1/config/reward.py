@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from anomalyr1.config.section import Count, Flag, Number, Text, section
+from anomalyr1.config.section import Count, Flag, Number, Text, Verbatim, section
 from anomalyr1.errors import InputError
 
 
@@ -67,12 +67,28 @@ class RepetitionOptions:
 
 
 @section
+class TermConfig:
+    """One entry of `terms`.
+
+    Attributes:
+        weight: of the term; 0 leaves it out.
+        options: keyword arguments of a reward of the user's own; those of a built-in term stand in
+            a section of their own (`iou`, `length`, `repetition`).
+    """
+
+    weight: Number = 1.0
+    options: Verbatim = field(default_factory=dict)
+
+
+@section
 class RewardConfig:
     """What a completion is worth.
 
     Attributes:
         preset: name of a row of `rewards.build.PRESETS`, where weights, table and gate start from.
         weights: term -> weight, over the preset's; a weight of 0 leaves the term out.
+        terms: terms beside the preset's: a built-in name, or the dotted path of a callable of TRL's
+            form (rewards/own.py), which is imported when the rewards are built.
         table: outcome -> value of the `consistency` term, over the preset's.
         gate: `strict` (exactly one think and one answer block, nothing outside) or `released` (the
             released code's search for such a pair anywhere); None keeps the preset's.
@@ -83,6 +99,7 @@ class RewardConfig:
 
     preset: Text = "roam"
     weights: dict[str, Number] = field(default_factory=dict)
+    terms: dict[str, TermConfig] = field(default_factory=dict)
     table: dict[str, Number] = field(default_factory=dict)
     gate: Literal["strict", "released"] | None = None
     iou: IouOptions = field(default_factory=IouOptions)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.schema import GROUNDING, QUESTION_TYPES, Box, Question, Sample
+from anomalyr1.schema import GROUNDING, OPTION_LETTERS, QUESTION_TYPES, Box, Question, Sample
 from anomalyr1.values import has_half_character, is_number, is_plain_path, places
 
 Record = dict[str, Any]
@@ -246,7 +246,7 @@ def _choice_fault(options: Any, answer: Any) -> str | None:
     if not isinstance(options, dict) or not options:
         return f"expected Options to be letter -> text, found {options!r}"
     for letter, text in options.items():
-        if len(letter) != 1 or not "A" <= letter <= "Z":
+        if len(letter) != 1 or letter not in OPTION_LETTERS:
             return f"expected option letters A, B, C, ...; found {letter!r}"
         if not isinstance(text, str):
             return f"expected the text of option {letter}, found {text!r}"

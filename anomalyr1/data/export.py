@@ -1,8 +1,8 @@
 """The same data for other trainers: conversations as VLM-R1 reads them, messages as ms-swift does.
 
 A row is a question. Images are the references, then the query. Boxes are in pixels of the original
-image. Both forms carry the keys question, question_type, options and mask besides, which other
-trainers pass over, so that reading a row back gives the question it was made from.
+image. Both forms carry the keys question, question_type, options, mask and box_labels besides,
+which other trainers pass over, so that reading a row back gives the question it was made from.
 
 VLM-R1: {"id", "image": [paths], "conversations": [{"from": "human"}, {"from": "gpt"}]}, paths
 relative to the image folder. ms-swift: {"messages", "images": [absolute paths], "solution"}.
@@ -64,7 +64,7 @@ def export_benchmark(
         _row(form, sample, number, question, references, asked)
         for sample in benchmark.samples
         for number, question in enumerate(sample.questions)
-        if not (question.is_grounding and question.boxes is None)
+        if not (question.is_grounding and sample.gold_boxes(question) is None)
     ]
     file = out / "rows.jsonl"
     write_jsonl(file, rows)
@@ -133,14 +133,16 @@ def _row(
     shown = choose_references(sample, references)
     user = build_messages(sample, question, template, references=len(shown))[1]["content"]
     text = "".join(IMAGE if part["type"] == "image" else part["text"] for part in user)
-    gold = sample.boxes if question.boxes is None else question.boxes
-    answer = format_answer(question, template, gold or ())
+    gold = sample.gold_boxes(question) or ()
+    answer = format_answer(question, template, gold)
     images = (*shown, sample.image)
     kept = {
         "question": question.text,
         "question_type": question.type,
         "options": dict(question.options) or None,
         "mask": sample.mask,
+        # As they are: in the answer, a box without a label is written as a "defect".
+        "box_labels": None if template == "choice" else [box.label for box in gold],
     }
     if form == "ms-swift":
         return {
@@ -180,6 +182,9 @@ def _question(row: dict[str, Any], text: str, answer: str, default_type: str) ->
     options = row.get("options") or dict(_OPTION.findall(text))
     if not options:
         boxes = tuple(_box(entry) for entry in json.loads(answer))
+        if row.get("box_labels") is not None:
+            labelled = zip(boxes, row["box_labels"], strict=True)
+            boxes = tuple(replace(box, label=label) for box, label in labelled)
         return Question(row.get("question") or _bare(text), GROUNDING, boxes=boxes)
     letter, _, _ = answer.partition("\n")
     letter = letter.strip().rstrip(".").upper()

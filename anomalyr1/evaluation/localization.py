@@ -9,20 +9,21 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import ImageReading, Reading, image_readings
+from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
 from anomalyr1.evaluation.masks import SOURCES
 from anomalyr1.evaluation.rle import MaskLine, decode_mask
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.boxes import ImageBoxes, box_scores
 from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
+from anomalyr1.schema import dataset_of
 from anomalyr1.storage import read_jsonl_as
 
 T = TypeVar("T")
 
 
 def localization(
-    readings: Sequence[Reading], masks_dir: Path, resamples: int = RESAMPLES
+    readings: Sequence[PredictionReading], masks_dir: Path, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """`boxes`, and `masks` by segmenter and source; empty where nothing was asked to be located.
 
@@ -34,7 +35,7 @@ def localization(
     """
     images = image_readings(readings)
     result: dict[str, Any] = {}
-    with_gold = [image for image in images if image.gold is not None]
+    with_gold = [image for image in images if image.gold_in_image is not None]
     if with_gold:
         result["boxes"] = _grouped(
             with_gold, lambda image: image.dataset, lambda group: _box_scores(group, resamples)
@@ -59,17 +60,18 @@ def _grouped(
 
 def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
     """Box metrics; an unreadable answer predicts no box and is a wrong verdict on the image."""
-    boxes = [ImageBoxes(image.predicted or (), image.gold or ()) for image in images]
+    boxes = [ImageBoxes(image.boxes_in_image or (), image.gold_in_image or ()) for image in images]
     verdicts = [
         Verdict(
-            normal=not image.gold,
-            correct=image.predicted is not None and bool(image.predicted) == bool(image.gold),
+            normal=not image.gold_in_image,
+            correct=image.boxes_in_image is not None
+            and bool(image.boxes_in_image) == bool(image.gold_in_image),
         )
         for image in images
     ]
     return {
         **box_scores(boxes, resamples),
-        "unreadable": sum(image.predicted is None for image in images),
+        "unreadable": sum(image.boxes_in_image is None for image in images),
         "detection": detection(verdicts),
     }
 
@@ -88,7 +90,7 @@ def _mask_scores(path: Path, images: Sequence[ImageReading], resamples: int) -> 
             code = row["masks"][source]
             if code is not None:
                 compared = count_pixels(decode_mask(code), target)
-                counts[source].append((image.split("/", 1)[0], compared))
+                counts[source].append((dataset_of(image), compared))
     result: dict[str, Any] = {
         source: _grouped(
             pairs,
@@ -131,6 +133,6 @@ def read_masks(path: Path, images: Sequence[ImageReading]) -> dict[str, Mapping[
 
 
 def _corners(image: ImageReading) -> list[list[float]] | None:
-    if image.predicted is None:
+    if image.boxes_in_image is None:
         return None
-    return [[float(corner) for corner in box.xyxy] for box in image.predicted]
+    return [[float(corner) for corner in box.xyxy] for box in image.boxes_in_image]

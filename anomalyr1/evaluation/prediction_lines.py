@@ -59,6 +59,9 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         "references": list(prediction.references),
         "score": prediction.score,
         "seen": prediction.seen,
+        "completion_ids": None
+        if prediction.completion_ids is None
+        else list(prediction.completion_ids),
     }
 
 
@@ -96,6 +99,7 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
         references=tuple(line.references or ()),
         score=line.score,
         seen=line.seen,
+        completion_ids=None if line.completion_ids is None else tuple(line.completion_ids),
     )
 
 
@@ -143,13 +147,6 @@ def resume_predictions(path: Path, expected: str = "earlier predictions") -> lis
     return resume_jsonl(path, expected, check)
 
 
-def is_normal(prediction: Prediction) -> bool:
-    """What the record says, else MMAD's rule: a path component equals "good"."""
-    if prediction.normal is not None:
-        return prediction.normal
-    return "good" in prediction.image.split("/")
-
-
 def _below_root(path: str) -> str:
     parts = path.split("/")
     if parts[0] == "" or ".." in parts or "\\" in path or not is_plain_path(path):
@@ -193,6 +190,9 @@ class _Line(BaseModel):
     references: list[_Path] | None = Field(None, description="a list of paths")
     score: _Number | None = Field(None, ge=0, le=1, description="a number from 0 to 1 or null")
     seen: _Flag = None
+    completion_ids: list[StrictInt] | None = Field(
+        None, description="a list of whole numbers or null"
+    )
 
     @field_validator("question_type")
     @classmethod

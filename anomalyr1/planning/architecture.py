@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, Qwen2_5_VLConf
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, read_adapter_config
+from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.load import freeze, lora_config
 
@@ -102,7 +103,7 @@ def read_architecture(policy: PolicyConfig) -> Architecture:
         adapter, path = Path(path), str(read_adapter_config(Path(path))["base_model_name_or_path"])
     config, source = _read(path, policy.revision)
     here = source != PUBLISHED or adapter is not None
-    if config.model_type != "qwen2_5_vl":
+    if config.model_type != QWEN2_5_VL.model_type:
         raise InputError(
             f"expected a Qwen2.5-VL at policy.path={policy.path}, found a {config.model_type}; "
             "only that architecture can be planned"
@@ -174,11 +175,7 @@ def part_of(name: str) -> str:
     """
     if ".lora_" in name:
         return "LoRA"
-    if ".visual.merger." in name:
-        return "projector"
-    if ".visual." in name:
-        return "vision"
-    return "head" if "lm_head" in name else "language"
+    return "head" if "lm_head" in name else QWEN2_5_VL.part_of(name)
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, Count]:

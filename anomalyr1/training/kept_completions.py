@@ -7,10 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from anomalyr1.rewards.luggage import of_batch
 from anomalyr1.rewards.reading import completion_text
-
-# Columns of the data that a reward needs again.
-_LUGGAGE = ("sample_id", "question_type", "answer", "options", "boxes")
 
 
 class Remembered:
@@ -58,7 +56,10 @@ def kept_completions(
     rewards: Mapping[str, Sequence[float | None]],
     said: Mapping[str, Sequence[Any]],
 ) -> list[dict[str, Any]]:
-    """One record a completion, JSON as it is.
+    """One record a completion with all of its luggage, JSON as it is.
+
+    `reward replay` scores a record by the rewards it was made with, and gets each value again, to
+    the last bit: rewards are kept, and boxes carried, in float64.
 
     Args:
         inputs: the row of each completion.
@@ -67,18 +68,12 @@ def kept_completions(
         rewards: term -> value of each completion.
         said: what the rewards logged of each completion (`log_extra`).
     """
-    records = []
-    for index, (row, completion) in enumerate(zip(inputs, completions, strict=True)):
-        record: dict[str, Any] = {"completion": completion_text(completion)}
-        record |= {name: row[name] for name in _LUGGAGE if name in row}
-        if "options" in record:
-            record["options"] = _without_none(record["options"])
-        record |= {column: values[index] for column, values in said.items()}
-        record["rewards"] = {name: values[index] for name, values in rewards.items()}
-        records.append(record)
-    return records
-
-
-def _without_none(options: Mapping[str, str | None] | None) -> dict[str, str] | None:
-    kept = {letter: text for letter, text in (options or {}).items() if text is not None}
-    return kept or None
+    columns = {**of_batch(inputs, completion_ids), **said}
+    return [
+        {
+            "completion": completion_text(completion),
+            **{name: values[index] for name, values in columns.items()},
+            "rewards": {name: values[index] for name, values in rewards.items()},
+        }
+        for index, completion in enumerate(completions)
+    ]

@@ -8,7 +8,7 @@ import torch
 
 from anomalyr1.config import LearningRates
 from anomalyr1.errors import InputError
-from anomalyr1.policy.load import part_of
+from anomalyr1.policy.family import family_of
 
 
 def set_part_rates(optimizer: torch.optim.Optimizer, model: Any, rates: LearningRates) -> None:
@@ -25,6 +25,7 @@ def set_part_rates(optimizer: torch.optim.Optimizer, model: Any, rates: Learning
         InputError: a part with a rate has nothing that learns.
     """
     own = {"vision": rates.vision, "projector": rates.projector}
+    part_of = family_of(model.config.model_type).part_of
     parts = {id(p): part_of(name) for name, p in model.named_parameters()}
     split_groups(optimizer, parts, {part: rate for part, rate in own.items() if rate is not None})
 

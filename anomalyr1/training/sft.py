@@ -13,7 +13,7 @@ from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
-from anomalyr1.training.continuing import refuse_changed
+from anomalyr1.training.continuing import feeding, refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
@@ -48,10 +48,10 @@ def finetune(config: Config) -> Path:
     )
     checkpoint = prepare_run(run_dir, config.resume)
     if checkpoint is not None:
-        refuse_changed(run_dir, "sft", config)
+        refuse_changed(run_dir, "sft", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
-    used, rows = training_rows(config, policy.processor)
-    heldout = heldout_rows(config, policy.processor)
+    used, rows = training_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family)
     trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,

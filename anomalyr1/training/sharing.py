@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
+from anomalyr1.policy.load import share_prefixes
 from anomalyr1.shared_prefix.attention import prepare, shares_attention
 from anomalyr1.shared_prefix.flex_attention import flex_obstacle
 from anomalyr1.shared_prefix.logprobs import shared_logps
@@ -57,7 +58,7 @@ def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing
         return obstacle is None
 
     sharing = Sharing()
-    obstacle = prepare(trainer.model) if wanted else None
+    obstacle = share_prefixes(trainer.model) if wanted else None
     shares = say(obstacle, "prompts are computed once a completion", "off")
     if wanted and shares:
         sharing.logps = True

@@ -10,7 +10,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from anomalyr1.policy.load import Policy
-from anomalyr1.rewards.build import RewardTerm
+from anomalyr1.rewards.build import Term
 from anomalyr1.rewards.format import format_score
 from anomalyr1.rewards.reading import read_batch
 from anomalyr1.rewards.roam import outcome_of
@@ -77,7 +77,7 @@ def judge(
     rows: Sequence[Row],
     groups: Sequence[Sequence[str]],
     policy: Policy,
-    terms: Sequence[RewardTerm],
+    terms: Sequence[Term],
     weights: Sequence[float],
 ) -> Trial:
     """Score the groups, one a row, and measure what each term contributes."""

@@ -11,7 +11,6 @@ from evaluation_data import DEFECT, boxes, letter, question, to_frame
 
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.prediction_lines import (
-    is_normal,
     prediction_to_row,
     read_predictions,
     resume_predictions,
@@ -46,9 +45,9 @@ def test_round_trip_through_json(prediction: Prediction) -> None:
 def test_required_keys_are_enough_and_others_are_passed_over() -> None:
     prediction = row_to_prediction({**REQUIRED, "latency": 3, "logits": [1, 2]})
     assert prediction.template == "choice" and prediction.gold_boxes is None
-    assert is_normal(prediction)
-    assert not is_normal(row_to_prediction({**REQUIRED, "normal": False}))
-    assert not is_normal(row_to_prediction({**REQUIRED, "image": "GoodsAD/box/test/bad/1.jpg"}))
+    assert prediction.is_normal and prediction.dataset == "VisA"
+    assert not row_to_prediction({**REQUIRED, "normal": False}).is_normal
+    assert not row_to_prediction({**REQUIRED, "image": "GoodsAD/box/test/bad/1.jpg"}).is_normal
 
 
 @pytest.mark.parametrize("field", REQUIRED)

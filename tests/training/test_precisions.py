@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 import torch
-from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer
+from tiny_trainer import SMALL, WIDE, batch, dataset, greedy, make_trainer
 
 from anomalyr1.config import LoraSection
 
@@ -42,23 +42,6 @@ def trainer(case, policy, tmp_path, shared):
         bf16=half,
         gradient_checkpointing=checkpointing,
     )
-
-
-def greedy(run) -> list[list[int]]:
-    """Completions of every row of the data, by the trainer's own rollout."""
-    run.generation_config.do_sample = False
-    data = run.train_dataset
-    prompts = []
-    for row in (data[i] for i in range(len(data)) for _ in range(run.num_generations)):
-        images = iter(row["images"])
-        content = [
-            {**part, "image": next(images)} if part["type"] == "image" else part
-            for part in row["prompt"][0]["content"]
-        ]
-        prompts.append([{"role": "user", "content": content}])
-    ids, images, fields = run._tokenize_prompts(prompts)
-    tokens: list[list[int]] = run._generate_single_turn(ids, images, fields, 3)[0]
-    return tokens
 
 
 def logps(run, rows) -> torch.Tensor:

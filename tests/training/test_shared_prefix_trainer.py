@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer, reorder
+from tiny_trainer import SMALL, WIDE, batch, dataset, greedy, make_trainer, reorder
 from torch.nn.attention import flex_attention as library
 
 from anomalyr1.config import LoraSection
@@ -156,24 +156,12 @@ def test_chunks_change_nothing(tiny_policy, tmp_path):
 
 def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
     data = dataset([[SMALL, WIDE], [], [WIDE]])
-    rows = [data[i] for i in range(3) for _ in range(3)]
-    found = []
-    for shared in (False, True):
-        run = make_trainer(
-            tiny_policy, tmp_path, data, shared=shared, per_device_train_batch_size=9
+    found = [
+        greedy(
+            make_trainer(tiny_policy, tmp_path, data, shared=shared, per_device_train_batch_size=9)
         )
-        run.generation_config.do_sample = False
-        prompts = []
-        for row in rows:
-            images = iter(row["images"])
-            content = [
-                {**part, "image": next(images)} if part["type"] == "image" else part
-                for part in row["prompt"][0]["content"]
-            ]
-            prompts.append([{"role": "user", "content": content}])
-        ids, images, fields = run._tokenize_prompts(prompts)
-        images = [group or [] for group in images]
-        found.append(run._generate_single_turn(ids, images, fields, 3)[0])
+        for shared in (False, True)
+    ]
     assert found[0] == found[1]
     assert max(len(completion) for completion in found[0]) > 1
 

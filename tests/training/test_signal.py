@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from conftest import REPOSITORY
+from commands import completed, torchrun
 from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
 from anomalyr1.config import SignalConfig
@@ -320,11 +317,5 @@ def test_the_section_is_checked():
 @pytest.mark.parametrize("size", [2, 4])
 def test_two_processes(tiny_policy, tmp_path, size):
     """Groups within a process (2 of 4 rows) and across both (4 over 2 x 2 rows)."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = REPOSITORY / "tests/launched/two_processes.py"
-    done = subprocess.run(
-        [*command, script, tiny_policy, tmp_path, str(size)],
-        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = completed(torchrun("tests/launched/two_processes.py", tiny_policy, tmp_path, size))
     assert done.stdout.count("as expected") == 2

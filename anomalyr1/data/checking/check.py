@@ -22,7 +22,8 @@ from anomalyr1.data.images import image_size, mask_file, open_image, read_mask
 from anomalyr1.data.manifest import read_files, read_groups
 from anomalyr1.data.mmad import Benchmark, read_benchmark
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Sample
+from anomalyr1.geometry import LARGEST_ASPECT_RATIO, too_extreme
+from anomalyr1.schema import Sample, is_normal_key
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -84,13 +85,17 @@ def _image_findings(
         for key in (*sample.similar_templates, *sample.random_templates):
             askers.setdefault(key, sample.image)
     for key in progress(list(askers)):
+        what = f"reference of {askers[key]}: " if askers[key] else ""
         path = benchmark.root / key
         try:
             image = open_image(path)
             seen[key] = _Seen(image.size, fingerprint_of(image, file_sha256(path)))
         except InputError as fault:
-            what = f"reference of {askers[key]}: " if askers[key] else ""
             yield Finding("error", "file", key, f"{what}{fault}")
+            continue
+        if too_extreme(*image.size):
+            shape = f"{image.width} x {image.height} pixels, more than {LARGEST_ASPECT_RATIO} to 1"
+            yield Finding("error", "shape", key, f"{what}{shape}: no policy here takes it")
 
 
 def _mask_findings(sample: Sample, size: tuple[int, int]) -> Iterator[Finding]:
@@ -167,7 +172,7 @@ def _duplicates(
 def _wrong_pills(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
     """MMAD's hub copy had metal nuts in place of 22 normal pills (its issues 15 and 19)."""
     suspects = sorted(_PILLS & seen.keys())
-    nuts = [k for k in seen if k.split("/")[1:2] == ["metal_nut"] and "good" in k.split("/")]
+    nuts = [k for k in seen if k.split("/")[1:2] == ["metal_nut"] and is_normal_key(k)]
     pills = [k for k in seen if k.split("/")[1:2] == ["pill"] and k not in _PILLS]
     for key in suspects:
         if not nuts or not pills:

@@ -18,7 +18,7 @@ from anomalyr1.data.manifest import make_manifest, read_groups
 from anomalyr1.data.mmad import MANIFEST_NAME, Benchmark, write_benchmark
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Sample
+from anomalyr1.schema import Sample, is_normal_key
 from anomalyr1.storage import read_json, write_json
 
 SIDES = ("train", "test")
@@ -143,9 +143,7 @@ def _with_references(
     """References that may stay; where none may, normal training images of the category."""
 
     def allowed(keys: Iterable[str]) -> tuple[str, ...]:
-        kept = [
-            k for k in keys if k not in refused and k != sample.image and "good" in k.split("/")
-        ]
+        kept = [k for k in keys if k not in refused and k != sample.image and is_normal_key(k)]
         return tuple(kept[: options.references])
 
     similar, random = allowed(sample.similar_templates), allowed(sample.random_templates)

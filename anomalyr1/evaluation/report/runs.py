@@ -9,7 +9,7 @@ from typing import Any
 
 from anomalyr1.data.mmad import MANIFEST_NAME
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import Reading, image_readings, read_completions
+from anomalyr1.evaluation.image_readings import PredictionReading, image_readings, readings_of
 from anomalyr1.evaluation.localization import read_masks
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.score import measure
@@ -34,7 +34,7 @@ class Run:
     config: str | None
     provenance: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
-    readings: Sequence[Reading]
+    readings: Sequence[PredictionReading]
     metrics: Mapping[str, Any] | None
     masks: Mapping[str, Mapping[str, Any]]
     segmenter: str | None
@@ -73,7 +73,7 @@ def _load(path: Path, name: str, root: Path | None) -> Run:
             f"expected {PREDICTIONS} or {HISTORY} in {path}, found neither; "
             "train or evaluate first, or give another folder"
         )
-    readings = read_completions(read_predictions(predictions)) if predictions.exists() else []
+    readings = readings_of(read_predictions(predictions)) if predictions.exists() else []
     provenance = _provenance(path)
     segmenter = next((s for s in _SEGMENTERS if (path / MASKS / masks_file(s)).exists()), None)
     config = path / CONFIG
@@ -100,7 +100,7 @@ def _provenance(path: Path) -> Mapping[str, Any]:
 
 
 def _masks(
-    path: Path, segmenter: str | None, readings: Sequence[Reading]
+    path: Path, segmenter: str | None, readings: Sequence[PredictionReading]
 ) -> Mapping[str, Mapping[str, Any]]:
     if segmenter is None or not readings:
         return {}
