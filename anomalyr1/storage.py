@@ -72,7 +72,7 @@ def read_yaml(path: Path, expected: str, *, resolve: bool = True) -> Any:
 
     Args:
         path: the file.
-        expected: what should be there, in a word: config, mixture.
+        expected: what should be there, in words: a readable config.
         resolve: put values in the place of references such as `${seed}`.
 
     Raises:
@@ -82,13 +82,11 @@ def read_yaml(path: Path, expected: str, *, resolve: bool = True) -> Any:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    text = read_text(path, f"a readable {expected}")
+    text = read_text(path, expected)
     try:
         return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=resolve)
     except (OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
-        raise InputError(
-            f"expected a readable {expected} in {path}, found: {one_line(error)}"
-        ) from None
+        raise InputError(f"expected {expected} in {path}, found: {one_line(error)}") from None
 
 
 def read_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 from typer import Typer
 from typer.testing import CliRunner, Result
+
+from anomalyr1.cli import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -67,6 +71,19 @@ def run(*arguments: object, status: int = 0, **environment: str | None) -> str:
     done = completed(command(*arguments), status=status, timeout=600, **environment)
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
+
+
+def run_here(*arguments: object, status: int = 0) -> str:
+    """What `run` says, in this process, which has the libraries already."""
+    said = io.StringIO()
+    given = [str(argument) for argument in ("anomalyr1", *arguments)]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        patch.setattr(sys, "argv", given)
+        patch.chdir(REPOSITORY)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert (ended.value.code or 0) == status, said.getvalue()
+    return said.getvalue()
 
 
 def fresh(code: str, *arguments: object) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import save
-from typer.testing import CliRunner
+from commands import invoke
+from pictures import save
 
 from anomalyr1.cli import app
 from anomalyr1.config import Config, DataConfig, EvalConfig, PolicyConfig, PromptConfig
@@ -133,7 +133,7 @@ def test_data_check_names_them(bench):
         ("special token", ASKS, f"question 1: the question holds <|vision_start|>, {reads}"),
     ):
         assert finding in found
-    done = CliRunner().invoke(app, ["data", "check", str(bench)])
+    done = invoke(app, "data", "check", bench)
     assert done.exit_code == 1 and "special token" in done.output
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 
 import pytest
 import yaml
-from conftest import REPOSITORY
+from commands import REPOSITORY
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

@@ -80,7 +80,7 @@ def plan(path: Path, overrides: Sequence[str] = ()) -> list[Run]:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"expected an ablation file at {path}, found none; check the path")
-    raw = read_yaml(path, "ablation")
+    raw = read_yaml(path, "a readable ablation")
     if not isinstance(raw, dict):
         raise InputError(f"expected a mapping of keys in {path}, found {type(raw).__name__}")
     for key in map(str, raw):

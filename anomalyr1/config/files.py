@@ -72,7 +72,7 @@ def _read(path: Path, inherited: tuple[Path, ...]) -> list[dict[str, Any]]:
     path = path.resolve()
     if path in inherited:
         raise InputError(f"expected a chain of bases that ends, found {path} inheriting itself")
-    loaded = read_yaml(path, "config", resolve=False)
+    loaded = read_yaml(path, "a readable config", resolve=False)
     if not isinstance(loaded, dict):
         raise InputError(f"expected a mapping of sections in {path}, found something else")
     base = loaded.pop("base", None)

@@ -54,7 +54,7 @@ def read_mixture(file: Path) -> tuple[Part, ...]:
     Raises:
         InputError: the file is missing or is not of that form.
     """
-    content = read_yaml(file, "mixture")
+    content = read_yaml(file, "a readable mixture")
     entries = content.get("datasets") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"expected a list under datasets in {file}, found {entries!r}")

@@ -156,7 +156,7 @@ def _changed_settings(
     path = run_dir / run_folder.config_of(verb, verbs[0]) if verbs else run_dir
     if not path.is_file():
         return {}
-    before = _flat(read_yaml(path, "config"))
+    before = _flat(read_yaml(path, "a readable config"))
     after = _flat(yaml.safe_load(dump_config(config)))
     return {
         key: (before.get(key), after.get(key))

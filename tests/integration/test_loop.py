@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import accelerate, command, completed, kill_when, run
+from commands import accelerate, command, completed, kill_when, run, run_here
 from safetensors.torch import load_file
 from tiny_runs import grpo, history, overrides, typed
 
@@ -72,6 +72,14 @@ def test_training_leaves_what_a_reader_needs(trained):
 def test_kept_completions_can_be_replayed(trained):
     out = run("reward", "replay", trained / "completions" / "step-00006.jsonl")
     assert "accuracy" in out
+    scored = trained.parent / "scored.jsonl"
+    for file in (trained / "completions").iterdir():
+        run("reward", "replay", file, "--config", trained / "config.yaml", "--out", scored)
+        kept, again = (
+            [json.loads(line)["rewards"] for line in path.read_text().splitlines()]
+            for path in (file, scored)
+        )
+        assert again == kept
 
 
 def assert_continued(whole: Path, cut: Path) -> None:
@@ -250,7 +258,7 @@ def test_mistakes_are_one_line_and_status_2(verb, change, found, work, tuned, to
         "train": grpo(tuned, toy_benchmark, work / "mistake"),
         "eval": evaluation(tuned, toy_benchmark, work / "mistake"),
     }[verb]
-    out = run(verb, config(work, f"{verb}.yaml"), *options, *change, status=2)
+    out = run_here(verb, config(work, f"{verb}.yaml"), *options, *change, status=2)
     assert found in out.replace("\n", " ")
     assert not (work / "mistake" / "predictions.jsonl").exists()
     assert not (work / "mistake" / "checkpoints" / "checkpoint-2").exists()

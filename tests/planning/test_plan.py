@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from commands import REPOSITORY, completed, invoke
 from trl import GRPOConfig
-from typer.testing import CliRunner
 
 from anomalyr1.cli import app
 from anomalyr1.config import Config, DataConfig, PolicyConfig, load_config
@@ -154,10 +153,11 @@ def test_a_mistake_is_one_line():
 
 def test_what_train_refuses_is_not_planned():
     overrides = ["grpo.use_vllm=true", "grpo.vllm_mode=server"]
-    done = CliRunner().invoke(app, ["plan", str(GRPO / "tiny_cpu.yaml"), *overrides])
+    with pytest.raises(InputError) as caught:
+        invoke(app, "plan", GRPO / "tiny_cpu.yaml", *overrides)
     with pytest.raises(InputError) as error:
         trl_arguments(GRPOConfig, "grpo", {"use_vllm": True}, Config())
-    assert isinstance(done.exception, InputError) and str(done.exception) == str(error.value)
+    assert str(caught.value) == str(error.value)
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import save
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from pictures import save
 from PIL import Image
 from transformers import CLIPImageProcessor, Qwen2VLImageProcessor
 from transformers.models.glm4v.image_processing_glm4v import Glm4vImageProcessor

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from typer.testing import CliRunner
+from commands import invoke
 
 from anomalyr1.cli.rewards import app
 from anomalyr1.config import load_config
@@ -257,7 +257,5 @@ def test_replay_scores_it_from_the_working_directory(tmp_path):
     scored = read_jsonl(tmp_path / "out.jsonl")
     assert [row["rewards"]["brevity"] for row in scored] == [1.0, 0.0]
     assert [row["total"] for row in scored] == [2.0, 0.0]
-    result = CliRunner().invoke(
-        app, ["replay", "x.jsonl", "--config", str(tmp_path / "config.yaml")]
-    )
-    assert isinstance(result.exception, InputError) and "PYTHONPATH" in str(result.exception)
+    with pytest.raises(InputError, match="PYTHONPATH"):
+        invoke(app, "replay", "x.jsonl", "--config", tmp_path / "config.yaml")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from pictures import noise
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from anomalyr1.shared_prefix import Prompt, RowImages, plain_score, prepare, shared_logps
@@ -15,7 +14,6 @@ LENGTHS = [6, 3, 1, 5]
 
 def questions(processor) -> dict:
     """Two prompts of two rows each: one with an image, one without."""
-    pixels = np.random.default_rng(0).integers(0, 255, (112, 112, 3)).astype(np.uint8)
     texts = [
         processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
@@ -27,7 +25,7 @@ def questions(processor) -> dict:
     ]
     inputs = processor(
         text=[texts[0], texts[0], texts[1], texts[1]],
-        images=[[Image.fromarray(pixels)], [Image.fromarray(pixels)], [], []],
+        images=[[noise(0)], [noise(0)], [], []],
         padding=True,
         return_tensors="pt",
     )

@@ -12,7 +12,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from commands import REPOSITORY
 from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 from transformers import TrainingArguments
 from trl import GRPOConfig
