@@ -72,7 +72,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}\n{"a": 2}\n')
     assert [row["a"] for row in read_jsonl(path)] == [1, 2]
     path.write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}')
-    assert read_json(path) == read_yaml(path, "config") == {"a": 1}
+    assert read_json(path) == read_yaml(path, "a readable config") == {"a": 1}
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5000])
@@ -147,12 +147,12 @@ def test_yaml_that_is_refused(tmp_path, text, found):
     path = tmp_path / "a.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=f"expected a readable mixture in .*{found}") as caught:
-        read_yaml(path, "mixture")
+        read_yaml(path, "a readable mixture")
     assert "\n" not in str(caught.value)
 
 
 def test_yaml_with_anchors_and_references(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: '${a.b}'}\n")
-    assert read_yaml(path, "config")["d"] == {"b": 1, "e": 1}
-    assert read_yaml(path, "config", resolve=False)["d"]["e"] == "${a.b}"
+    assert read_yaml(path, "a readable config")["d"] == {"b": 1, "e": 1}
+    assert read_yaml(path, "a readable config", resolve=False)["d"]["e"] == "${a.b}"

@@ -28,7 +28,6 @@ from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.geometry import Frame, set_iou
 from anomalyr1.parsing import parse_response
 from anomalyr1.policy.family import QWEN2_5_VL, QWEN3_VL
-from anomalyr1.policy.generate import Completion
 from anomalyr1.policy.load import load_policy
 from anomalyr1.prompts import gold_completion
 from anomalyr1.rewards.build import build_rewards
@@ -151,7 +150,7 @@ def test_a_policy_that_answers_with_gold_boxes_is_scored_so(
 
     def overruled(*arguments, **options):
         completions = real(*arguments, **{**options, "max_new_tokens": 1})
-        return [Completion(gold_text(rows[next(asked)]), one.ids) for one in completions]
+        return [each._replace(text=gold_text(rows[next(asked)])) for each in completions]
 
     monkeypatch.setattr(predict, "complete", overruled)
     config = Config(

@@ -111,10 +111,11 @@ def test_terms_by_hand(rows):
 def scripted(monkeypatch, texts):
     """The policy says these, over and over."""
 
-    def generate(policy, conversations, images, **_):
-        return [texts[index % len(texts)] for index in range(len(conversations))]
+    def complete(policy, conversations, images, **_):
+        said = (texts[index % len(texts)] for index in range(len(conversations)))
+        return [Completion(text, (7,)) for text in said]
 
-    monkeypatch.setattr(module, "generate", generate)
+    monkeypatch.setattr(module, "complete", complete)
 
 
 def trial_of(config, rows, policy, console=None):
