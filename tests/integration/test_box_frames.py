@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import save
+from pictures import save
 
 from anomalyr1.config import (
     Config,
