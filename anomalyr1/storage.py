@@ -6,6 +6,7 @@ Text is UTF-8. Half a character (a lone surrogate: JSON can hold one, UTF-8 cann
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import math
@@ -20,6 +21,15 @@ from anomalyr1.errors import InputError
 Row = TypeVar("Row")
 
 SHOWN_FAULTS = 10
+
+# A file's first bytes name its encoding; the longer marks first, because they begin alike.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
@@ -42,23 +52,37 @@ def read_bytes(path: Path, expected: str) -> bytes:
         ) from None
 
 
-def read_text(path: Path, expected: str) -> str:
-    """Read a text file in UTF-8; a byte order mark is passed over.
+def read_text(path: Path, expected: str = "a text file", encoding: str | None = None) -> str:
+    """The text of a file: UTF-8, or what its byte order mark says (UTF-8, UTF-16, UTF-32).
+
+    Other encodings are never guessed: cp1252 reads any byte, and turns the labels of a file in
+    Chinese or Japanese into others without a word.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the error.
+        encoding: the encoding of a file without a byte order mark; None for UTF-8.
 
     Raises:
-        InputError: the file is missing, may not be read, or is not UTF-8.
+        InputError: the file is missing, may not be read, or holds bytes its encoding does not have.
     """
-    return _decode(read_bytes(path, expected), path, expected)
+    text = _decode(read_bytes(path, expected), path, expected, encoding)
+    if "\0" in text:
+        raise InputError(
+            f"expected {expected} at {path}, found zero bytes, as in UTF-16 without its mark; "
+            "save the file as UTF-8"
+        )
+    return text
 
 
-def read_json(path: Path, expected: str = "a JSON file") -> Any:
-    """Read JSON; NaN and infinity, which JSON does not have, are refused.
+def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = None) -> Any:
+    """Read JSON in an encoding that `read_text` reads; NaN and infinity are refused.
 
     Raises:
         InputError: the file is missing, or is not JSON (line and column are named).
     """
     try:
-        return _DECODER.decode(read_text(path, expected))
+        return _DECODER.decode(read_text(path, expected, encoding))
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -214,16 +238,23 @@ def _no_constant(name: str) -> float:
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 
 
-def _decode(content: bytes, path: Path, expected: str) -> str:
+def _decode(content: bytes, path: Path, expected: str, encoding: str | None = None) -> str:
+    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    used = marked or encoding or "utf-8"
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(used)
+    except LookupError:
+        raise InputError(
+            f"expected an encoding like utf-8, cp1252 or gbk, found {encoding!r}"
+        ) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{content[error.start]:02x} in line {line}"
-        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            found = "UTF-16"
+        if marked and marked != "utf-8-sig":
+            found = f"{marked.upper()} that is cut off or damaged"
+        wanted = (encoding or "utf-8").upper()
         raise InputError(
-            f"expected {expected} in UTF-8 at {path}, found {found}; save the file as UTF-8"
+            f"expected {expected} in {wanted} at {path}, found {found}; save the file as UTF-8"
         ) from None
 
 

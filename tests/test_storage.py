@@ -57,7 +57,7 @@ def test_unreadable_json_names_the_file(tmp_path, content):
     [
         ("é\n".encode("cp1252"), "byte 0xe9 in line 1"),
         (b"a\nb\xff\n", "byte 0xff in line 2"),
-        ("a".encode("utf-16"), "UTF-16"),
+        ("a".encode("utf-16")[:-1], "UTF-16 that is cut off or damaged"),
     ],
 )
 def test_another_encoding_is_named(tmp_path, content, found):
@@ -73,6 +73,35 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
     assert [row["a"] for row in read_jsonl(path)] == [1, 2]
     path.write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}')
     assert read_json(path) == read_yaml(path, "a readable config") == {"a": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_names_the_encoding(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"Größe": "裂纹"}'.encode(encoding))
+    assert read_json(path) == {"Größe": "裂纹"}
+    assert read_json(path, encoding="cp1252" if encoding != "utf-8" else None) == {"Größe": "裂纹"}
+
+
+def test_other_encodings_are_read_when_named_and_never_guessed(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes('"裂纹"'.encode("gbk"))
+    with pytest.raises(InputError, match=r"UTF-8 at .*a\.json, found byte 0xc1 in line 1"):
+        read_json(path)
+    assert read_json(path, encoding="gbk") == "裂纹"
+    with pytest.raises(InputError, match="found 'latin-x'"):
+        read_json(path, encoding="latin-x")
+    path.write_bytes('"a"'.encode("utf-16-le"))  # without a mark
+    with pytest.raises(InputError, match="found zero bytes"):
+        read_text(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 5_000])
+def test_json_that_python_cannot_hold_is_refused(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"a\.json, found broken JSON"):
+        read_json(path)
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5000])

@@ -21,6 +21,7 @@ from anomalyr1.data.benchmark_records import (
     read_record,
     write_record,
 )
+from anomalyr1.data.faults import refusal
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 from anomalyr1.storage import one_line, read_bytes, read_json, write_json
@@ -28,7 +29,6 @@ from anomalyr1.values import is_plain_path
 
 BENCHMARK_NAME = "mmad.json"
 MANIFEST_NAME = "manifest.json"
-SHOWN_FAULTS = 50
 _UNWRITABLE = re.compile(rb"\\u[dD][89a-fA-F]|NaN|Infinity|[eE]\+?\d\d\d")
 
 ReferenceKind = Literal["similar", "random"]
@@ -63,16 +63,11 @@ def load_benchmark(path: Path | str, *, root: Path | None = None) -> Benchmark:
 
     Raises:
         InputError: one line when the file is missing or broken; else a line with the number of
-            faults, then one line a fault.
+            faults, then the first ten; a file has all of them.
     """
     benchmark, faults = read_benchmark(path, root=root)
     if faults:
-        shown = faults[:SHOWN_FAULTS]
-        if len(faults) > SHOWN_FAULTS:
-            rest = len(faults) - SHOWN_FAULTS
-            shown.append(f"... and {rest} more; `anomalyr1 data check {path}` lists all of them")
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        raise InputError("\n".join([f"{benchmark.path} has {count}; mend the records:", *shown]))
+        raise refusal(f"{benchmark.path} has {{}} fault{{s}}; mend the records:", faults)
     return benchmark
 
 

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from anomalyr1.data.rle import decode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
+from anomalyr1.evaluation.mask_lines import MaskLine
 from anomalyr1.evaluation.masks import SOURCES
-from anomalyr1.evaluation.rle import MaskLine, decode_mask
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.boxes import ImageBoxes, box_scores
 from anomalyr1.metrics.detection import Verdict, detection

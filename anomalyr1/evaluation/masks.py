@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from anomalyr1 import run_folder
 from anomalyr1.data.images import open_image, read_mask
+from anomalyr1.data.rle import encode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.image_readings import ImageReading, image_readings, readings_of
 from anomalyr1.evaluation.prediction_lines import read_predictions
-from anomalyr1.evaluation.rle import encode_mask
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.segmenter import Segmenter, fill_boxes, load_segmenter
 from anomalyr1.storage import append_jsonl, resume_jsonl, write_jsonl

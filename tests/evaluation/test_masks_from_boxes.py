@@ -23,9 +23,9 @@ from evaluation_data import (
 )
 from numpy.typing import NDArray
 
+from anomalyr1.data.rle import decode_mask, encode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.masks import make_masks
-from anomalyr1.evaluation.rle import decode_mask, encode_mask
 from anomalyr1.evaluation.score import score
 from anomalyr1.schema import GROUNDING, Box, Prediction
 from anomalyr1.segmentation.segmenter import BoxFill

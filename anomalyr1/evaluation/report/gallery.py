@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anomalyr1.data.rle import decode_mask
 from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
 from anomalyr1.evaluation.report.answers import answer_block, is_right
 from anomalyr1.evaluation.report.markup import Markup, join, tag
 from anomalyr1.evaluation.report.runs import Run
 from anomalyr1.evaluation.report.thumbnails import mask_layer, photograph
-from anomalyr1.evaluation.rle import decode_mask
 from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.schema import Box, dataset_of
 

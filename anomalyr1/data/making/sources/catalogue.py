@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anomalyr1.data.making.grouping import group_items
+from anomalyr1.data.making.labels import read_settings, settle
 from anomalyr1.data.making.sources.coco import read_coco
 from anomalyr1.data.making.sources.deeppcb import read_deeppcb
 from anomalyr1.data.making.sources.elpv import read_elpv
@@ -17,6 +20,7 @@ from anomalyr1.data.making.sources.mvtec import read_goodsad, read_loco, read_mv
 from anomalyr1.data.making.sources.real_iad import read_real_iad
 from anomalyr1.data.making.sources.visa import read_visa
 from anomalyr1.errors import InputError
+from anomalyr1.values import whole_characters
 
 SOURCES: Mapping[str, Callable[..., Source]] = {
     "mvtec": read_mvtec,
@@ -31,6 +35,7 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     "folder": read_folder,
 }
 WITHOUT_ROOT = frozenset({"elpv"})
+ANY_SOURCE = ("normal", "rename", "category", "defect", "group", "rescale")
 
 
 def read_source(
@@ -41,7 +46,8 @@ def read_source(
     Args:
         name: one of `SOURCES`.
         root: where it lies; None only for a source that comes with a package.
-        settings: the reader's own settings as text, e.g. {"defect_min": "0.66"}.
+        settings: settings as text: the reader's own, e.g. {"defect_min": "0.66"}, and those of
+            `ANY_SOURCE`.
         seed: given to readers that choose.
 
     Raises:
@@ -60,14 +66,39 @@ def read_source(
         if parameter.kind is parameter.KEYWORD_ONLY and key != "seed"
     }
     values: dict[str, Any] = {}
+    general: dict[str, str] = {}
     for key, text in (settings or {}).items():
-        if key not in known:
+        if key in known:
+            values[key] = _convert(key, text, known[key].default)
+        elif key in ANY_SOURCE:
+            general[key] = text
+        else:
             offered = ", ".join(known) or "none"
-            raise InputError(f"{name} has no setting {key!r}; it has: {offered}")
-        values[key] = _convert(key, text, known[key].default)
+            raise InputError(
+                f"{name} has no setting {key!r}; it has: {offered}; "
+                f"all sources have: {', '.join(ANY_SOURCE)}"
+            )
     if "seed" in inspect.signature(read).parameters:
         values["seed"] = seed
-    return read(root, **values)
+    return _settled(read(root, **values), root, general)
+
+
+def _settled(source: Source, root: Path | None, settings: Mapping[str, str]) -> Source:
+    """A source whose labels and groups are settled; what was read as what joins its notes."""
+    items, labels = settle(source.items, read_settings(settings))
+    items, groups = group_items(items, root, settings.get("group"))
+    return replace(
+        source,
+        items=items,
+        notes=(*source.notes, *labels, *groups),
+        options={key: _writable(value) for key, value in {**source.options, **settings}.items()},
+        rescale=bool(_convert("rescale", settings.get("rescale", "false"), False)),
+    )
+
+
+def _writable(value: Any) -> Any:
+    """Text without the characters that no file can hold (from names that are no UTF-8)."""
+    return whole_characters(value) if isinstance(value, str) else value
 
 
 def _convert(key: str, text: str, default: Any) -> Any:

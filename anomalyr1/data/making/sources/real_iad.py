@@ -20,12 +20,13 @@ mask of a defective part shows no defect; the JSON calls it normal.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from anomalyr1.data.making.questions import words
-from anomalyr1.data.making.sources.item import Item, Source, require_items
+from anomalyr1.data.making.sources.item import Item, Source, found_in, require_items
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
 
@@ -49,8 +50,8 @@ def read_real_iad(root: Path) -> Source:
     Raises:
         InputError: the tree is not there, a JSON is broken, or an image is missing.
     """
-    tables = sorted(root.glob("realiad_jsons/*.json"))
-    tables = tables or sorted(root.glob("realiad_jsons/realiad_jsons/*.json"))
+    tables = found_in(root, "realiad_jsons/*.json")
+    tables = tables or found_in(root, "realiad_jsons/realiad_jsons/*.json")
     images = next((root / name for name in _SIZES if (root / name).is_dir()), None)
     if not tables or images is None:
         raise InputError(f"expected {TREE} under {root}, found none; check ROOT")
@@ -69,26 +70,42 @@ def read_real_iad(root: Path) -> Source:
 
 def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator[Item]:
     content = read_json(table, "a Real-IAD table")
-    try:
-        meta = content["meta"]
-        folder, normal_class = images / meta["prefix"], meta["normal_class"]
-        for part in ("train", "test"):
-            for entry in content[part]:
-                item = _item(entry, folder, normal_class, part, table.stem)
-                if item.reference and not item.normal:
-                    left_out["defective images in train"] += 1
-                else:
-                    yield item
-    except (KeyError, TypeError, AttributeError) as error:
+    meta: Any = content.get("meta") if isinstance(content, dict) else None
+    named = isinstance(meta, dict) and all(
+        isinstance(meta.get(key), str) for key in ("prefix", "normal_class")
+    )
+    if not named or not all(isinstance(content.get(part), list) for part in ("train", "test")):
         raise InputError(
-            f"expected meta, train and test as Real-IAD has them in {table}, "
-            f"found none ({type(error).__name__}: {error}); check the file"
-        ) from None
+            "expected meta (prefix, normal_class), train and test as Real-IAD has them in "
+            f"{table}, found others; check the file"
+        )
+    folder, normal_class = images / meta["prefix"], meta["normal_class"]
+    for part in ("train", "test"):
+        for number, entry in enumerate(content[part]):
+            if not _is_entry(entry):
+                raise InputError(
+                    "expected image_path, anomaly_class and mask_path (or null) in entry "
+                    f"{number} of {part} in {table}, found {entry!r}; check the file"
+                )
+            item = _item(entry, folder, normal_class, part, table.stem)
+            if item.reference and not item.normal:
+                left_out["defective images in train"] += 1
+            else:
+                yield item
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), str) for key in ("image_path", "anomaly_class"))
+        and "mask_path" in entry
+        and isinstance(entry["mask_path"], str | None)
+    )
 
 
 def _item(entry: dict[str, Any], folder: Path, normal_class: str, part: str, product: str) -> Item:
     image = folder / entry["image_path"]
-    if not image.is_file():
+    if not os.path.isfile(image):  # noqa: PTH113  (Path.is_file raises on some names)
         raise InputError(f"expected an image of {product} at {image}, found no such file")
     code = entry["anomaly_class"]
     normal = code == normal_class

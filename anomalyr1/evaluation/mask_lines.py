@@ -1,12 +1,9 @@
-"""A line of masks/*.jsonl, and its masks as COCO run-length codes."""
+"""A line of masks/*.jsonl; `data.rle` reads and writes the run lengths in it."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 
@@ -28,18 +25,3 @@ class MaskLine(BaseModel):
     masks: dict[Literal["predicted", "gold", "whole"], RunLengths | None] = Field(min_length=3)
     target: RunLengths | None
     target_from: Literal["mask", "boxes", "normal"] | None
-
-
-def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """A (height, width) mask as `{"size": [height, width], "counts": text}`.
-
-    >>> encode_mask(np.array([[True, False]]))
-    {'size': [1, 2], 'counts': '011'}
-    """
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
-
-
-def decode_mask(code: dict[str, Any]) -> NDArray[np.bool_]:
-    """The (height, width) mask of a run-length code."""
-    return np.asarray(coco_mask.decode(code), dtype=np.bool_)
