@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
-
-import cv2
 
 from anomalyr1.errors import InputError
 
@@ -19,7 +14,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 Progress = Callable[[Iterable[T]], Iterable[T]]
 
-_FEW = 48  # files for which starting processes takes longer than it saves
+_AHEAD = 8  # items a core may be ahead of the loop that takes them
 
 
 def over_files(
@@ -27,32 +22,27 @@ def over_files(
 ) -> Iterator[tuple[T, R | InputError]]:
     """Each item with what `function` makes of it, or with the InputError it raised, in order.
 
+    In threads: reading, decoding, resizing and hashing an image happen outside of the
+    interpreter's lock. A forked process may wait for ever for a lock that a thread of OpenCV's or
+    torch's held, and a fresh one runs a user's script again that does not expect it.
+
     Args:
-        function: picklable, as are its results.
+        function: changes nothing that two threads share.
         items: what it is given, one by one.
         progress: wraps the loop over the items, for a progress bar.
-
-    Raises:
-        InputError: a process was killed.
     """
     caught = partial(_caught, function)
-    if len(items) < _FEW or cores() < 2 or not _may_fork():
-        for item in progress(items):
-            yield item, caught(item)
-        return
-    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("fork"), _one_thread)
-    try:
-        # The processes start here, before a progress bar starts a thread.
-        results = pool.map(caught, items, chunksize=max(1, min(16, len(items) // (4 * cores()))))
-        for item in progress(items):
-            yield item, next(results)
-    except BrokenProcessPool:
-        raise InputError(
-            f"expected {cores()} processes to read {len(items)} files, found one killed; "
-            "free memory, or give fewer cores (taskset)"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(cores()) as pool:
+        ahead = _AHEAD * cores()
+        pending = [pool.submit(caught, item) for item in items[:ahead]]
+        try:
+            for number, item in enumerate(progress(items)):
+                yield item, pending[number % ahead].result()
+                if number + ahead < len(items):
+                    pending[number % ahead] = pool.submit(caught, items[number + ahead])
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def cores() -> int:
@@ -62,17 +52,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _may_fork() -> bool:
-    """Forking copies what is loaded, threads' locks included: torch's are not safe in a copy."""
-    return sys.platform == "linux" and "torch" not in sys.modules
-
-
 def _caught(function: Callable[[T], R], item: T) -> R | InputError:
     try:
         return function(item)
     except InputError as error:
         return error
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
