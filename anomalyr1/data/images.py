@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def image_size(path: Path) -> tuple[int, int]:
         InputError: the file is missing or is not an image.
     """
     try:
-        with _quietly(), Image.open(path) as image:
+        with quietly(), Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) in (5, 6, 7, 8)
     except Exception as error:  # PIL's decoders raise whatever a damaged file drives them to
@@ -203,8 +204,14 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Without PIL's remarks on damaged EXIF and large images: no user can mend them."""
+def quietly() -> Iterator[None]:
+    """Without PIL's remarks on damaged EXIF and large images: no user can mend them.
+
+    Filters belong to the process, not to a thread: whoever starts threads does this around them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -214,7 +221,7 @@ def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str |
     """The upright image, its EXIF orientation, the rule of its levels, and the file's format."""
     rule = None
     try:
-        with _quietly(), Image.open(path) as opened:
+        with quietly(), Image.open(path) as opened:
             form, orientation = opened.format, _orientation(opened)
             deep = to_rgb and is_deep(opened)
             opened.load()

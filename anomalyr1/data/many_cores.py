@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from anomalyr1.data.images import quietly
 from anomalyr1.errors import InputError
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def over_files(
         progress: wraps the loop over the items, for a progress bar.
     """
     caught = partial(_caught, function)
-    with ThreadPoolExecutor(cores()) as pool:
+    with quietly(), ThreadPoolExecutor(cores()) as pool:
         ahead = _AHEAD * cores()
         pending = [pool.submit(caught, item) for item in items[:ahead]]
         try:
