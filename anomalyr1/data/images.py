@@ -29,7 +29,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises for a file that is no image.
+UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def open_image(path: Path) -> Image.Image:
             turn = _UPRIGHT.get(_orientation(image))
             image.load()
             rgb = _to_rgb(image)
-    except _BROKEN as error:
+    except UNDECODABLE as error:
         raise _unreadable(path, error) from None
     return rgb if turn is None else rgb.transpose(turn)
 
@@ -83,7 +84,7 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) in (5, 6, 7, 8)
-    except _BROKEN as error:
+    except UNDECODABLE as error:
         raise _unreadable(path, error) from None
     return (height, width) if turned else (width, height)
 

@@ -7,15 +7,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from anomalyr1.data.making.sources.btad import read_btad
 from anomalyr1.data.making.sources.coco import read_coco
+from anomalyr1.data.making.sources.cvat import read_cvat
 from anomalyr1.data.making.sources.deeppcb import read_deeppcb
 from anomalyr1.data.making.sources.elpv import read_elpv
 from anomalyr1.data.making.sources.folder import read_folder
+from anomalyr1.data.making.sources.ground_truth import read_ground_truth
 from anomalyr1.data.making.sources.item import Source
+from anomalyr1.data.making.sources.label_studio import read_label_studio
+from anomalyr1.data.making.sources.labelme import read_labelme
 from anomalyr1.data.making.sources.magnetic_tile import read_magnetic_tile
 from anomalyr1.data.making.sources.mvtec import read_goodsad, read_loco, read_mvtec
 from anomalyr1.data.making.sources.real_iad import read_real_iad
+from anomalyr1.data.making.sources.rle_csv import read_rle_csv
 from anomalyr1.data.making.sources.visa import read_visa
+from anomalyr1.data.making.sources.voc import read_voc
+from anomalyr1.data.making.sources.yolo import read_yolo
 from anomalyr1.errors import InputError
 
 SOURCES: Mapping[str, Callable[..., Source]] = {
@@ -28,6 +36,14 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     "magnetic-tile": read_magnetic_tile,
     "elpv": read_elpv,
     "coco": read_coco,
+    "voc": read_voc,
+    "yolo": read_yolo,
+    "labelme": read_labelme,
+    "label-studio": read_label_studio,
+    "cvat": read_cvat,
+    "rle-csv": read_rle_csv,
+    "manifest": read_ground_truth,
+    "btad": read_btad,
     "folder": read_folder,
 }
 WITHOUT_ROOT = frozenset({"elpv"})
