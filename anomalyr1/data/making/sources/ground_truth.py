@@ -185,8 +185,7 @@ def _regions(file: Path, meta: dict[str, Any], where: str) -> tuple[tuple[int, i
             pixels = np.asarray(image.convert("RGBA"))
     except UNDECODABLE as error:
         raise InputError(
-            f"expected a mask at {file}, found a file that does not decode "
-            f"({type(error).__name__}); replace it"
+            f"expected a mask at {file}, found a file that does not decode ({error}); replace it"
         ) from None
     known = np.zeros(pixels.shape[:2], bool)
     marks = []

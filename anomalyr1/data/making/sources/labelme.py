@@ -203,7 +203,7 @@ def _mask(text: Any, points: list[tuple[float, float]], size: tuple[int, int], w
             pixels = np.asarray(image.convert("L")) > 0
     except (*UNDECODABLE, TypeError, binascii.Error) as error:
         raise InputError(
-            f"expected a mask as a PNG in base64 at {where}, found none ({type(error).__name__})"
+            f"expected a mask as a PNG in base64 at {where}, found none ({error})"
         ) from None
     (x1, y1), (x2, y2) = ((round(x), round(y)) for x, y in points)
     width, height = size
