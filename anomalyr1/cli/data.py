@@ -43,7 +43,9 @@ def build(
 ) -> None:
     """Turn a data set into a benchmark: images, masks, boxes, questions, references.
 
-    Sources: mvtec, visa, loco, goodsad, real-iad, deeppcb, magnetic-tile, elpv, coco, folder.
+    Sources: auto (says what it sees, and reads it), mvtec, visa, loco, goodsad, btad, real-iad,
+    deeppcb, magnetic-tile, elpv, coco, voc, yolo, labelme, label-studio, cvat, rle-csv, manifest,
+    folder.
 
     Example: anomalyr1 data build deeppcb DeepPCB --out benchmarks/deeppcb
     """
@@ -52,10 +54,18 @@ def build(
     from anomalyr1.data.making.builder import BuildOptions, build_benchmark
     from anomalyr1.data.making.descriptions import description_facts
     from anomalyr1.data.making.sources.catalogue import read_source
+    from anomalyr1.data.making.sources.recognise import choose_source, told
 
     if out is None:
         raise InputError("expected --out FOLDER, found none; say where the benchmark goes")
+    if source == "auto":
+        if root is None:
+            raise InputError("expected the data set's folder as ROOT, found none; give it")
+        source, seen = choose_source(root)
+        print(f"{root}: read as {source}: {seen}")
     found = read_source(source, root, _settings(setting or []), seed=seed)
+    for line in told(found):
+        print(line)
     options = BuildOptions(
         seed=seed,
         boxes=BoxOptions(connectivity, min_area, merge_distance),

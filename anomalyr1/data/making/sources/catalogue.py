@@ -64,7 +64,7 @@ def read_source(
         InputError: name, root or a setting cannot be used, or the reader refuses the tree.
     """
     if name not in SOURCES:
-        raise InputError(f"expected a source out of {', '.join(SOURCES)}; found {name!r}")
+        raise InputError(f"expected a source out of auto, {', '.join(SOURCES)}; found {name!r}")
     if root is None and name not in WITHOUT_ROOT:
         raise InputError(f"expected the folder of {name} as ROOT, found none; give it")
     if root is not None and not root.exists():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.image_names import files_below, files_in
 from anomalyr1.data.making.sources.item import Item, Source, require_items
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
@@ -106,3 +107,17 @@ def _image(file: Path, name: str) -> Path:
     if found is None:
         raise InputError(f"{file} names the image {name!r}, found it neither beside it nor above")
     return found
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this form in ROOT, in words; None without it."""
+    files = []
+    for file in files_in(root, "*.json", "annotations/*.json", "*/*.json"):
+        content = file.read_bytes().replace(b"\0", b"")
+        if all(key in content for key in (b'"images"', b'"annotations"', b'"categories"')):
+            files.append(file)
+    if not files:
+        return None
+    folder = root if root.is_dir() else root.parent
+    named = ", ".join(str(file.relative_to(folder)) for file in files)
+    return f"COCO files {named}, {sum(1 for _ in files_below(folder))} images"

@@ -36,7 +36,13 @@ from anomalyr1.data.making.sources.annotated import (
     number,
     require_size,
 )
-from anomalyr1.data.making.sources.image_names import ImageNames, files_below, side_of, side_word
+from anomalyr1.data.making.sources.image_names import (
+    ImageNames,
+    files_below,
+    files_in,
+    side_of,
+    side_word,
+)
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.data.making.sources.labelme import ring
 from anomalyr1.data.making.sources.xml_files import Element, read_xml
@@ -96,21 +102,20 @@ def looks_like(root: Path) -> str | None:
     if not files:
         return None
     named = ", ".join(file.name for file in files)
-    return f"CVAT annotations {named}, {sum(1 for _ in files_below(root))} images"
+    return f"CVAT annotations {named}, {sum(1 for _ in files_below(files[0].parent))} images"
 
 
 def _exports(root: Path) -> list[Path]:
     found = []
-    for file in sorted(root.glob("*.xml")):
-        if not file.name.startswith("."):
-            with file.open("rb") as stream:
-                head = stream.read(4096).replace(b"\0", b"")
-            found += [file] if b"<annotations>" in head else []
+    for file in files_in(root, "*.xml"):
+        with file.open("rb") as stream:
+            head = stream.read(4096).replace(b"\0", b"")
+        found += [file] if b"<annotations>" in head else []
     return found
 
 
 def _find(root: Path) -> Path:
-    files = _exports(root) or sorted(f for f in root.glob("*.xml") if not f.name.startswith("."))
+    files = _exports(root) or files_in(root, "*.xml")
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise InputError(f"expected one {TREE} under {root}, found {found}; name the file")

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.image_names import files_below
 from anomalyr1.data.making.sources.item import (
     Item,
     Source,
@@ -35,6 +36,7 @@ from anomalyr1.data.making.sources.item import (
     images_in,
     require_items,
 )
+from anomalyr1.data.making.verdict_words import says_normal
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 from anomalyr1.storage import read_json
@@ -134,3 +136,14 @@ def _is_box(value: object) -> bool:
         for v in value[:4]
     )
     return numbers and (len(value) == 4 or isinstance(value[4], str))
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this layout in ROOT, in words; None without it."""
+    for product in [root, *folders_in(root)]:
+        parts = [product, product / "train", product / "test"]
+        normal = [f for part in parts for f in folders_in(part) if says_normal(f.name)]
+        if any(images_in(folder) for folder in normal):
+            images = sum(1 for _ in files_below(root))
+            return f"folders of normal images ({normal[0].relative_to(root)}), {images} images"
+    return None

@@ -40,7 +40,7 @@ from anomalyr1.data.making.sources.annotated import (
     make_source,
     number,
 )
-from anomalyr1.data.making.sources.image_names import ImageNames, files_below, side_of
+from anomalyr1.data.making.sources.image_names import ImageNames, files_below, files_in, side_of
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
@@ -97,12 +97,12 @@ def looks_like(root: Path) -> str | None:
     if not files:
         return None
     named = ", ".join(file.name for file in files)
-    return f"Ground Truth manifests {named}, {sum(1 for _ in files_below(root))} images"
+    return f"Ground Truth manifests {named}, {sum(1 for _ in files_below(files[0].parent))} images"
 
 
 def _manifests(root: Path) -> list[Path]:
     found = []
-    for file in sorted((*root.glob("*.manifest"), *root.glob("*.jsonl"))):
+    for file in files_in(root, "*.manifest", "*.jsonl"):
         with file.open("rb") as stream:
             found += [file] if b'"source-ref"' in stream.read(1 << 16) else []
     return found

@@ -33,6 +33,14 @@ def files_below(root: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> Iterato
                 yield Path(folder) / name
 
 
+def files_in(root: Path, *patterns: str) -> list[Path]:
+    """Visible files that one of the patterns names below a folder; ROOT itself where it is one."""
+    if root.is_file():
+        return [root] if any(root.match(pattern) for pattern in patterns) else []
+    found = {f: None for pattern in patterns for f in sorted(root.glob(pattern)) if f.is_file()}
+    return [file for file in found if not file.name.startswith(".")]
+
+
 def side_of(file: Path, root: Path) -> str | None:
     """The side a path names: its first folder (or file stem) called train, valid, test or alike.
 

@@ -36,7 +36,7 @@ from anomalyr1.data.making.sources.annotated import (
     require_size,
 )
 from anomalyr1.data.making.sources.brush import decode_brush
-from anomalyr1.data.making.sources.image_names import ImageNames, files_below, side_of
+from anomalyr1.data.making.sources.image_names import ImageNames, files_below, files_in, side_of
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.data.making.sources.labelme import ring
 from anomalyr1.errors import InputError
@@ -103,14 +103,12 @@ def looks_like(root: Path) -> str | None:
     if not files:
         return None
     named = ", ".join(file.name for file in files)
-    return f"Label Studio export {named}, {sum(1 for _ in files_below(root))} images"
+    return f"Label Studio export {named}, {sum(1 for _ in files_below(files[0].parent))} images"
 
 
 def _exports(root: Path) -> list[Path]:
     found = []
-    for file in sorted(root.glob("*.json")):
-        if file.name.startswith("."):
-            continue
+    for file in files_in(root, "*.json"):
         with file.open("rb") as stream:
             head = stream.read(1 << 16).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t")
         if head.startswith(b"[") and b'"data"' in head and b'"annotations"' in head:
@@ -119,7 +117,7 @@ def _exports(root: Path) -> list[Path]:
 
 
 def _find(root: Path) -> Path:
-    files = _exports(root) or sorted(f for f in root.glob("*.json") if not f.name.startswith("."))
+    files = _exports(root) or files_in(root, "*.json")
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise InputError(f"expected one {TREE} under {root}, found {found}; name the file")

@@ -100,7 +100,8 @@ def looks_like(root: Path) -> str | None:
             content = stream.read(1 << 20).replace(b"\0", b"")
         count += b'"shapes"' in content and b'"version"' in content
     images = sum(1 for _ in files_below(root))
-    return f"{count} LabelMe annotations, {images} images" if count else None
+    bare = f", {images - count} images without one" if images > count else ""
+    return f"{count} LabelMe annotations, {images} images{bare}" if count else None
 
 
 def _is_labelme(content: Any) -> bool:
@@ -201,9 +202,9 @@ def _mask(text: Any, points: list[tuple[float, float]], size: tuple[int, int], w
         content = base64.b64decode(text, validate=True)
         with Image.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert("L")) > 0
-    except (*UNDECODABLE, TypeError, binascii.Error) as error:
+    except (*UNDECODABLE, TypeError, binascii.Error):
         raise InputError(
-            f"expected a mask as a PNG in base64 at {where}, found none ({error})"
+            f"expected a mask as a PNG in base64 at {where}, found none; mend the file"
         ) from None
     (x1, y1), (x2, y2) = ((round(x), round(y)) for x, y in points)
     width, height = size

@@ -26,7 +26,7 @@ from pathlib import Path
 from anomalyr1.data.images import image_size
 from anomalyr1.data.making.shapes import Shape, from_runs
 from anomalyr1.data.making.sources.annotated import Annotated, Faults, Mark, make_source
-from anomalyr1.data.making.sources.image_names import ImageNames, files_below
+from anomalyr1.data.making.sources.image_names import ImageNames, files_below, files_in
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_text
@@ -107,12 +107,12 @@ def looks_like(root: Path) -> str | None:
     if not files:
         return None
     named = ", ".join(file.name for file in files)
-    return f"run lengths in {named}, {sum(1 for _ in files_below(root))} images"
+    return f"run lengths in {named}, {sum(1 for _ in files_below(files[0].parent))} images"
 
 
 def _tables(root: Path) -> list[Path]:
     found = []
-    for file in sorted(root.glob("*.csv")):
+    for file in files_in(root, "*.csv"):
         with file.open("rb") as stream:
             head = stream.readline(1000).replace(b"\0", b"").decode("utf-8", "replace").lower()
         columns = {name.strip(' "\ufeff\r\n') for name in head.split(",")}
@@ -122,7 +122,7 @@ def _tables(root: Path) -> list[Path]:
 
 
 def _find(root: Path) -> Path:
-    files = _tables(root) or sorted(root.glob("*.csv"))
+    files = _tables(root) or files_in(root, "*.csv")
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise InputError(f"expected {TREE} under {root}, found {found}; name the file")

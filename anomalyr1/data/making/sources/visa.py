@@ -26,6 +26,10 @@ from anomalyr1.data.making.sources.folder import read_products
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
 from anomalyr1.errors import InputError
 
+PRODUCTS = frozenset({
+    "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2",
+    "pcb3", "pcb4", "pipe_fryum",
+})  # fmt: skip
 TREE = "split_csv/1cls.csv with <product>/image_anno.csv, or <product>/test/{good,bad}"
 
 
@@ -88,3 +92,11 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
             )
         for row in reader:
             yield {column: (row[column] or "").strip() for column in columns}
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this data set in ROOT, in words; None without it."""
+    if (root / "split_csv" / "1cls.csv").exists():
+        return "VisA as it is downloaded"
+    named = [f.name for f in folders_in(root) if f.name in PRODUCTS and (f / "test/bad").is_dir()]
+    return f"VisA's 1cls layout with {', '.join(named)}" if named else None

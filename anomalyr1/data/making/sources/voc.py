@@ -112,7 +112,8 @@ def looks_like(root: Path) -> str | None:
             head = stream.read(2000).replace(b"\0", b"")
         count += bool(re.search(rb"<annotation[\s>]", head))
     images = sum(1 for _ in files_below(root))
-    return f"{count} VOC annotations, {images} images" if count else None
+    bare = f", {images - count} images without one" if images > count else ""
+    return f"{count} VOC annotations, {images} images{bare}" if count else None
 
 
 def _read(

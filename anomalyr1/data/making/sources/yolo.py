@@ -101,6 +101,8 @@ def read_yolo(
 
 def looks_like(root: Path) -> str | None:
     """What there is of this form below ROOT, in words; None without it."""
+    if root.is_file():
+        return "YOLO's data.yaml" if root.suffix in (".yaml", ".yml") else None
     images = list(files_below(root))
     labels = [image for image in images if _label_file(image, root) is not None]
     listing = _listing(root)
@@ -111,6 +113,7 @@ def looks_like(root: Path) -> str | None:
     sides = sorted({side_of(image, root) or "" for image in labels} - {""})
     missing = [] if listing or _named(root) else ["no data.yaml, so no names of the classes"]
     told = [f"{len(images)} images", f"{len(labels)} YOLO label files"]
+    told += [f"{bare} images without one"] if (bare := len(images) - len(labels)) else []
     told += [f"sides {', '.join(sides)}"] if sides else []
     return ", ".join([*told, *missing])
 
