@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 import source_trees as trees
 
-from anomalyr1.data.export import export_benchmark, read_rows
+from anomalyr1.data.conversations import read_rows
+from anomalyr1.data.export import export_benchmark
 from anomalyr1.data.making.builder import build_benchmark
 from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.data.mixture import Part, mix, read_mixture, sample_part, write_mixture
