@@ -137,17 +137,17 @@ def near_pairs(
     """
     if not first or not second:
         return []
-    whole, crops = _signs(second, None), [_signs(second, i) for i in range(len(_CROPS))]
+    whole, crops = signs(second, None), [signs(second, i) for i in range(len(_CROPS))]
     pairs = []
     for start in range(0, len(first), _CHUNK):
         part = first[start : start + _CHUNK]
-        rows = _signs(part, None)
+        rows = signs(part, None)
         best = rows @ whole.T
         for other in crops:
             np.maximum(best, rows @ other.T, out=best)
         for index in range(len(_CROPS)):
-            np.maximum(best, _signs(part, index) @ whole.T, out=best)
-        differ = _differing(best, rows, whole)
+            np.maximum(best, signs(part, index) @ whole.T, out=best)
+        differ = differing(best, rows, whole)
         for row, column in np.argwhere(differ <= bits).tolist():
             pairs.append((start + row, column, round(float(differ[row, column]))))
     return pairs
@@ -157,12 +157,12 @@ def nearest(image: Fingerprint, others: Sequence[Fingerprint]) -> list[int]:
     """Indices of the others, the most similar first; equals in their given order."""
     if not others:
         return []
-    rows, one = _signs(others, None), _signs([image], None)
-    differ = _differing(rows @ one.T, rows, one)[:, 0]
+    rows, one = signs(others, None), signs([image], None)
+    differ = differing(rows @ one.T, rows, one)[:, 0]
     return [int(index) for index in np.argsort(differ, kind="stable")]
 
 
-def _differing(
+def differing(
     agreement: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Differing signs, scaled to 256 compared ones; too few compared count as all differing."""
@@ -181,7 +181,7 @@ def _hex(bits: NDArray[np.bool_]) -> str:
     return np.packbits(bits).tobytes().hex()
 
 
-def _signs(prints: Sequence[Fingerprint], crop: int | None) -> NDArray[np.float32]:
+def signs(prints: Sequence[Fingerprint], crop: int | None) -> NDArray[np.float32]:
     """Of shape (len(prints), 256): -1 or 1, and 0 where a sign does not count."""
     hashes = [p.phash if crop is None else p.crops[crop] for p in prints]
     return (_bits(hashes) * 2 - 1) * _bits([p.sure for p in prints])

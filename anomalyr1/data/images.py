@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from anomalyr1.data.grey_levels import is_deep, read_deep
+from anomalyr1.data.mask_marks import Mask as Mask
+from anomalyr1.data.mask_marks import marked_pixels
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-
-Mask = NDArray[np.bool_]  # (height, width)
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -29,8 +29,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow raises for a file that is no image.
-UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+LEVELS, ORIENTATION = "levels", "orientation"  # what open_image leaves in an image's info
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +58,17 @@ class BoxOptions:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image upright (EXIF) and in RGB; 16-bit grey is scaled to 8 bits.
+    """The image upright (EXIF) and in RGB; more than 8 bits a channel are brought to 8.
+
+    `info` holds the EXIF orientation under ORIENTATION and, where levels were brought to 8 bits,
+    the rule under LEVELS (`grey_levels`).
 
     Raises:
         InputError: the file is missing or is not a readable image.
     """
-    try:
-        with Image.open(path) as image:
-            turn = _UPRIGHT.get(_orientation(image))
-            image.load()
-            rgb = _to_rgb(image)
-    except UNDECODABLE as error:
-        raise _unreadable(path, error) from None
-    return rgb if turn is None else rgb.transpose(turn)
+    image, orientation, rule, _ = _load(path, to_rgb=True)
+    image.info = {ORIENTATION: orientation, **({LEVELS: rule} if rule else {})}
+    return image
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -84,9 +81,14 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) in (5, 6, 7, 8)
-    except UNDECODABLE as error:
+    except Exception as error:  # PIL's decoders raise whatever a damaged file drives them to
         raise _unreadable(path, error) from None
     return (height, width) if turned else (width, height)
+
+
+def is_image(path: Path) -> bool:
+    """True for a visible file name with a suffix of an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def mask_file(path: Path) -> Path | None:
@@ -98,7 +100,7 @@ def mask_file(path: Path) -> Path | None:
 
 
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
-    """A binary mask of shape (height, width): True where any RGB channel is above 0.
+    """A binary mask of shape (height, width); `mask_marks` says which pixels are marked.
 
     A directory is the union of the images in it (MVTec-LOCO). A missing file is tried again with
     the suffix .png (GoodsAD).
@@ -108,19 +110,21 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
         size: (width, height) that the mask is resized to (nearest neighbour); None keeps its own.
 
     Raises:
-        InputError: there is no mask, it is not an image, or masks of one directory differ in size.
+        InputError: there is no mask, it can be read two ways, or masks of one directory differ in
+            size.
     """
     found = mask_file(path)
     if found is None:
         raise InputError(f"expected a mask at {path}, found no such file; check mask_path")
     files = [found]
     if found.is_dir():
-        files = sorted(f for f in found.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        files = [f for f in sorted(found.iterdir()) if is_image(f)]
         if not files:
             raise InputError(f"expected mask images in {found}, found none; check mask_path")
     union: Mask | None = None
     for file in files:
-        mask = np.asarray(open_image(file)).max(axis=2) > 0
+        image, _, _, form = _load(file, to_rgb=False)
+        mask = marked_pixels(image, form, file)
         if union is not None and union.shape != mask.shape:
             raise InputError(f"expected masks of one size in {found}, found {file.name} to differ")
         union = mask if union is None else union | mask
@@ -196,13 +200,25 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        pixels = np.asarray(image, dtype=np.float64)
-        if pixels.max(initial=0.0) > 255:
-            pixels = pixels / 256
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    return image.convert("RGB")
+def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str | None]:
+    """The upright image, its EXIF orientation, the rule of its levels, and the file's format."""
+    rule = None
+    try:
+        with Image.open(path) as opened:
+            form, orientation = opened.format, _orientation(opened)
+            deep = to_rgb and is_deep(opened)
+            opened.load()
+            if deep:
+                image, rule = read_deep(opened, path)
+            else:
+                image = opened.convert("RGB") if to_rgb else opened.copy()
+            image = image.convert("RGB") if deep else image
+    except InputError:
+        raise
+    except Exception as error:  # PIL's decoders raise whatever a damaged file drives them to
+        raise _unreadable(path, error) from None
+    turn = _UPRIGHT.get(orientation)
+    return (image if turn is None else image.transpose(turn)), orientation, rule, form
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

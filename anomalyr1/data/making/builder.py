@@ -1,33 +1,38 @@
-"""From a source's items to a benchmark: files placed, boxes read, questions asked, references."""
+"""From a source's items to a benchmark: files examined, references chosen, questions asked.
+
+Nothing is written before all files are known to be good.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of, nearest
-from anomalyr1.data.images import (
-    IMAGE_SUFFIXES,
-    BoxOptions,
-    boxes_from_mask,
-    open_image,
-    read_mask,
+from anomalyr1.data.faults import listed, refusal
+from anomalyr1.data.fingerprint import NEAR_BITS, nearest
+from anomalyr1.data.images import BoxOptions
+from anomalyr1.data.making.examining import Examined, examine, remarks
+from anomalyr1.data.making.placing import mask_key, place, refuse_collisions, safe_items
+from anomalyr1.data.making.questions import (
+    Fact,
+    Subject,
+    Vocabulary,
+    build_questions,
+    names_no_product,
 )
-from anomalyr1.data.making.questions import Fact, Subject, Vocabulary, build_questions
-from anomalyr1.data.making.shapes import draw
+from anomalyr1.data.making.references import as_reference, fill_pools, product_of, set_aside
 from anomalyr1.data.making.sources.item import Item, Source
 from anomalyr1.data.manifest import make_manifest
+from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import write_benchmark
+from anomalyr1.data.output_folder import new_folder, require_new
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Box, Sample
+from anomalyr1.schema import Sample
 
 Progress = Callable[[Iterable[Item]], Iterable[Item]]
 FactsOf = Callable[[Item], tuple[Fact, ...]]
@@ -43,6 +48,8 @@ class BuildOptions:
         references: similar and random references listed for each image, at most.
         reserve: share of the normal images set aside as references where a source has none.
         pool: references kept for each category, at most.
+        near_bits: an image this near an evaluated one is no reference; -1 looks at equal files
+            only.
     """
 
     seed: int = 0
@@ -50,6 +57,7 @@ class BuildOptions:
     references: int = 4
     reserve: float = 0.2
     pool: int = 64
+    near_bits: int = NEAR_BITS
 
     def __post_init__(self) -> None:
         if self.references < 0 or self.pool < 1 or not 0 <= self.reserve < 1:
@@ -57,15 +65,6 @@ class BuildOptions:
                 "expected references of at least 0, pool of at least 1 and reserve in [0, 1), "
                 f"found {self.references}, {self.pool} and {self.reserve}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    item: Item
-    size: tuple[int, int]
-    print: Fingerprint
-    mask: str | None
-    boxes: tuple[Box, ...] | None
 
 
 def build_benchmark(
@@ -80,7 +79,7 @@ def build_benchmark(
 
     Args:
         source: what a reader found.
-        out: folder to write to; must be empty or new.
+        out: folder to write to; must be empty or new. A failure leaves it as it was.
         options: the builder's choices.
         facts: questions beyond those that labels and boxes support.
         progress: wraps the loop over images, for a progress bar.
@@ -89,29 +88,21 @@ def build_benchmark(
         The JSON file.
 
     Raises:
-        InputError: the folder is not empty, or images or masks cannot be used; all are listed.
+        InputError: the folder is not empty, or images or masks cannot be used; the first ten are
+            shown, all are listed in a file.
     """
     options = options or BuildOptions()
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"expected {out} to be empty or new, found files in it; choose another")
-    _refuse_collisions(source.items)
-    items = _choose_references(source.items, options)
-    placed: list[_Placed] = []
-    faults: list[str] = []
-    empty: list[str] = []
-    for item in progress(items):
-        try:
-            placed.append(_place(item, out, options.boxes, empty))
-        except InputError as fault:
-            faults.append(str(fault))
-    if faults:
-        shutil.rmtree(out, ignore_errors=True)
-        raise InputError("\n".join([f"{len(faults)} files cannot be used; mend them:", *faults]))
-    samples = _samples(placed, out, options, facts)
-    used = {k for s in samples for k in (s.image, *s.similar_templates, *s.random_templates)}
+    require_new(out)
+    items, renamed = safe_items(source.items)
+    refuse_collisions(items)
+    asked, pools, notes = _examine(source, items, options, progress)
+    samples = _samples(asked, pools, out, options, facts)
+    used = {key for s in samples for key in (s.image, *s.similar_templates, *s.random_templates)}
+    pool = [one for members in pools.values() for one in members if one.item.key in used]
+    written = [*asked, *pool]
     manifest = make_manifest(
         samples,
-        {p.item.key: p.print for p in placed if p.item.key in used},
+        {one.item.key: one.print for one in written},
         root=".",
         source={
             "name": source.name,
@@ -119,50 +110,73 @@ def build_benchmark(
             "citation": source.citation,
             "url": source.url,
             "left_out": dict(source.left_out),
-            "empty_masks": empty,
+            "empty_masks": [one.item.key for one in written if one.empty_mask],
         },
         options={**source.options, **{k: v for k, v in asdict(options).items() if k != "seed"}},
         seed=options.seed,
-        groups={p.item.key: p.item.group for p in placed if p.item.group is not None},
+        groups={one.item.key: one.item.group for one in written if one.item.group is not None},
     )
-    return write_benchmark(out, samples, manifest=manifest)
+    manifest |= _records(source, written, renamed, [*notes, *_unasked(asked)])
+    with new_folder(out):
+        for one in written:
+            place(one.item, one.size, out)
+        return write_benchmark(out, samples, manifest=manifest)
 
 
-def place_file(source: Path, target: Path) -> None:
-    """Put a file into the benchmark: a hard link where the file system can, else a copy.
+def _examine(
+    source: Source, items: Sequence[Item], options: BuildOptions, progress: Progress
+) -> tuple[list[Examined], dict[tuple[str, str], list[Examined]], list[str]]:
+    """The images asked about, the references of each product, and lines for the user.
 
     Raises:
-        InputError: another file has that name already; a linked original must not be written to.
+        InputError: files cannot be used.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        raise InputError(f"expected one file for {target}, found a second one: {source}; rename it")
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copy2(source, target)
+    faults: list[str] = []
 
+    def look(batch: list[Item]) -> list[Examined]:
+        found = []
+        work = partial(examine, options=options.boxes, rescale=source.rescale)
+        for _, result in over_files(work, batch, progress):
+            if isinstance(result, InputError):
+                faults.append(str(result))
+            else:
+                found.append(result)
+        return found
 
-def _choose_references(items: Sequence[Item], options: BuildOptions) -> list[Item]:
-    """Set normals aside where a category has no reference, and drop those beyond the pool."""
-    by_category: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    asked = look([item for item in items if not item.reference])
+    candidates: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in items:
-        by_category[item.dataset, item.category].append(item)
-    kept = []
-    own = {file for item in items for file in item.references}
-    for members in by_category.values():
-        pool = [item for item in members if item.reference]
-        tests = [item for item in members if not item.reference]
-        normals = [item for item in tests if item.normal]
-        if not pool and options.reserve and len(normals) > 1:
-            number = max(1, round(options.reserve * len(normals)))
-            chosen = set(_seeded(normals, options.seed)[:number])
-            pool = [replace(item, reference=True) for item in normals if item in chosen]
-            tests = [item for item in tests if item not in chosen]
-        ordered = _seeded(pool, options.seed)
-        limited = set(ordered[: options.pool]) | {item for item in pool if item.file in own}
-        kept += tests + [item for item in pool if item in limited]
-    return kept
+        if item.reference:
+            candidates[product_of(item)].append(item)
+    by_product: dict[tuple[str, str], list[Examined]] = defaultdict(list)
+    for one in asked:
+        by_product[product_of(one.item)].append(one)
+    chosen: set[str] = set()
+    for product, members in by_product.items():
+        if not candidates.get(product):
+            chosen |= set_aside(members, options.reserve, options.seed, options.near_bits)
+    pools: dict[tuple[str, str], list[Examined]] = defaultdict(list)
+    for key in seeded_order(chosen, options.seed, "references"):
+        one = as_reference(next(one for one in asked if one.item.key == key))
+        pools[product_of(one.item)].append(one)
+    asked = [one for one in asked if one.item.key not in chosen]
+    ordered = {product: _seeded(found, options.seed) for product, found in candidates.items()}
+    filled, dropped = fill_pools(
+        ordered, asked, look, options.pool, options.near_bits, source.paired
+    )
+    if faults:
+        raise refusal("{} file{s} cannot be used; mend them:", faults)
+    for product, found in filled.items():
+        pools[product] += found
+    notes = remarks([*asked, *(one for members in pools.values() for one in members)])
+    if dropped:
+        notes.append(f"{dropped} references look like evaluated images and are not used as such")
+    bare = [f"{d}/{c}" for d, c in by_product if options.references and not pools.get((d, c))]
+    if bare:
+        notes.append(
+            f"no reference could be set apart from the evaluated images of: {listed(bare)}"
+        )
+    return asked, dict(pools), notes
 
 
 def _seeded(items: Iterable[Item], seed: int) -> list[Item]:
@@ -170,127 +184,90 @@ def _seeded(items: Iterable[Item], seed: int) -> list[Item]:
     return [by_key[key] for key in seeded_order(by_key, seed, "references")]
 
 
-def _refuse_collisions(items: Iterable[Item]) -> None:
-    seen: dict[str, Path] = {}
-    for item in items:
-        other = seen.setdefault(item.key.casefold(), item.file)
-        if other != item.file:
-            raise InputError(
-                f"expected one file for {item.key}, found {other} and {item.file}; rename one"
-            )
+def _records(
+    source: Source, written: Sequence[Examined], renamed: dict[str, str], notes: list[str]
+) -> dict[str, Any]:
+    """What the manifest says besides counts and files; only what there is to say."""
+    levels = Counter(one.levels for one in written if one.levels is not None)
+    entries: dict[str, Any] = {
+        "notes": [*source.notes, *notes],
+        "names": dict(sorted(renamed.items())),  # safe name -> the source's own
+        "grey_levels": dict(sorted(levels.items())),  # rule -> images read by it
+    }
+    return {key: value for key, value in entries.items() if value}
 
 
-def _place(item: Item, out: Path, options: BoxOptions, empty: list[str]) -> _Placed:
-    image = open_image(item.file)
-    print_ = fingerprint_of(image, file_sha256(item.file))
-    mask, boxes = None, item.boxes
-    if item.normal:
-        boxes = ()
-    elif item.mask is not None:
-        pixels = read_mask(item.mask)
-        if pixels.shape != (image.height, image.width):
-            raise InputError(
-                f"expected a mask of {image.width} x {image.height} pixels like {item.file}, "
-                f"found {pixels.shape[1]} x {pixels.shape[0]} in {item.mask}"
-            )
-        if pixels.any():
-            mask = _place_mask(item, item.mask, out)
-            label = item.defects[0] if len(item.defects) == 1 else None
-            boxes = boxes_from_mask(pixels, options, label) if boxes is None else boxes
-        else:
-            empty.append(item.key)
-    elif item.shapes:
-        mask = _draw_mask(item, image.size, out)
-        boxes = _boxes_of_shapes(item, image.size, options) if boxes is None else boxes
-    for box in boxes or ():
-        if not (0 <= box.x1 < box.x2 <= image.width and 0 <= box.y1 < box.y2 <= image.height):
-            raise InputError(
-                f"expected boxes inside the {image.width} x {image.height} pixels of {item.file}, "
-                f"found {list(box.xyxy)}"
-            )
-    place_file(item.file, out / item.key)
-    return _Placed(item, image.size, print_, mask, boxes)
-
-
-def _place_mask(item: Item, mask: Path, out: Path) -> str:
-    stem = Path(item.name).stem
-    below = f"{item.dataset}/{item.category}/ground_truth/{item.folder}"
-    if mask.is_dir():
-        for file in sorted(mask.iterdir()):
-            if file.suffix.lower() in IMAGE_SUFFIXES:
-                place_file(file, out / below / stem / file.name)
-        return f"{below}/{stem}"
-    key = f"{below}/{stem}_mask{mask.suffix}"
-    place_file(mask, out / key)
-    return key
-
-
-def _draw_mask(item: Item, size: tuple[int, int], out: Path) -> str:
-    """Write the regions of an item as a mask file."""
-    stem = Path(item.name).stem
-    key = f"{item.dataset}/{item.category}/ground_truth/{item.folder}/{stem}_mask.png"
-    target = out / key
-    if target.exists():
-        raise InputError(f"expected one mask at {key}, found a second one for {item.file}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw(item.shapes, size).astype(np.uint8) * 255).save(target)
-    return key
-
-
-def _boxes_of_shapes(item: Item, size: tuple[int, int], options: BoxOptions) -> tuple[Box, ...]:
-    """Boxes of the components of each label's regions."""
-    labels = dict.fromkeys(shape.label for shape in item.shapes)
-    return tuple(
-        box
-        for label in labels
-        for box in boxes_from_mask(
-            draw([shape for shape in item.shapes if shape.label == label], size), options, label
+def _unasked(asked: Sequence[Examined]) -> list[str]:
+    """Lines about what the images do not allow to ask."""
+    lines = []
+    products = sorted({one.item.product for one in asked if names_no_product(one.item.product)})
+    if products:
+        lines.append(
+            f"the product is called {listed(products)}, which names none: what is in the image is "
+            "not asked (--set category=NAME names it)"
         )
-    )
+    if not any(one.item.normal for one in asked):
+        lines.append(
+            "warning: no image is normal, so every answer to Anomaly Detection is Yes: false "
+            "alarms cannot be measured; if a label means in order, give --set normal=LABEL"
+        )
+    elif all(one.item.normal for one in asked):
+        lines.append(
+            "warning: every image is normal, so every answer to Anomaly Detection is No: whether "
+            "defects are found cannot be measured"
+        )
+    return lines
 
 
 def _samples(
-    placed: Sequence[_Placed], root: Path, options: BuildOptions, facts: FactsOf
+    asked: Sequence[Examined],
+    pools: dict[tuple[str, str], list[Examined]],
+    root: Path,
+    options: BuildOptions,
+    facts: FactsOf,
 ) -> list[Sample]:
-    asked = [p for p in placed if not p.item.reference]
-    pools: dict[tuple[str, str], list[_Placed]] = defaultdict(list)
-    for p in placed:
-        if p.item.reference:
-            pools[p.item.dataset, p.item.category].append(p)
-    subjects = [_subject(p, facts) for p in asked]
+    subjects = [_subject(one, facts) for one in asked]
     vocabulary = Vocabulary.of(subjects)
-    key_of = {p.item.file: p.item.key for p in placed}
+    key_of = {one.item.file: one.item.key for members in pools.values() for one in members}
     samples = []
-    for p, subject in zip(asked, subjects, strict=True):
-        pool = pools[p.item.dataset, p.item.category]
-        similar = [key_of[file] for file in p.item.references]
+    for one, subject in zip(asked, subjects, strict=True):
+        item = one.item
+        pool = [other for other in pools.get(product_of(item), ()) if _may_show(other, one)]
+        similar = [key_of[file] for file in item.references if file in key_of]
         if not similar:
-            order = nearest(p.print, [other.print for other in pool])
+            order = nearest(one.print, [other.print for other in pool])
             similar = [pool[index].item.key for index in order]
         keys = [other.item.key for other in pool]
         samples.append(
             Sample(
-                p.item.key,
+                item.key,
                 root,
                 build_questions(subject, vocabulary, options.seed),
-                p.mask,
+                mask_key(item),
                 tuple(similar[: options.references]),
-                tuple(seeded_order(keys, options.seed, p.item.key)[: options.references]),
-                p.boxes,
-                p.item.split,
+                tuple(seeded_order(keys, options.seed, item.key)[: options.references]),
+                item.boxes,
+                item.split,
             )
         )
     return samples
 
 
-def _subject(placed: _Placed, facts: FactsOf) -> Subject:
-    item = placed.item
+def _may_show(reference: Examined, asked: Examined) -> bool:
+    """False for another image of the same part, unless the source itself says to show it."""
+    group = reference.item.group
+    own = reference.item.file in asked.item.references
+    return own or group is None or group != asked.item.group
+
+
+def _subject(one: Examined, facts: FactsOf) -> Subject:
+    item = one.item
     return Subject(
         item.key,
         item.product,
         item.normal,
-        placed.size,
+        one.size,
         item.defects,
-        placed.boxes,
+        item.boxes,
         facts(item),
     )

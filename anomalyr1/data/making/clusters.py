@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from anomalyr1.data.fingerprint import Fingerprint, near_pairs
+from anomalyr1.data.fingerprint import Fingerprint
+from anomalyr1.data.turned_copies import copies
 
 
 def cluster(
@@ -21,7 +22,8 @@ def cluster(
         keys: the images.
         prints: fingerprint of each.
         groups: name of the group of those that have one.
-        near_bits: near-duplicates within this distance are joined; below 0 none are.
+        near_bits: near-duplicates (mirrored and turned ones too) within this distance are joined;
+            below 0 none are.
         together: a further name a key; keys of one name are joined.
     """
     links: list[tuple[str, str]] = []
@@ -29,7 +31,7 @@ def cluster(
         links += _chains((names[key], key) for key in keys if key in names)
     if near_bits >= 0:
         values = [prints[key] for key in keys]
-        links += [(keys[a], keys[b]) for a, b, _ in near_pairs(values, values, near_bits) if a < b]
+        links += [(keys[a], keys[b]) for a, b, *_ in copies(values, values, near_bits) if a < b]
     return _components(keys, links)
 
 

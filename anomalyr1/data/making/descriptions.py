@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from anomalyr1.data.knowledge import ALIASES, Knowledge, split_sentences
-from anomalyr1.data.making.questions import Fact
+from anomalyr1.data.making.questions import Fact, words
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.data.seeding import seeded_order
 
@@ -26,7 +26,9 @@ def description_facts(knowledge: Knowledge, seed: int) -> Callable[[Item], tuple
         defects = {d: t for d, t in entries.items() if d not in ("good", "combined")}
         if item.normal or item.folder not in defects or len(defects) < 2:
             return ()
-        others = seeded_order((d for d in defects if d != item.folder), seed, item.key, "facts")
+        present = {item.folder, *item.defects}
+        absent = [d for d in defects if d not in present and words(d) not in present]
+        others = seeded_order(absent, seed, item.key, "facts")
         return (
             Fact(
                 "Defect Description",

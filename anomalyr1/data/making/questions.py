@@ -52,6 +52,14 @@ CELLS = tuple(
 
 # Last resort for distractors, where a data set has one product or too few defect types.
 OTHER_PRODUCTS = ("Glass bottle", "Zipper", "Wood board", "Steel screw", "Cable", "Toothbrush")
+# Words that stand for any product: nobody could tell it from others by them.
+_ANY_PRODUCT_WORDS = """
+    product products object objects item items part parts piece pieces sample samples image
+    images photo photos picture pictures data dataset datasets test train valid val default
+    unknown category class thing things workpiece component components root folder defect
+    defects
+"""
+_ANY_PRODUCT = frozenset(_ANY_PRODUCT_WORDS.split())
 OTHER_DEFECTS = ("Corrosion", "Discoloration", "Deformation", "Delamination")
 
 
@@ -166,6 +174,25 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
+def names_no_product(name: str) -> bool:
+    """True for a name that stands for any product.
+
+    >>> names_no_product("Product"), names_no_product("steel part")
+    (True, False)
+    """
+    return all(word in _ANY_PRODUCT for word in words(name).split())
+
+
+def overlaps(text: str, other: str) -> bool:
+    """True when all words of one are among the other's: both could be said of one thing.
+
+    >>> overlaps("Glass bottle", "bottles"), overlaps("food bottle", "food box")
+    (True, False)
+    """
+    first, second = ({word.rstrip("s") for word in words(t).split()} for t in (text, other))
+    return first <= second or second <= first
+
+
 def _plain(text: str) -> str:
     return text.strip().rstrip(".").casefold()
 
@@ -192,6 +219,8 @@ def _classification(subject: Subject, vocabulary: Vocabulary, seed: int) -> Ques
     distractors: list[str] = []
     for pool in (same, others, OTHER_DEFECTS):
         absent = {name for name in pool if _plain(name) not in map(_plain, subject.defects)}
+        if pool is not same:  # one product's types are apart; another's may be the same thing
+            absent = {n for n in absent if not any(overlaps(n, own) for own in subject.defects)}
         distractors += seeded_order(absent - set(distractors), seed, subject.key, text)
     return choice(kind, text, answer, distractors, subject.key, seed)
 
@@ -228,10 +257,13 @@ def touched_cells(boxes: Iterable[Box], width: float, height: float) -> set[str]
 
 def _object(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
     kind = "Object Classification"
+    if names_no_product(subject.product):
+        return None
     text = _text(kind, subject, seed)
     distractors: list[str] = []
     for pool in (vocabulary.defects, OTHER_PRODUCTS):
-        distractors += seeded_order(set(pool) - set(distractors), seed, subject.key, text)
+        apart = {p for p in pool if not overlaps(p, subject.product) and not names_no_product(p)}
+        distractors += seeded_order(apart - set(distractors), seed, subject.key, text)
     return choice(kind, text, subject.product, distractors, subject.key, seed)
 
 

@@ -198,7 +198,7 @@ def _note(name: str) -> Markup:
 
 
 def _asset(name: str) -> str:
-    return resources.files("anomalyr1.evaluation").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("anomalyr1.evaluation.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

@@ -2,37 +2,35 @@
 
 The rules, the same for every form:
 
-- An image is normal when its annotation marks nothing, or its label says so (good, ok, pass, ...).
+- An image is normal when its annotation marks nothing, or its label says so (`labels`).
 - An image without any annotation is left out and counted, except where `unlabelled=normal` says
   that the annotators passed over what is in order.
-- A box may end up to a pixel outside (rounding); it is cut and counted. Further out is refused.
-- A size that the annotation states must be the image's, or its boxes are in another frame.
+- Boxes lie in the size that the annotation states, else in the image; `frames` holds the one
+  against the other.
 - Regions become a mask where every mark of the image has one.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from anomalyr1.data.faults import refusal
 from anomalyr1.data.images import image_size
+from anomalyr1.data.making.frames import OUTSIDE
+from anomalyr1.data.making.labels import is_in_order
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.shapes import Shape, bounds
 from anomalyr1.data.making.sources.item import Item, Source, require_items
-from anomalyr1.data.making.verdict_words import names_no_type, says_normal
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import clamp
 from anomalyr1.schema import Box
 
 P = ParamSpec("P")
 T = TypeVar("T")
-SLACK = 1.0  # pixels that a box may end outside the image
-SHOWN_FAULTS = 10
-CLIPPED = "boxes cut by up to a pixel"
 UNLABELLED = "images without an annotation"
 
 
@@ -81,21 +79,17 @@ class Faults:
             return None
 
     def refuse(self) -> None:
-        """Raise what was gathered: the count, then the first ten.
+        """Raise what was gathered: the count, the first ten, and a file with all.
 
         Raises:
             InputError: there is a fault.
         """
-        if not self.lines:
-            return
-        if len(self.lines) == 1:
-            raise InputError(self.lines[0])
-        shown = self.lines[:SHOWN_FAULTS]
-        rest = len(self.lines) - len(shown)
-        more = [f"... and {rest} more of the kind"] if rest else []
-        raise InputError(
-            "\n".join([f"{len(self.lines)} annotations cannot be used; mend them:", *shown, *more])
-        )
+        if self.lines:
+            raise (
+                refusal("{} annotation{s} cannot be used; mend them:", self.lines)
+                if len(self.lines) > 1
+                else InputError(self.lines[0])
+            )
 
 
 def make_source(
@@ -140,21 +134,23 @@ def make_source(
         raise InputError(f"expected unlabelled=leave or normal, found {unlabelled_as!r}")
     folder = root if root.is_dir() else root.parent
     key = dataset or folder.resolve().name
-    passed = Counter(left_out or {})
+    passed = dict(left_out or {})
     annotated = list(annotated)
     bare = list(unlabelled)
     if unlabelled_as == "normal":
         annotated += [Annotated(file, str(file)) for file in bare]
     elif bare:
-        passed[UNLABELLED] += len(bare)
+        passed[UNLABELLED] = len(bare)
     _refuse_twice(annotated, faults)
     names = _names([entry.file for entry in annotated], folder)
     items = []
     for entry, file_name in zip(annotated, names, strict=True):
-        item = faults.keep(_item, entry, file_name, key, category, passed)
+        item = faults.keep(_item, entry, file_name, key, category)
         if item is not None:
             items.append(item)
     faults.refuse()
+    partly = sum(bool(i.boxes) and not i.shapes for i in items)
+    notes = [f"{partly} images have marks without a region: they get no mask"] if partly else []
     return Source(
         name,
         licence,
@@ -163,17 +159,8 @@ def make_source(
         require_items(items, root, tree),
         options={"dataset": dataset, "category": category, **(options or {})},
         left_out={what: count for what, count in passed.items() if count},
+        notes=tuple(notes) if any(item.shapes for item in items) else (),
     )
-
-
-def safe_name(text: str) -> str:
-    """A label or a path as one name of a folder or a file.
-
-    >>> safe_name("n/a: edge"), safe_name("../../x")
-    ('n_a_edge', '_x')
-    """
-    plain = re.sub(r'[\s<>:"/\\|?*\x00-\x1f]+', "_", text.strip())
-    return re.sub(r"^[._]*\.[._]*", "_", plain).rstrip(". ") or "unnamed"
 
 
 def number(value: Any, what: str, where: str) -> float:
@@ -201,90 +188,68 @@ def declared_size(width: Any, height: Any, where: str) -> tuple[int, int] | None
     return int(number(width, "width", where)), int(number(height, "height", where))
 
 
-def require_size(file: Path, declared: tuple[int, int] | None, where: str) -> tuple[int, int]:
-    """The size (width, height) of an image, which must be the one that its annotation states.
+def require_size(file: Path, declared: tuple[int, int] | None, where: str) -> None:
+    """Refuse an annotation in pixels (a mask) that states another size than the image has.
 
     Raises:
-        InputError: it is another, or the image cannot be read.
+        InputError: it does, or the image cannot be read.
     """
     size = image_size(file)
-    if declared not in (None, size):
+    if declared not in (size, size[::-1], None):  # swapped: of the image before EXIF turned it
         width, height = declared or size
-        turned = " (its sides are swapped: turned by EXIF?)" if size == (height, width) else ""
         raise InputError(
-            f"expected {file} to have the {width} x {height} pixels that {where} states, found "
-            f"{size[0]} x {size[1]}{turned}; bring the image that was annotated"
+            f"expected {file} to have the {width} x {height} pixels that {where} declares, found "
+            f"{size[0]} x {size[1]}; bring the image that was annotated"
         )
-    return size
 
 
-def _item(entry: Annotated, name: str, dataset: str, category: str, passed: Counter[str]) -> Item:
-    size = image_size(entry.file)
-    if entry.declared not in (None, size):
-        width, height = entry.declared or size
-        turned = " (its sides are swapped: turned by EXIF?)" if size == (height, width) else ""
-        raise InputError(
-            f"expected {entry.file} to have the {width} x {height} pixels that {entry.where} "
-            f"states, found {size[0]} x {size[1]}{turned}; bring the image that was annotated"
-        )
-    marks = [mark for mark in entry.marks if not (mark.label and says_normal(mark.label))]
-    if len(marks) < len(entry.marks):
-        passed["marks whose label says normal"] += len(entry.marks) - len(marks)
-    normals = [label for label in entry.labels if says_normal(label)]
-    others = [label for label in entry.labels if not says_normal(label)]
-    if normals and (marks or others):
-        what = f"the label {others[0]!r}" if others else f"{len(marks)} marked defects"
+def _item(entry: Annotated, name: str, dataset: str, category: str) -> Item:
+    marked = [label for mark in entry.marks if (label := mark.label)]
+    normals = [label for label in entry.labels if is_in_order(label)]
+    others = [label for label in (*entry.labels, *marked) if not is_in_order(label)]
+    if normals and (others or any(mark.label is None for mark in entry.marks)):
+        what = f"the label {others[0]!r}" if others else "marked defects"
         raise InputError(
             f"{entry.where} calls {entry.file} {normals[0]!r} and has {what}; keep one of the two"
         )
-    boxes = tuple(_box(mark, size, entry, passed) for mark in marks)
-    types = sorted({_type(label) for label in (*others, *(m.label for m in marks))} - {""})
-    normal = not marks and not others
-    folder = "good" if normal else "multiple" if len(types) > 1 else "".join(types) or "defect"
-    shapes = tuple(_labelled(mark.shape, mark.label) for mark in marks if mark.shape is not None)
-    if shapes and len(shapes) < len(marks):
-        passed["masks of images that have plain boxes besides"] += 1
-        shapes = ()
+    frame = entry.declared or image_size(entry.file)
+    boxes = tuple(_box(mark, frame, entry) for mark in entry.marks)
+    types = sorted({words(label) for label in (*entry.labels, *marked)})
+    normal = not entry.marks and not entry.labels
+    folder = "multiple" if len(types) > 1 else "".join(types).replace(" ", "_") or "defect"
+    shapes = tuple(
+        replace(mark.shape, label=words(mark.label) if mark.label else None)
+        for mark in entry.marks
+        if mark.shape is not None
+    )
     return Item(
         entry.file,
-        safe_name(dataset),
-        safe_name(category),
-        folder if normal else safe_name(folder),
+        dataset,
+        category,
+        "good" if normal else folder,
         name,
         words(category),
         defects=tuple(types),
-        boxes=boxes if normal or marks else None,
-        shapes=shapes,
+        boxes=boxes if normal or entry.marks else None,
+        shapes=shapes if len(shapes) == len(entry.marks) else (),
         split=entry.split,
+        declared=entry.declared,
     )
 
 
-def _type(label: str | None) -> str:
-    return "" if not label or names_no_type(label) else words(label)
-
-
-def _labelled(shape: Shape, label: str | None) -> Shape:
-    return Shape(_type(label) or None, shape.rings, shape.code, shape.size)
-
-
-def _box(mark: Mark, size: tuple[int, int], entry: Annotated, passed: Counter[str]) -> Box:
+def _box(mark: Mark, frame: tuple[int, int], entry: Annotated) -> Box:
+    """The box of a mark; what ends up to a pixel outside is cut by the builder, and told."""
     box = mark.box if mark.box is not None else bounds(mark.shape or Shape())
-    width, height = size
+    width, height = frame
     out = max(-box.x1, -box.y1, box.x2 - width, box.y2 - height)
-    corners = [round(value, 2) for value in box.xyxy]
-    if out > SLACK:
-        raise InputError(
-            f"expected the box inside the {width} x {height} pixels of {entry.file} at "
-            f"{entry.where}, found {corners}; mend the annotation"
-        )
     inside = clamp(box, width, height)
-    if inside.x2 <= inside.x1 or inside.y2 <= inside.y1:
+    if out > OUTSIDE or inside.area <= 0:
+        what = "inside" if out > OUTSIDE else "with an area inside"
         raise InputError(
-            f"expected a box with an area in {entry.file} at {entry.where}, found {corners}; "
-            "mend the annotation"
+            f"expected a box {what} the {width} x {height} pixels of {entry.file} at "
+            f"{entry.where}, found {[round(value, 2) for value in box.xyxy]}; mend the annotation"
         )
-    passed[CLIPPED] += out > 0
-    return Box(*inside.xyxy, _type(mark.label) or None)
+    return Box(*box.xyxy, words(mark.label) if mark.label else None)
 
 
 def _refuse_twice(annotated: Sequence[Annotated], faults: Faults) -> None:
@@ -302,5 +267,5 @@ def _names(files: Sequence[Path], root: Path) -> list[str]:
     """File names where no two are alike, else paths below the root joined into names."""
     stems = Counter(file.stem.casefold() for file in files)
     if all(count == 1 for count in stems.values()):
-        return [safe_name(file.name) for file in files]
-    return [safe_name("_".join(file.relative_to(root).parts)) for file in files]
+        return [file.name for file in files]
+    return ["_".join(file.relative_to(root).parts) for file in files]

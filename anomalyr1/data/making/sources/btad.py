@@ -13,17 +13,11 @@ the type is not asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from anomalyr1.data.making.sources.item import (
-    Item,
-    Source,
-    find_mask,
-    folders_in,
-    images_in,
-    require_items,
-)
+from anomalyr1.data.making.sources.folder import read_products
+from anomalyr1.data.making.sources.item import Source, folders_in, require_items
 
 TREE = "<product>/train/ok, <product>/test/{ok,ko} and <product>/ground_truth/ko (BTAD)"
 
@@ -34,12 +28,18 @@ def read_btad(root: Path) -> Source:
     Raises:
         InputError: the tree is not there.
     """
+    notes: list[str] = []
+    items = [
+        replace(item, product="product") if item.category.isdigit() else item  # 01 names none
+        for item in read_products(root, "BTAD", notes)
+    ]
     return Source(
         "btad",
         "CC BY-NC-SA 4.0",
         "Mishra et al., VT-ADL, ISIE 2021",
         "https://github.com/pankajmishra000/VT-ADL",
-        require_items(_items(root), root, TREE),
+        require_items(items, root, TREE),
+        notes=tuple(notes),
     )
 
 
@@ -47,16 +47,3 @@ def looks_like(root: Path) -> str | None:
     """What there is of this layout in ROOT, in words; None without it."""
     products = [f.name for f in folders_in(root) if (f / "test" / "ko").is_dir()]
     return f"BTAD's layout with the products {', '.join(products)}" if products else None
-
-
-def _items(root: Path) -> Iterator[Item]:
-    for product in folders_in(root):
-        name = product.name
-        shown = f"product {name}" if name.isdigit() else name
-        for image in images_in(product / "train" / "ok"):
-            yield Item(image, "BTAD", name, "good", image.name, shown, reference=True)
-        for image in images_in(product / "test" / "ok"):
-            yield Item(image, "BTAD", name, "good", image.name, shown)
-        for image in images_in(product / "test" / "ko"):
-            mask = find_mask(product / "ground_truth" / "ko", image.stem)
-            yield Item(image, "BTAD", name, "ko", image.name, shown, mask=mask)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anomalyr1.data.making.grouping import group_items
+from anomalyr1.data.making.labels import read_settings, settle
 from anomalyr1.data.making.sources.btad import read_btad
 from anomalyr1.data.making.sources.coco import read_coco
 from anomalyr1.data.making.sources.cvat import read_cvat
@@ -47,6 +50,7 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     "folder": read_folder,
 }
 WITHOUT_ROOT = frozenset({"elpv"})
+ANY_SOURCE = ("normal", "rename", "category", "defect", "group", "rescale")
 
 
 def read_source(
@@ -57,7 +61,8 @@ def read_source(
     Args:
         name: one of `SOURCES`.
         root: where it lies; None only for a source that comes with a package.
-        settings: the reader's own settings as text, e.g. {"defect_min": "0.66"}.
+        settings: settings as text: the reader's own, e.g. {"defect_min": "0.66"}, and those of
+            `ANY_SOURCE`.
         seed: given to readers that choose.
 
     Raises:
@@ -76,14 +81,34 @@ def read_source(
         if parameter.kind is parameter.KEYWORD_ONLY and key != "seed"
     }
     values: dict[str, Any] = {}
+    general: dict[str, str] = {}
     for key, text in (settings or {}).items():
-        if key not in known:
+        if key in known:
+            values[key] = _convert(key, text, known[key].default)
+        elif key in ANY_SOURCE:
+            general[key] = text
+        else:
             offered = ", ".join(known) or "none"
-            raise InputError(f"{name} has no setting {key!r}; it has: {offered}")
-        values[key] = _convert(key, text, known[key].default)
+            raise InputError(
+                f"{name} has no setting {key!r}; it has: {offered}; "
+                f"all sources have: {', '.join(ANY_SOURCE)}"
+            )
     if "seed" in inspect.signature(read).parameters:
         values["seed"] = seed
-    return read(root, **values)
+    return _settled(read(root, **values), root, general)
+
+
+def _settled(source: Source, root: Path | None, settings: Mapping[str, str]) -> Source:
+    """A source whose labels and groups are settled; what was read as what joins its notes."""
+    items, labels = settle(source.items, read_settings(settings))
+    items, groups = group_items(items, root, settings.get("group"))
+    return replace(
+        source,
+        items=items,
+        notes=(*source.notes, *labels, *groups),
+        options={**source.options, **settings},
+        rescale=bool(_convert("rescale", settings.get("rescale", "false"), False)),
+    )
 
 
 def _convert(key: str, text: str, default: Any) -> Any:

@@ -1,112 +1,197 @@
-"""A COCO detection file whose categories are types of defects.
+"""A COCO detection file whose categories are types of defects, or a tree with one for each side.
 
-Licence and citation are the user's. ROOT is the JSON file, or a folder with one JSON file in it or
-in annotations/. Images are looked for beside the file, then in images/, then in the folder above::
+Licence and citation are the user's. ROOT is the JSON file, or a folder::
+
+    <any>.json   annotations/<any>.json            one file
+    annotations/<side>.json (instances_train2017.json)   with images in <side>/ or images/<side>/
+    <side>/_annotations.coco.json                  with its images beside it (Roboflow)
+
+where a side is train, valid (val) or test. Images are looked for in `images=DIR` if that is given,
+else beside the file, in images/, in the folder above, and in the side's folder there::
 
     {"images": [{"id", "file_name"}], "categories": [{"id", "name"}],
-     "annotations": [{"image_id", "category_id", "bbox": [x, y, width, height]}]}
+     "annotations": [{"image_id", "category_id", "bbox": [x, y, width, height], "segmentation"}]}
 
-An image without annotations is normal, so the file has to annotate every defect. Refused: several
-JSON files, an annotation of an unknown image or category, a box without area, a crowd region
-(its boxes do not count defects), two images of one file name, an image that is not there.
+An image without annotations is normal, so the file has to annotate every defect. Polygons and run
+lengths become masks where all annotations of an image have them. Hidden files are passed over.
+Refused, each by name: several files that are no sides, an annotation of an unknown image or
+category, a box without area, a crowd region (its boxes do not count defects), two images or
+categories of one id, one file under two ids, an image that is not there or there twice, a declared
+width and height that are not the file's (unless `rescale=true` and the shape is the same).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anomalyr1.data.faults import listed, refusal
 from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.coco_records import CocoImage, read_records, repeated
 from anomalyr1.data.making.sources.image_names import files_below, files_in
-from anomalyr1.data.making.sources.item import Item, Source, require_items
+from anomalyr1.data.making.sources.item import Item, Source, folders_in, found_in, require_items
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Box
 from anomalyr1.storage import read_json
 
 TREE = "a COCO file with images, categories and annotations"
 
+_SIDES = {"train": "train", "training": "train", "val": "valid", "valid": "valid"}
+_SIDES |= {"validation": "valid", "test": "test", "testing": "test"}
+_SIDE = re.compile(r"(?:^|[^a-z])(train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)(?![a-z])")
 
-def read_coco(root: Path, *, dataset: str | None = None, category: str = "product") -> Source:
-    """Read a COCO file; `dataset` and `category` (the product) name its images in the keys.
+
+def read_coco(
+    root: Path,
+    *,
+    dataset: str | None = None,
+    category: str = "product",
+    images: str = "",
+) -> Source:
+    """Read a COCO file or a tree of them.
+
+    Args:
+        root: the file or the tree.
+        dataset: first part of the keys; the folder's name by default.
+        category: the product.
+        images: folder of the images, relative to ROOT or absolute; empty to look for them.
 
     Raises:
-        InputError: the file is broken, or images are missing.
+        InputError: a file is broken, or images are missing.
     """
-    file = _find(root)
-    content = read_json(file, TREE)
-    try:
-        items = _items(content, file, dataset or file.parent.resolve().name, category)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"expected {TREE} in {file}, found {type(error).__name__}: {error}; mend the file"
-        ) from None
+    found, passed_over = _find(root)
+    folder = root if root.is_dir() else root.parent
+    name = dataset or folder.resolve().name
+    if images and not (folder / images).is_dir():
+        raise InputError(f"expected a folder of images at {folder / images}, found none")
+    items, notes = [], []
+    twice = 0
+    for side, file, content in found:
+        records = read_records(content, file, TREE)
+        twice += repeated(records)
+        folders = _image_folders(file, folder / images if images else None)
+        prefix = f"{side}_" if len(found) > 1 else ""
+        items += _items(records, file, folders, side, (name, category, prefix))
+    if passed_over:
+        notes.append(f"not COCO, passed over: {listed([file.name for file in passed_over])}")
+    if twice:
+        notes.append(f"{twice} annotations repeat another one exactly; each is taken once")
+    partly = sum(bool(item.boxes) and not item.shapes for item in items)
+    if partly and any(item.shapes for item in items):
+        notes.append(f"{partly} images have annotations without a region: they get no mask")
     return Source(
         "coco",
         "the user's",
         "the user's",
         "",
-        require_items(items, file, TREE),
-        options={"dataset": dataset, "category": category},
+        require_items(items, root, TREE),
+        options={"dataset": dataset, "category": category, "images": images},
+        notes=tuple(notes),
     )
 
 
-def _find(root: Path) -> Path:
+def _find(root: Path) -> tuple[list[tuple[str | None, Path, Any]], list[Path]]:
+    """Sides, files and contents, and the JSON files beside them that are no COCO files."""
     if root.is_file():
-        return root
-    files = sorted(root.glob("*.json")) or sorted(root.glob("annotations/*.json"))
-    if len(files) != 1:
-        found = ", ".join(file.name for file in files) or "none"
-        raise InputError(f"expected one COCO file under {root}, found {found}; name the file")
-    return files[0]
-
-
-def _items(content: dict[str, Any], file: Path, dataset: str, category: str) -> list[Item]:
-    names = {entry["id"]: words(entry["name"]) for entry in content["categories"]}
-    images = {entry["id"]: entry["file_name"] for entry in content["images"]}
-    boxes: dict[Any, list[Box]] = defaultdict(list)
-    for number, entry in enumerate(content["annotations"]):
-        where = f"annotation {entry.get('id', number)} of {file}"
-        if entry["image_id"] not in images or entry["category_id"] not in names:
-            raise InputError(f"{where} belongs to an unknown image or category; mend the file")
-        if entry.get("iscrowd"):
-            raise InputError(f"{where} is a crowd region; annotate its defects one by one")
-        x, y, width, height = (float(value) for value in entry["bbox"])
-        if width <= 0 or height <= 0:
-            raise InputError(f"{where} has a box without area: {entry['bbox']}; mend the file")
-        boxes[entry["image_id"]].append(
-            Box(x, y, x + width, y + height, names[entry["category_id"]])
+        return [(None, root, read_json(root, TREE))], []
+    sides = [folder for folder in folders_in(root) if folder.name.casefold() in _SIDES]
+    below = [file for folder in sides for file in found_in(folder, "*.json")]
+    seen: list[Path] = []
+    for files in (found_in(root, "*.json"), found_in(root, "annotations/*.json"), below):
+        contents = [(file, read_json(file, TREE)) for file in files]
+        good = [
+            (file, content) for file, content in contents if len(files) == 1 or _is_coco(content)
+        ]
+        seen += files
+        if not good:
+            continue
+        passed_over = [file for file in files if file not in dict(good)]
+        if len(good) == 1:
+            return [(None, *good[0])], passed_over
+        named = [(_side(file), file, content) for file, content in good]
+        if None not in [side for side, _, _ in named] and len({s for s, _, _ in named}) == len(
+            named
+        ):
+            return list(named), passed_over
+        names = listed([file.relative_to(root).as_posix() for file, _ in good])
+        raise InputError(
+            f"expected one COCO file under {root}, or one for each of train, valid and test, "
+            f"found {names}; name the file"
         )
-    items = []
-    for key, name in images.items():
-        types = tuple(sorted({str(box.label) for box in boxes[key]}))
-        folder = {0: "good", 1: "".join(types).replace(" ", "_")}.get(len(types), "multiple")
+    found = listed([file.relative_to(root).as_posix() for file in seen]) or "none"
+    raise InputError(f"expected one COCO file under {root}, found {found}; name the file")
+
+
+def _is_coco(content: Any) -> bool:
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+
+
+def _side(file: Path) -> str | None:
+    """The side a file is of, by its folder or its name."""
+    if file.parent.name.casefold() in _SIDES:
+        return _SIDES[file.parent.name.casefold()]
+    found = _SIDE.findall(file.stem.casefold())
+    return _SIDES[found[0]] if len(set(found)) == 1 else None
+
+
+def _image_folders(file: Path, given: Path | None) -> list[Path]:
+    """Where the images of a file may be; side folders carry the side's name as the file has it."""
+    spelled = re.findall(r"[a-z]*(?:train|val|test)[a-z]*\d*", file.stem.casefold())
+    spelled = [name.rsplit("_", 1)[-1] for name in spelled]
+    above = file.parent.parent
+    bases = [given] if given else [file.parent, file.parent / "images", above, above / "images"]
+    own = [base / name for name in spelled for base in bases]
+    return [folder for folder in dict.fromkeys((*own, *bases)) if folder.is_dir()]
+
+
+def _items(
+    records: Sequence[CocoImage],
+    file: Path,
+    folders: Sequence[Path],
+    side: str | None,
+    names: tuple[str, str, str],
+) -> list[Item]:
+    dataset, category, prefix = names
+    items, faults = [], []
+    for record in records:
+        try:
+            image = _image(file, record.name, folders)
+        except InputError as fault:
+            faults.append(str(fault))
+            continue
+        types = tuple(sorted({str(box.label) for box in record.boxes}))
         items.append(
             Item(
-                _image(file, name),
+                image,
                 dataset,
                 category,
-                folder,
-                name.replace("/", "_"),
+                {0: "good", 1: "".join(types).replace(" ", "_")}.get(len(types), "multiple"),
+                prefix + record.name.replace("/", "_"),
                 words(category),
                 defects=types,
-                boxes=tuple(boxes[key]),
+                boxes=tuple(record.boxes),
+                shapes=tuple(record.shapes),
+                split=side,
+                declared=record.size,
             )
         )
+    if faults:
+        raise refusal("{} image{s} cannot be used; mend them, or give --set images=DIR:", faults)
     return items
 
 
-def _image(file: Path, name: str) -> Path:
-    folders = (
-        file.parent,
-        file.parent / "images",
-        file.parent.parent,
-        file.parent.parent / "images",
-    )
-    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    if found is None:
+def _image(file: Path, name: str, folders: Sequence[Path]) -> Path:
+    found = [folder / name for folder in folders if os.path.isfile(folder / name)]  # noqa: PTH113
+    if not found:
         raise InputError(f"{file} names the image {name!r}, found it neither beside it nor above")
-    return found
+    if any(path.read_bytes() != found[0].read_bytes() for path in found[1:]):
+        raise InputError(
+            f"{file} names the image {name!r}, found two: {found[0]} and {found[-1]}; "
+            "say which with --set images=DIR"
+        )
+    return found[0]
 
 
 def looks_like(root: Path) -> str | None:

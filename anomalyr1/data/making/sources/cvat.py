@@ -130,7 +130,8 @@ def _read(element: Element, where: str, names: ImageNames) -> Annotated:
     folders = [root / subset, root / "images" / subset] if subset else []
     image = names.find(name, [*folders, root, root / "images"], where)
     declared = declared_size(element.get("width"), element.get("height"), where)
-    require_size(image, declared, where)
+    if element.find("mask") is not None:
+        require_size(image, declared, where)
     marks, labels = [], []
     for count, shape in enumerate(element, start=1):
         here = f"{shape.tag} {count} of {where}"

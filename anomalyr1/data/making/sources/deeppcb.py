@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anomalyr1.data.making.sources.item import Item, Source, read_lines, require_items
+from anomalyr1.data.making.sources.item import Item, Source, found_in, read_lines, require_items
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
@@ -46,7 +46,7 @@ def read_deeppcb(
     if not 0 < normal_share < 1:
         raise InputError(f"expected normal_share between 0 and 1, found {normal_share}")
     pairs = {}
-    for test in sorted(root.glob("**/group*/*/*_test.jpg")):
+    for test in found_in(root, "**/group*/*/*_test.jpg"):
         number = test.name.removesuffix("_test.jpg")
         template = test.with_name(f"{number}_temp.jpg")
         if not template.exists():
@@ -68,6 +68,7 @@ def read_deeppcb(
         url="https://github.com/tangsanli5201/DeepPCB",
         items=require_items(items, root, TREE),
         options={"normal_share": normal_share, "aligned": aligned},
+        paired=True,
     )
 
 

@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anomalyr1.data.images import UNDECODABLE
 from anomalyr1.data.making.shapes import from_mask
 from anomalyr1.data.making.sources.annotated import (
     Annotated,
@@ -183,7 +182,7 @@ def _regions(file: Path, meta: dict[str, Any], where: str) -> tuple[tuple[int, i
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGBA"))
-    except UNDECODABLE as error:
+    except Exception as error:  # Pillow raises whatever a damaged file drives it to
         raise InputError(
             f"expected a mask at {file}, found a file that does not decode ({error}); replace it"
         ) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from anomalyr1.data.images import IMAGE_SUFFIXES
+from anomalyr1.data.making.sources.item import is_visible
 from anomalyr1.errors import InputError
 
 _SIDES = {
@@ -27,9 +28,9 @@ def files_below(root: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> Iterato
     """Visible files below a folder with one of the suffixes (lower case), in a fixed order."""
     wanted = frozenset(suffixes)
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if is_visible(Path(name)))
         for name in sorted(names):
-            if not name.startswith(".") and posixpath.splitext(name)[1].lower() in wanted:
+            if is_visible(Path(name)) and posixpath.splitext(name)[1].lower() in wanted:
                 yield Path(folder) / name
 
 
@@ -38,7 +39,7 @@ def files_in(root: Path, *patterns: str) -> list[Path]:
     if root.is_file():
         return [root] if any(root.match(pattern) for pattern in patterns) else []
     found = {f: None for pattern in patterns for f in sorted(root.glob(pattern)) if f.is_file()}
-    return [file for file in found if not file.name.startswith(".")]
+    return [file for file in found if is_visible(file)]
 
 
 def side_of(file: Path, root: Path) -> str | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.images import IMAGE_SUFFIXES
+from anomalyr1.data.images import is_image
 from anomalyr1.data.making.shapes import Shape
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
+from anomalyr1.storage import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Item:
         references: files of its own references; empty to choose from the category's.
         group: images of one group (views of one part) stay on one side of a split.
         split: the side the source puts it on (train, valid, test); None where it has no sides.
+        declared: (width, height) that boxes and shapes are in by the source's word, held against
+            the file; None where it states none.
     """
 
     file: Path
@@ -48,6 +51,7 @@ class Item:
     references: tuple[Path, ...] = ()
     group: str | None = None
     split: str | None = None
+    declared: tuple[int, int] | None = None
 
     @property
     def normal(self) -> bool:
@@ -66,7 +70,10 @@ class Source:
     """A data set as its reader found it.
 
     `options` are the reader's own choices and `left_out` says how many images it passed over, and
-    why; both go into the manifest.
+    why; both go into the manifest. `notes` are lines for the user about how the tree was read.
+    `paired` sources say that the images of a group are no copies of each other (a board and its
+    template). With `rescale`, boxes in a declared size of the same shape as the image's are scaled
+    to it.
     """
 
     name: str
@@ -76,32 +83,37 @@ class Source:
     items: tuple[Item, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rescale: bool = False
+    paired: bool = False
 
 
 def images_in(folder: Path) -> list[Path]:
     """The image files of a folder, sorted by name; hidden files and others are passed over."""
     if not folder.is_dir():
         return []
-    return sorted(
-        f
-        for f in folder.iterdir()
-        if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")
-    )
+    return sorted(f for f in folder.iterdir() if is_image(f) and f.is_file())
 
 
 def folders_in(folder: Path) -> list[Path]:
     """The visible sub-folders, sorted by name."""
     if not folder.is_dir():
         return []
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    return sorted(f for f in folder.iterdir() if f.is_dir() and is_visible(f))
 
 
-def find_mask(folder: Path, stem: str) -> Path | None:
-    """The mask of an image: `<stem>_mask.png`, `<stem>.png` or the directory `<stem>`."""
-    for name in (f"{stem}_mask.png", f"{stem}.png", f"{stem}.bmp", stem):
-        if (folder / name).exists():
-            return folder / name
-    return None
+def is_visible(path: Path) -> bool:
+    """False for hidden files and for what macOS leaves in archives (._name, __MACOSX)."""
+    return not path.name.startswith(".") and path.name != "__MACOSX"
+
+
+def found_in(root: Path, pattern: str) -> list[Path]:
+    """The visible matches of a pattern below `root`, sorted; none inside a hidden folder."""
+    return sorted(
+        path
+        for path in root.glob(pattern)
+        if all(is_visible(Path(part)) for part in path.relative_to(root).parts)
+    )
 
 
 def require_items(items: Iterable[Item], root: Path, tree: str) -> tuple[Item, ...]:
@@ -122,10 +134,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"expected a text file at {path}, found none ({error})") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             yield number, line.strip()

@@ -154,8 +154,15 @@ def _read(task: Any, where: str, names: ImageNames, passed: Counter[str]) -> Ann
             passed[f"{kind} results"] += 1
         elif kind != "labels":
             size = _declared(result, here)
-            if size != declared:
-                declared = require_size(image, size, here)
+            if kind.startswith("brush"):
+                require_size(image, size, here)
+            if declared not in (None, size):
+                before = " x ".join(map(str, declared or ()))
+                raise InputError(
+                    f"expected the {before} pixels of the regions before at {here}, found "
+                    f"{size[0]} x {size[1]}; export again"
+                )
+            declared = size
             marks.append(_mark(result, kind, labels_by_id.get(result.get("id")), size, here))
     return Annotated(
         image, where, tuple(marks), tuple(labels), declared, side_of(image, names.root)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from anomalyr1.data.images import read_mask
 from anomalyr1.data.making.questions import words
-from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
+from anomalyr1.data.making.sources.item import Item, Source, folders_in, found_in, require_items
 from anomalyr1.errors import InputError
 
 NORMAL = "free"
@@ -35,7 +35,7 @@ def read_magnetic_tile(root: Path) -> Source:
         if not folder.name.startswith("MT_"):
             continue
         kind = folder.name.removeprefix("MT_").lower()
-        for image in sorted((folder / "Imgs").glob("*.jpg")):
+        for image in found_in(folder / "Imgs", "*.jpg"):
             items.append(_item(image, kind))
     return Source(
         name="magnetic-tile",

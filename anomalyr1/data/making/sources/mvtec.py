@@ -34,11 +34,11 @@ from anomalyr1.data.making.sources.folder import read_products
 from anomalyr1.data.making.sources.item import (
     Item,
     Source,
-    find_mask,
     folders_in,
     images_in,
     require_items,
 )
+from anomalyr1.data.making.sources.mask_index import MaskIndex
 
 PRODUCTS = {
     "mvtec": frozenset({
@@ -77,8 +77,10 @@ def read_mvtec(root: Path) -> Source:
             require_items(_read_ad2(root), root, TREE),
             left_out={"private test images without labels": private},
         )
-    items = require_items(read_products(root, "MVTec-AD"), root, TREE)
-    return Source("mvtec", _NC, "Bergmann et al., MVTec AD, CVPR 2019", _URL, items)
+    notes: list[str] = []
+    items = require_items(read_products(root, "MVTec-AD", notes), root, TREE)
+    cited = "Bergmann et al., MVTec AD, CVPR 2019"
+    return Source("mvtec", _NC, cited, _URL, items, notes=tuple(notes))
 
 
 def read_loco(root: Path) -> Source:
@@ -88,9 +90,10 @@ def read_loco(root: Path) -> Source:
         InputError: the tree is not there.
     """
     names = {"logical_anomalies": "logical anomaly", "structural_anomalies": "structural anomaly"}
+    notes: list[str] = []
     items = [
-        item if item.normal else replace(item, defects=(names.get(item.folder, item.folder),))
-        for item in read_products(root, "MVTec-LOCO")
+        replace(item, defects=(names[item.folder],)) if item.folder in names else item
+        for item in read_products(root, "MVTec-LOCO", notes)
     ]
     return Source(
         "loco",
@@ -98,6 +101,7 @@ def read_loco(root: Path) -> Source:
         "Bergmann et al., Beyond Dents and Scratches, IJCV 2022",
         _URL,
         require_items(items, root, TREE),
+        notes=tuple(notes),
     )
 
 
@@ -107,12 +111,15 @@ def read_goodsad(root: Path) -> Source:
     Raises:
         InputError: the tree is not there.
     """
+    notes: list[str] = []
+    items = require_items(read_products(root, "GoodsAD", notes), root, TREE)
     return Source(
         "goodsad",
         "research use",
         "Zhang et al., PKU-GoodsAD, IEEE RA-L 2024",
         "https://github.com/jianzhang96/GoodsAD",
-        require_items(read_products(root, "GoodsAD"), root, TREE),
+        items,
+        notes=tuple(notes),
     )
 
 
@@ -131,11 +138,12 @@ def _read_ad2(root: Path) -> Iterator[Item]:
                     reference=True,
                 )
         public = product / "test_public"
+        masks = MaskIndex(public)
         for folder in folders_in(public):
             if folder.name == "ground_truth":
                 continue
             for image in images_in(folder):
-                mask = find_mask(public / "ground_truth" / folder.name, image.stem)
+                mask = masks.find(image, folder.name, {}, folder.name == "good")
                 yield Item(image, "MVTec-AD2", name, folder.name, image.name, shown, mask=mask)
 
 

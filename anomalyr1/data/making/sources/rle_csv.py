@@ -8,8 +8,9 @@ images are looked for in <csv's stem>_images/, images/ and beside it::
     ImageId_ClassId,EncodedPixels          the older form: 0002cc93b.jpg_1; empty without defect
 
 `EncodedPixels` are pairs of start and length, column after column, the first pixel being 1. Columns
-are found by their names in any case of letters; a CSV without a class column names no type. Boxes
-are those of the components of each class.
+are found by their names in any case of letters. Class 3 is the label "class 3" (`rename=class
+3:scratch`); a CSV without a class column names no type. Boxes are those of the components of each
+class.
 
 An image that no line names is normal, as in Severstal's; `unlabelled=leave` leaves it out. Refused:
 half a pair, runs that fall back, overlap or leave the image, a missing image, unknown columns.
@@ -43,7 +44,6 @@ def read_rle_csv(
     *,
     dataset: str | None = None,
     category: str = "product",
-    names: str = "",
     unlabelled: str = "normal",
     encoding: str | None = None,
 ) -> Source:
@@ -53,7 +53,6 @@ def read_rle_csv(
         root: the CSV, or a folder with one in it.
         dataset: first part of the keys; default: the folder's name.
         category: the product.
-        names: of the classes, e.g. `1:pitted,3:scratch`; a class without one is `class N`.
         unlabelled: what an image is that the CSV does not name: `normal` or `leave`.
         encoding: of a CSV that is not UTF-8.
 
@@ -63,7 +62,7 @@ def read_rle_csv(
     file = root if root.is_file() else _find(root)
     folders = [file.parent / f"{file.stem}_images", file.parent / "images", file.parent]
     images = next((list(files_below(f)) for f in folders if f.is_dir() and any(files_below(f))), [])
-    finder, faults, labels = ImageNames(file.parent), Faults(), _names(names)
+    finder, faults = ImageNames(file.parent), Faults()
     shapes: dict[Path, list[Shape]] = defaultdict(list)
     named: dict[Path, None] = {}
     sizes: dict[Path, tuple[int, int]] = {}
@@ -76,7 +75,7 @@ def read_rle_csv(
         size = sizes.get(image) or faults.keep(image_size, image)
         if runs and size is not None:
             sizes[image] = size
-            label = labels.get(kind, f"class {kind}" if kind.isdigit() else kind) or None
+            label = (f"class {kind}" if kind.isdigit() else kind) or None
             shape = faults.keep(_shape, runs, size, label, where)
             shapes[image] += [] if shape is None else [shape]
     entries = [
@@ -94,7 +93,7 @@ def read_rle_csv(
         category=category,
         unlabelled=[image for image in images if image not in named],
         unlabelled_as=unlabelled,
-        options={"unlabelled": unlabelled, "names": names},
+        options={"unlabelled": unlabelled},
     )
     # A line is a class, not a defect: its boxes are those of the components of the mask.
     items = (replace(item, boxes=None) if item.shapes else item for item in source.items)
@@ -155,13 +154,6 @@ def _rows(file: Path, encoding: str | None) -> list[tuple[int, str, str, str]]:
             name, _, label = name.rpartition("_")
         found.append((line, name, label, row[runs].strip()))
     return found
-
-
-def _names(text: str) -> dict[str, str]:
-    pairs = [pair.partition(":") for pair in text.split(",") if pair.strip()]
-    if not all(colon and name.strip() for _, colon, name in pairs):
-        raise InputError(f"expected names=1:pitted,3:scratch; found {text!r}")
-    return {kind.strip(): name.strip() for kind, _, name in pairs}
 
 
 def _shape(text: str, size: tuple[int, int], label: str | None, where: str) -> Shape:

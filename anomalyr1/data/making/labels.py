@@ -1,0 +1,248 @@
+"""What labels say: which mean that a part is in order, and which name no type of defect.
+
+Labels are compared in words (`questions.words`), without regard to case, spaces and punctuation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import yaml
+
+from anomalyr1.data.faults import listed
+from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.item import Item
+from anomalyr1.errors import InputError
+from anomalyr1.schema import Box
+from anomalyr1.storage import read_text
+
+_IN_ORDER_WORDS = """
+    good goods normal normals ok okay oks pass passed passing nondefective nondefect nondefects
+    nodefect nodefects notdefective undefective defectfree withoutdefect withoutdefects
+    faultfree nofault flawless intact undamaged nodamage healthy noanomaly nonanomalous
+    nonanomaly notanomalous inorder io accept accepted acceptable conforming conform fine
+    perfect sound qualified noerror
+"""
+IN_ORDER = frozenset(_IN_ORDER_WORDS.split())
+_NAMELESS_WORDS = """
+    bad ng nok ko notok nogood notgood anomaly anomalies anomalous abnormal abnormality
+    abnormalities defect defects defective fault faults faulty fail fails failed failure reject
+    rejected rejects flaw flaws flawed combined multiple mixed several nio notnormal
+    nonconforming unqualified unacceptable object objects
+"""
+NAMELESS = frozenset(_NAMELESS_WORDS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """What the user says about labels.
+
+    Attributes:
+        normal: labels of images in order; empty takes those of IN_ORDER. "good" always is.
+        rename: label in words -> the label to use instead.
+        category: the one product of the source.
+        defect: type of the images whose label names none.
+    """
+
+    normal: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    category: str | None = None
+    defect: str | None = None
+
+
+def plain(label: str) -> str:
+    """A label without case, spaces and punctuation.
+
+    >>> plain("Non-Defective"), plain("i. O.")
+    ('nondefective', 'io')
+    """
+    return re.sub(r"[\W_]+", "", label.casefold())
+
+
+def is_in_order(label: str, normal: Iterable[str] = ()) -> bool:
+    """True for a label that says that nothing is wrong.
+
+    >>> is_in_order("Non_Defective"), is_in_order("scratch"), is_in_order("A1", {"a1"})
+    (True, False, True)
+    """
+    return plain(label) in (frozenset(normal) or IN_ORDER) or plain(label) == "good"
+
+
+def is_nameless(label: str) -> bool:
+    """True for a label that says that something is wrong but not what.
+
+    >>> is_nameless("Defective"), is_nameless("dent")
+    (True, False)
+    """
+    return plain(label) in NAMELESS
+
+
+def read_settings(values: Mapping[str, str]) -> LabelSettings:
+    """Settings from their text: normal=A,B  rename=a:b,c:d or a YAML file  category=  defect=.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    normal = frozenset(plain(label) for label in values.get("normal", "").split(",") if label)
+    for key in ("category", "defect"):
+        if key in values and not values[key].strip():
+            raise InputError(f"expected {key}=NAME, found no name; give one")
+    defect = values.get("defect")
+    if defect is not None and (is_nameless(defect) or is_in_order(defect)):
+        raise InputError(f"expected the type of a defect, found defect={defect}; name what it is")
+    return LabelSettings(normal, _renames(values.get("rename", "")), values.get("category"), defect)
+
+
+def settle(items: Iterable[Item], settings: LabelSettings) -> tuple[tuple[Item, ...], list[str]]:
+    """Items with settled labels: renamed, normal told from defective, types without a name dropped.
+
+    Of the images that a source shows as references only (a train folder), those with a defect are
+    asked about, and then the normal ones beside them are too.
+
+    Returns:
+        The items, and lines that say what was read as what.
+
+    Raises:
+        InputError: a setting names a label or product that is not there, or an image of a normal
+            label has boxes.
+    """
+    before = tuple(items)
+    _require_known(before, settings)
+    pairs = [(item, _settled(item, settings)) for item in before]
+    labelled = {
+        (new.dataset, new.category, new.split)
+        for _, new in pairs
+        if new.reference and not new.normal
+    }
+    after = []
+    for _, item in pairs:
+        if item.reference and (item.dataset, item.category, item.split) in labelled:
+            name = f"train_{item.name}" if item.split == "train" else item.name
+            item = replace(item, reference=False, name=name)
+        after.append(item)
+    if {item.split for item in after if not item.reference} == {"test"}:
+        after = [replace(item, split=None) for item in after]  # one side is none
+    return tuple(after), _notes(pairs)
+
+
+def _settled(item: Item, settings: LabelSettings) -> Item:
+    if settings.category is not None:
+        item = replace(item, category=settings.category, product=words(settings.category))
+    rename, normal = settings.rename, settings.normal
+
+    def new(label: str) -> str:
+        return words(rename.get(words(label), label))
+
+    def wrong(label: str | None) -> bool:
+        return label is None or not is_in_order(label, normal)
+
+    folder = rename.get(words(item.folder), item.folder)
+    labels = {new(label) for label in item.defects}
+    found = {label for label in labels if wrong(label)}
+    boxes = item.boxes
+    if boxes is not None:
+        boxes = tuple(Box(*b.xyxy, None if b.label is None else new(b.label)) for b in boxes)
+        boxes = tuple(box for box in boxes if wrong(box.label))
+    shapes = tuple(replace(s, label=None if s.label is None else new(s.label)) for s in item.shapes)
+    shapes = tuple(shape for shape in shapes if wrong(shape.label))
+    in_order = is_in_order(folder, normal)
+    if in_order or (labels and not found):
+        if boxes:
+            raise InputError(
+                f"expected no boxes on {item.file}, whose label {item.folder!r} is normal, "
+                f"found {len(boxes)}; move the image or remove its boxes"
+            )
+        mask = item.mask if in_order else None
+        return replace(item, folder="good", defects=(), boxes=(), shapes=(), mask=mask)
+    if len(found) == 1 < len(labels) and plain(folder) == "multiple":
+        folder = next(iter(found)).replace(" ", "_")
+    named = {label for label in found if not is_nameless(label)}
+    nameless = len(named) < len(found) or not found
+    name = None
+    if nameless and settings.defect is not None:
+        name = words(settings.defect)
+        folder = name.replace(" ", "_") if len(found) < 2 else folder
+        named, nameless = named | {name}, False
+
+    def call(label: str | None) -> str | None:
+        return name if label is None or is_nameless(label) else label
+
+    return replace(
+        item,
+        folder=folder,
+        # A defect without a name may be of any type, so that no type can be told to be absent.
+        defects=() if nameless else tuple(sorted(named)),
+        boxes=boxes and tuple(Box(*box.xyxy, call(box.label)) for box in boxes),
+        shapes=tuple(replace(shape, label=call(shape.label)) for shape in shapes),
+    )
+
+
+def _renames(text: str) -> dict[str, str]:
+    if not text:
+        return {}
+    if text.lower().endswith((".yaml", ".yml")):
+        path = Path(text)
+        try:
+            table = yaml.safe_load(read_text(path, "new labels by old ones"))
+        except yaml.YAMLError as error:
+            found = str(error).splitlines()[0]
+            raise InputError(f"expected old: new lines in {path}, found {found}") from None
+        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+            raise InputError(
+                f"expected old: new lines in {path}, found another form; mend the file"
+            )
+        return {words(str(old)): new for old, new in table.items()}
+    renames = {}
+    for pair in text.split(","):
+        old, colon, new = pair.partition(":")
+        if not colon or not old.strip() or not new.strip():
+            raise InputError(f"expected rename=old:new,..., found {pair!r}; or name a YAML file")
+        renames[words(old)] = new.strip()
+    return renames
+
+
+def _require_known(items: tuple[Item, ...], settings: LabelSettings) -> None:
+    labels = {words(label) for item in items for label in (item.folder, *item.defects)}
+    labels |= {words(box.label) for item in items for box in item.boxes or () if box.label}
+    found = listed(sorted(labels), 20)
+    for old in settings.rename:
+        if old not in labels:
+            raise InputError(f"rename has {old!r}, expected one of the labels found: {found}")
+    known = {plain(label) for label in labels}
+    known |= {plain(new) for new in settings.rename.values()}
+    for label in sorted(settings.normal):
+        if label not in known:
+            raise InputError(f"normal has {label!r}, expected one of the labels found: {found}")
+    products = sorted({item.category for item in items})
+    if settings.category is not None and len(products) > 1:
+        raise InputError(
+            f"expected one product for category={settings.category}, found {listed(products)}"
+        )
+
+
+def _notes(pairs: list[tuple[Item, Item]]) -> list[str]:
+    normal: Counter[str] = Counter()
+    defective: Counter[str] = Counter()
+    nameless = 0
+    for old, new in pairs:
+        label = old.folder if plain(old.folder) != "multiple" else " + ".join(old.defects)
+        (normal if new.normal else defective)[label or old.folder] += 1
+        nameless += not new.normal and not new.defects
+    notes = [
+        "labels read as normal: " + (_counted(normal) or "none"),
+        "labels read as defects: " + (_counted(defective) or "none"),
+    ]
+    if nameless:
+        notes.append(
+            f"{nameless} defective images have a label that names no type: the type is not asked "
+            "for (--set rename=LABEL:TYPE or --set defect=TYPE names it)"
+        )
+    return notes
+
+
+def _counted(labels: Counter[str]) -> str:
+    return listed([f"{label} ({number})" for label, number in sorted(labels.items())], 20)

@@ -1,0 +1,83 @@
+"""Copies of an image that are mirrored or turned by 90, 180 or 270 degrees.
+
+The cosine transform of a mirrored image is that of the image with every second sign changed, and
+transposing an image transposes its transform; so the hash of a turned image follows from the hash
+of the image, and fingerprints on record need not be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalyr1.data.fingerprint import BITS, NEAR_BITS, Fingerprint, differing, near_pairs, signs
+
+_CHUNK = 1024
+_PLACES = np.stack(np.divmod(np.arange(1, BITS + 1), 17))  # row and column of each coefficient
+
+# What is done to the image: transposed first, then mirrored left-right, then upside down.
+TURNS: dict[str, tuple[bool, bool, bool]] = {
+    "mirrored": (False, True, False),
+    "mirrored upside down": (False, False, True),
+    "turned by 180 degrees": (False, True, True),
+    "mirrored and turned by 90 degrees": (True, False, False),
+    "turned by 90 degrees": (True, True, False),
+    "turned by 270 degrees": (True, False, True),
+    "mirrored and turned by 270 degrees": (True, True, True),
+}
+
+
+def copies(
+    first: Sequence[Fingerprint], second: Sequence[Fingerprint], bits: int = NEAR_BITS
+) -> list[tuple[int, int, int, str]]:
+    """Pairs that show one photo: (index in `first`, index in `second`, bits, what was done).
+
+    What was done is "" for near-duplicates as they are, else a key of `TURNS`; every pair is
+    given once, the smallest distance first where several fit.
+    """
+    found = {(row, column): (n, "") for row, column, n in near_pairs(first, second, bits)}
+    for row, column, n, turn in turned_pairs(first, second, bits):
+        if (row, column) not in found:
+            found[row, column] = (n, turn)
+    return [(row, column, n, turn) for (row, column), (n, turn) in found.items()]
+
+
+def turned_pairs(
+    first: Sequence[Fingerprint], second: Sequence[Fingerprint], bits: int = NEAR_BITS
+) -> list[tuple[int, int, int, str]]:
+    """Pairs of which one, mirrored or turned, is near the other as a whole."""
+    if not first or not second:
+        return []
+    whole = signs(second, None)
+    others = {name: _turned(whole, *turn) for name, turn in TURNS.items()}
+    pairs = []
+    for start in range(0, len(first), _CHUNK):
+        rows = signs(first[start : start + _CHUNK], None)
+        best: dict[tuple[int, int], tuple[float, str]] = {}
+        for name, other in others.items():
+            differ = differing(rows @ other.T, rows, other)
+            for row, column in np.argwhere(differ <= bits).tolist():
+                value = (float(differ[row, column]), name)
+                best[row, column] = min(best.get((row, column), value), value)
+        pairs += [(start + r, c, round(n), name) for (r, c), (n, name) in sorted(best.items())]
+    return pairs
+
+
+def _turned(
+    whole: NDArray[np.float32], transpose: bool, left_right: bool, upside_down: bool
+) -> NDArray[np.float32]:
+    """Signs of the turned images, 0 where a coefficient has no counterpart on record."""
+    rows, columns = _PLACES
+    result = whole
+    if transpose:
+        source = columns * 17 + rows - 1
+        known = source < BITS
+        result = np.where(known, whole[:, np.minimum(source, BITS - 1)], 0.0)
+    flip = np.ones(BITS, np.float32)
+    if left_right:
+        flip *= np.where(columns % 2, -1, 1)
+    if upside_down:
+        flip *= np.where(rows % 2, -1, 1)
+    return np.asarray(result * flip, dtype=np.float32)
