@@ -9,9 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from anomalyr1.cli.exporting import export
 from anomalyr1.errors import InputError
 
 app = typer.Typer(help="Build, split, check and describe benchmarks.", no_args_is_help=True)
+
+app.command()(export)
 
 T = TypeVar("T")
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; empty or new.")]
@@ -45,7 +48,7 @@ def build(
 
     Sources: auto (says what it sees, and reads it), mvtec, visa, loco, goodsad, btad, real-iad,
     deeppcb, magnetic-tile, elpv, coco, voc, yolo, labelme, label-studio, cvat, rle-csv, manifest,
-    folder.
+    folder, and the rows of vlm-r1 and ms-swift.
 
     Example: anomalyr1 data build deeppcb DeepPCB --out benchmarks/deeppcb
     """
@@ -53,6 +56,7 @@ def build(
     from anomalyr1.data.knowledge import load_knowledge
     from anomalyr1.data.making.builder import BuildOptions, build_benchmark
     from anomalyr1.data.making.descriptions import description_facts
+    from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows, row_file
     from anomalyr1.data.making.sources.catalogue import read_source
     from anomalyr1.data.making.sources.recognise import choose_source, told
 
@@ -63,6 +67,13 @@ def build(
             raise InputError("expected the data set's folder as ROOT, found none; give it")
         source, seen = choose_source(root)
         print(f"{root}: read as {source}: {seen}")
+    if source in ROW_FORMS:
+        if root is None:
+            raise InputError(f"expected the file of rows as ROOT of {source}, found none; give it")
+        file = row_file(root, source)
+        settings = _settings(setting or [])
+        _report(build_from_rows(file, out, source, settings, progress=_progress("reading images")))
+        return
     found = read_source(source, root, _settings(setting or []), seed=seed)
     for line in told(found):
         print(line)
@@ -211,28 +222,6 @@ def stats(
     if out is not None:
         draw(described, out)
         print(f"drawn: {out}")
-
-
-@app.command()
-def export(
-    bench: Bench,
-    out: Out,
-    form: Annotated[str, typer.Option("--format", help="vlm-r1 or ms-swift.")] = "vlm-r1",
-    references: Annotated[int, typer.Option(help="Reference images in a prompt.")] = 0,
-    template: Annotated[str, typer.Option(help="choice or inspect.")] = "choice",
-) -> None:
-    """Write a benchmark as training data of VLM-R1 or ms-swift.
-
-    Example: anomalyr1 data export benchmarks/synthetic/train --out vlm-r1 --format vlm-r1
-    """
-    from anomalyr1.data.export import export_benchmark
-    from anomalyr1.data.mmad import load_benchmark
-
-    files = export_benchmark(
-        load_benchmark(bench), out, form=form, references=references, template=template
-    )
-    for file in files:
-        print(f"written: {file}")
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

@@ -61,10 +61,10 @@ def read_rows(
     root = image_root.absolute()
     reader = _Reader(root, default_type, next(f for f in FRAMES if f == frame))
     for where, row in _numbered(file):
+        mask, split = _kept(row, "mask", where), _kept(row, "split", where)
+        mask = None if mask is None else _key(mask, root, where)
         for key, references, question, boxes in reader.questions(row, where):
-            known = samples.get(key) or Sample(
-                key, root, (), mask=_kept(row, "mask", where), split=_kept(row, "split", where)
-            )
+            known = samples.get(key) or Sample(key, root, (), mask=mask, split=split)
             samples[key] = replace(
                 known,
                 questions=(*known.questions, question),
@@ -111,17 +111,22 @@ class _Reader:
             here = where if ours else f"{where}, question {number}"
             keys = [_key(image, self._root, here) for image in turn.images]
             question, stated = _question(row if ours else {}, turn, self._default_type, here)
-            boxes = self._held(stated, keys[-1], frame or self._frame, here)
-            if ours and boxes is not None:
-                boxes = _unrounded(row.get("boxes"), boxes)
+            exact = _unrounded(row, stated, question) if ours else None
+            if exact is not None:
+                boxes = self._held(exact[0], keys[-1], None, here)
+            else:
+                boxes = self._held(stated, keys[-1], frame or self._frame, here)
             if question.is_grounding:
                 question = replace(question, boxes=boxes)
             yield keys[-1], keys[:-1], question, boxes
 
     def _held(
-        self, boxes: tuple[Box, ...] | None, key: str, frame: BoxFrame, where: str
+        self, boxes: tuple[Box, ...] | None, key: str, frame: BoxFrame | None, where: str
     ) -> tuple[Box, ...] | None:
-        """The boxes in pixels, inside their image; a missing image is told of elsewhere."""
+        """The boxes in pixels, inside their image; a missing image is told of elsewhere.
+
+        `frame` is None for boxes that are pixels by the exporter's word.
+        """
         if not boxes:
             return boxes
         if key not in self._sizes:
@@ -136,6 +141,8 @@ class _Reader:
                     f"{list(boxes[0].xyxy)}; say that they are: boxes=unit"
                 )
             scaled = boxes
+        elif frame is None:
+            scaled = boxes
         elif size is None:
             raise InputError(f"{where} names the image {key!r}, found no such file; bring it")
         else:
@@ -146,7 +153,7 @@ class _Reader:
         return tuple(_inside(box, size, frame, where) for box in scaled)
 
 
-def _inside(box: Box, size: tuple[int, int], frame: BoxFrame, where: str) -> Box:
+def _inside(box: Box, size: tuple[int, int], frame: BoxFrame | None, where: str) -> Box:
     width, height = size
     out = max(-box.x1, -box.y1, box.x2 - width, box.y2 - height)
     cut = clamp(box, width, height) if out > 0 else box
@@ -173,8 +180,6 @@ def _question(
     text = stated if isinstance(stated, str) and stated.strip() else _bare(turn.text)
     around, listed = split_list(answer)
     boxes = None if listed is None else read_boxes(listed)[0]
-    if answer == "[]":
-        around, boxes = "", ()
     if not options:
         if boxes is None:
             raise InputError(
@@ -211,21 +216,34 @@ def _letter(answer: str, options: Mapping[str, str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def _unrounded(value: Any, boxes: tuple[Box, ...]) -> tuple[Box, ...]:
-    """The exporter's own record of the boxes, where the answer still says the same rounded."""
-    if not isinstance(value, list) or len(value) != len(boxes):
-        return boxes
-    for entry, box in zip(value, boxes, strict=True):
-        numbers = (
-            isinstance(entry, list)
-            and len(entry) == 5
-            and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in entry[:4])
-        )
-        if not numbers or [round(v) for v in entry[:4]] != [round(v) for v in box.xyxy]:
-            return boxes
-        if (entry[4] or "defect") != box.label:
-            return boxes
-    return tuple(Box(*entry) for entry in value)
+def _unrounded(
+    row: Mapping[str, Any], boxes: tuple[Box, ...] | None, question: Question
+) -> tuple[tuple[Box, ...] | None] | None:
+    """The exporter's own record of the boxes, in a tuple of one; None where the answer was edited.
+
+    Rows of other programs have none either.
+    """
+    if "key" not in row or "boxes" not in row:
+        return None
+    kept = row["boxes"]
+    if kept is None:  # not on record; an `inspect` answer then lists none
+        return (None,) if not boxes and not question.is_grounding else None
+    if not isinstance(kept, list) or not all(_is_kept(entry) for entry in kept):
+        return None
+    exact = tuple(Box(*entry) for entry in kept)
+    if boxes is None:  # a letter alone
+        return (exact,)
+    same = [([round(v) for v in b.xyxy], b.label or "defect") for b in exact]
+    return (exact,) if same == [([round(v) for v in b.xyxy], b.label) for b in boxes] else None
+
+
+def _is_kept(entry: Any) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 5
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in entry[:4])
+        and (entry[4] is None or isinstance(entry[4], str))
+    )
 
 
 def _kept(row: Mapping[str, Any], name: str, where: str) -> str | None:

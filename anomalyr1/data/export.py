@@ -83,6 +83,7 @@ def _row(
         "mask": sample.mask,
         "boxes": kept_boxes(gold),
         "split": sample.split,
+        "key": sample.image,
     }
     if form == "ms-swift":
         return {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from anomalyr1.data.making.row_benchmark import looks_like as rows_look_like
 from anomalyr1.data.making.sources import (
     btad,
     coco,
@@ -48,6 +49,8 @@ FORMS: Mapping[str, tuple[Look, str]] = {
     "cvat": (cvat.looks_like, cvat.TREE),
     "rle-csv": (rle_csv.looks_like, rle_csv.TREE),
     "manifest": (ground_truth.looks_like, ground_truth.TREE),
+    "vlm-r1": (partial(rows_look_like, form="vlm-r1"), "JSON lines with image and conversations"),
+    "ms-swift": (partial(rows_look_like, form="ms-swift"), "JSON lines with images and messages"),
     "folder": (folder.looks_like, folder.TREE),
 }
 # Public data sets whose tree is one of folders too; their own reader knows more.
