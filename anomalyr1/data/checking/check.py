@@ -5,29 +5,39 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from anomalyr1.data.checking.copied import Look, copy_findings, group_findings
+from anomalyr1.data.checking.coverage import coverage_findings
 from anomalyr1.data.checking.findings import Finding, mmad_findings, record_findings
+from anomalyr1.data.faults import listed
 from anomalyr1.data.fingerprint import (
     NEAR_BITS,
     Fingerprint,
     file_sha256,
     fingerprint_of,
-    near_pairs,
     nearest,
 )
-from anomalyr1.data.images import image_size, mask_file, open_image, read_mask
+from anomalyr1.data.images import image_size, is_image, mask_file, open_image, read_mask
+from anomalyr1.data.making.grouping import name_groups
 from anomalyr1.data.manifest import read_files, read_groups
-from anomalyr1.data.mmad import Benchmark, read_benchmark
+from anomalyr1.data.many_cores import over_files
+from anomalyr1.data.mask_marks import looks_inverted
+from anomalyr1.data.mmad import BENCHMARK_NAME, Benchmark, read_benchmark
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Sample
+from anomalyr1.schema import Box, Sample
 
-Progress = Callable[[Iterable[str]], Iterable[str]]
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 BOX_COVERS = 0.5  # share of a mask's pixels that the boxes must hold
 _PILLS = frozenset(f"DS-MVTec/pill/image/good/{number:03d}.png" for number in range(22))
+
+
+_ROUNDING = 1.0  # pixels by which the rounding of other tools puts a box outside its image
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +46,33 @@ class _Seen:
     print: Fingerprint
 
 
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """What the check of one mask needs, small enough to hand to another process."""
+
+    image: str
+    root: Path
+    mask: str
+    boxes: tuple[Box, ...]
+    size: tuple[int, int]
+
+
 def check_benchmark(
-    path: Path | str, *, near_bits: int = NEAR_BITS, progress: Progress = iter
+    path: Path | str,
+    *,
+    root: Path | None = None,
+    near_bits: int = NEAR_BITS,
+    group: str | None = None,
+    progress: Progress = iter,
 ) -> list[Finding]:
     """Open every file that a benchmark names and list what is wrong.
 
     Args:
-        path: folder with mmad.json, or the file.
+        path: folder with mmad.json, or the file; or a folder of such folders (the sides of a
+            split), each of which is checked, and all against each other.
+        root: folder of the images, where the manifest's is to be overridden.
         near_bits: near-duplicates within this distance are warned of; -1 for none.
+        group: names groups of images by their keys, as `data build --set group=` does.
         progress: wraps the loop over images, for a progress bar.
 
     Returns:
@@ -52,20 +81,51 @@ def check_benchmark(
     Raises:
         InputError: there is no benchmark, or it is not an object of records.
     """
-    benchmark, faults = read_benchmark(path)
+    sides = benchmark_sides(Path(path))
+    findings: list[Finding] = []
+    looks: list[Look] = []
+    for name, folder in sides.items():
+        found, look = _check_side(folder, root, near_bits, group, progress)
+        if len(sides) > 1:
+            found = [Finding(f.level, f.kind, f"{name}: {f.image}", f.message) for f in found]
+        findings += found
+        looks += look.by_side(name if len(sides) > 1 else None)
+    findings += copy_findings(looks, near_bits)
+    findings += group_findings(looks)
+    return sorted(findings, key=lambda finding: finding.level)
+
+
+def benchmark_sides(path: Path) -> dict[str, Path]:
+    """The benchmark at `path` under its name, or the sides of a split below it."""
+    if path.is_dir() and not (path / BENCHMARK_NAME).exists():
+        below = sorted(file.parent for file in path.glob(f"*/{BENCHMARK_NAME}"))
+        if below:
+            return {folder.name: folder for folder in below}
+    return {path.name: path}
+
+
+def _check_side(
+    path: Path, root: Path | None, near_bits: int, group: str | None, progress: Progress
+) -> tuple[list[Finding], Look]:
+    benchmark, faults = read_benchmark(path, root=root)
     findings = [Finding("error", "record", *_named(fault)) for fault in faults]
     for sample in benchmark.samples:
         findings += record_findings(sample, benchmark.records[sample.image])
     findings += mmad_findings(benchmark.samples)
+    findings += coverage_findings(benchmark.samples)
     seen: dict[str, _Seen] = {}
     findings += _image_findings(benchmark, seen, progress)
     for sample in benchmark.samples:
         if sample.image in seen:
-            findings += _mask_findings(sample, seen[sample.image].size)
+            findings += _boxes_outside(sample, seen[sample.image].size)
+    findings += _mask_findings(benchmark, seen, progress)
     findings += _manifest_findings(benchmark, seen)
-    findings += _duplicates(benchmark, seen, near_bits)
+    findings += _same_files(seen)
     findings += _wrong_pills(seen)
-    return sorted(findings, key=lambda finding: finding.level)
+    groups = read_groups(benchmark.manifest)
+    if group is not None:
+        groups |= name_groups([sample.image for sample in benchmark.samples], group)[0]
+    return findings, Look(benchmark.samples, {k: s.print for k, s in seen.items()}, groups)
 
 
 def _named(fault: str) -> tuple[str, str]:
@@ -83,57 +143,116 @@ def _image_findings(
     for sample in benchmark.samples:
         for key in (*sample.similar_templates, *sample.random_templates):
             askers.setdefault(key, sample.image)
-    for key in progress(list(askers)):
-        path = benchmark.root / key
-        try:
-            image = open_image(path)
-            seen[key] = _Seen(image.size, fingerprint_of(image, file_sha256(path)))
-        except InputError as fault:
-            what = f"reference of {askers[key]}: " if askers[key] else ""
-            yield Finding("error", "file", key, f"{what}{fault}")
+    missing: list[Finding] = []
+    for key, result in over_files(partial(_see, root=benchmark.root), list(askers), progress):
+        if isinstance(result, _Seen):
+            seen[key] = result
+            continue
+        what = f"reference of {askers[key]}: " if askers[key] else ""
+        finding = Finding("error", "file", key, f"{what}{result}")
+        if (benchmark.root / key).exists():
+            yield finding
+        else:
+            missing.append(finding)
+    yield from _by_folder(missing)
 
 
-def _mask_findings(sample: Sample, size: tuple[int, int]) -> Iterator[Finding]:
-    def error(kind: str, message: str) -> Finding:
-        return Finding("error", kind, sample.image, message)
+def _see(key: str, root: Path) -> _Seen:
+    image = open_image(root / key)
+    return _Seen(image.size, fingerprint_of(image, file_sha256(root / key)))
 
+
+def _by_folder(missing: Iterable[Finding]) -> Iterator[Finding]:
+    """The missing files of one folder as one finding with their number."""
+    folders: dict[str, list[Finding]] = defaultdict(list)
+    for finding in missing:
+        folders[finding.image.rpartition("/")[0]].append(finding)
+    for folder, findings in folders.items():
+        if len(findings) == 1:
+            yield findings[0]
+            continue
+        names = listed([finding.image.rpartition("/")[2] for finding in findings], 3)
+        message = f"{len(findings)} files of this folder are missing: {names}; check the root"
+        yield Finding("error", findings[0].kind, folder, message)
+
+
+def _boxes_outside(sample: Sample, size: tuple[int, int]) -> Iterator[Finding]:
     width, height = size
     for box in sample.boxes or ():
-        if box.x1 < 0 or box.y1 < 0 or box.x2 > width or box.y2 > height:
-            yield error("boxes", f"the box {list(box.xyxy)} leaves the {width} x {height} pixels")
-    if sample.mask is None or sample.is_normal:
-        return
-    path = mask_file(sample.root / sample.mask)
-    try:
-        if path is None:
-            raise InputError(f"expected a mask at {sample.mask}, found no such file")
-        masks = sorted(path.iterdir()) if path.is_dir() else [path]
-        sizes = {image_size(mask) for mask in masks if mask.is_file()}
-        mask = read_mask(path)
-    except InputError as fault:
-        yield error("mask", str(fault))
-        return
-    if sizes != {size}:
+        out = max(-box.x1, -box.y1, box.x2 - width, box.y2 - height)
+        if out > 0:
+            level: Any = "warning" if out <= _ROUNDING else "error"
+            message = f"the box {list(box.xyxy)} leaves the {width} x {height} pixels"
+            yield Finding(level, "boxes", sample.image, message)
+
+
+def _mask_findings(
+    benchmark: Benchmark, seen: Mapping[str, _Seen], progress: Progress
+) -> Iterator[Finding]:
+    masks, missing = [], []
+    for sample in benchmark.samples:
+        if sample.mask is None or sample.is_normal or sample.image not in seen:
+            continue
+        if mask_file(benchmark.root / sample.mask) is None:
+            message = f"expected a mask at {sample.mask}, found no such file"
+            missing.append((sample.image, Finding("error", "mask", sample.mask, message)))
+            continue
+        size = seen[sample.image].size
+        boxes = sample.boxes or ()
+        masks.append(_Marked(sample.image, benchmark.root, sample.mask, boxes, size))
+    for marked, result in over_files(_check_mask, masks, progress):
+        if isinstance(result, InputError):
+            yield Finding("error", "mask", marked.image, str(result))
+        elif result is not None:
+            yield result
+    image_of = {finding.image: image for image, finding in missing}
+    for finding in _by_folder(finding for _, finding in missing):
+        image = image_of.get(finding.image, finding.image)
+        yield Finding("error", "mask", image, finding.message)
+
+
+def _check_mask(marked: _Marked) -> Finding | None:
+    """What is wrong with one mask.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+
+    def error(message: str) -> Finding:
+        return Finding("error", "mask", marked.image, message)
+
+    path = mask_file(marked.root / marked.mask)
+    assert path is not None
+    files = sorted(filter(is_image, path.iterdir())) if path.is_dir() else [path]
+    sizes = {image_size(file) for file in files}
+    mask = read_mask(path)
+    if sizes != {marked.size}:
         other = ", ".join(f"{w} x {h}" for w, h in sorted(sizes))
-        yield error("mask", f"the mask has {other} pixels, the image {width} x {height}")
-        return
+        width, height = marked.size
+        return error(f"the mask has {other} pixels, the image {width} x {height}")
     if not mask.any():
-        yield error("mask", "the mask marks nothing, the path says that there is a defect")
-        return
-    if sample.boxes:
+        return error("the mask marks nothing, the path says that there is a defect")
+    if marked.boxes:
         covered = np.zeros_like(mask)
         empty = 0
-        for box in sample.boxes:
-            part = np.s_[int(box.y1) : round(box.y2), int(box.x1) : round(box.x2)]
+        for box in marked.boxes:
+            rows = slice(max(0, int(box.y1)), max(0, round(box.y2)))
+            part = rows, slice(max(0, int(box.x1)), max(0, round(box.x2)))
             covered[part] = True
             empty += not mask[part].any()
         share = float(mask[covered].sum() / mask.sum())
         if share < BOX_COVERS or empty:
-            yield error(
-                "mask",
+            return error(
                 f"mask and boxes disagree: {share:.0%} of the mask lie in boxes, "
-                f"{empty} of {len(sample.boxes)} boxes hold none of it",
+                f"{empty} of {len(marked.boxes)} boxes hold none of it"
             )
+    if looks_inverted(mask):
+        message = "the mask marks all of the image's edge and leaves ground inside: is it inverted?"
+        return Finding("warning", "mask", marked.image, message)
+    if mask.all():
+        message = "the mask marks every pixel, so it says nothing about the place"
+        return Finding("warning", "mask", marked.image, message)
+    return None
 
 
 def _manifest_findings(benchmark: Benchmark, seen: Mapping[str, _Seen]) -> Iterator[Finding]:
@@ -142,26 +261,14 @@ def _manifest_findings(benchmark: Benchmark, seen: Mapping[str, _Seen]) -> Itera
             yield Finding("error", "manifest", key, "the file is not the one in manifest.json")
 
 
-def _duplicates(
-    benchmark: Benchmark, seen: Mapping[str, _Seen], near_bits: int
-) -> Iterator[Finding]:
-    """Equal files among the images asked about and the references, and images that look equal."""
+def _same_files(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
+    """Equal files among the images asked about and the references."""
     by_hash: dict[str, list[str]] = defaultdict(list)
     for key, image in seen.items():
         by_hash[image.print.sha256].append(key)
     for first, *others in by_hash.values():
         for other in others:
             yield Finding("error", "duplicate", other, f"the same file as {first}")
-    if near_bits < 0:
-        return
-    groups = read_groups(benchmark.manifest)
-    keys = [s.image for s in benchmark.samples if s.image in seen]
-    prints = [seen[key].print for key in keys]
-    for a, b, bits in near_pairs(prints, prints, near_bits):
-        same_group = groups.get(keys[a], keys[a]) == groups.get(keys[b], keys[b])
-        if a < b and not same_group and prints[a].sha256 != prints[b].sha256:
-            message = f"looks like {keys[a]} ({bits} of 256 bits differ)"
-            yield Finding("warning", "near-duplicate", keys[b], message)
 
 
 def _wrong_pills(seen: Mapping[str, _Seen]) -> Iterator[Finding]:

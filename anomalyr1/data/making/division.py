@@ -16,8 +16,8 @@ from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 
-Holdout = Literal["image", "category", "dataset"]
-HOLDOUTS: tuple[Holdout, ...] = ("image", "category", "dataset")
+Holdout = Literal["image", "category", "dataset", "recorded"]
+HOLDOUTS: tuple[Holdout, ...] = ("image", "category", "dataset", "recorded")
 Parts = list[list[Sample]]
 
 
@@ -27,7 +27,8 @@ class SplitOptions:
 
     Attributes:
         holdout: `image` divides the images of every (category, defect); `category` and `dataset`
-            hold whole ones out, so that the test side is of products never trained on.
+            hold whole ones out, so that the test side is of products never trained on; `recorded`
+            takes the sides that the records have (train; test, or valid without one).
         k_shot: training images for each (category, defect), with as many normals as defective
             images in the category; None divides by `test_fraction`.
         test_fraction: share of the images (or categories, or data sets) in test.
@@ -35,6 +36,8 @@ class SplitOptions:
         near_bits: near-duplicates within this distance stay on one side; -1 looks at equal files
             only.
         references: references kept for each image, at most, of either kind.
+        group: names groups of images by their keys, a regular expression or FILE.csv:COLUMN
+            (`making.grouping`); they win over those on record.
     """
 
     holdout: Holdout = "image"
@@ -43,6 +46,7 @@ class SplitOptions:
     seed: int = 0
     near_bits: int = NEAR_BITS
     references: int = 4
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.holdout not in HOLDOUTS:
@@ -79,7 +83,9 @@ def assign(
         found = cluster(keys, prints, groups, options.near_bits, together)
         return [[by_key[key] for key in part] for part in found]
 
-    if options.holdout != "image":
+    if options.holdout == "recorded":
+        train, test = _recorded(samples)
+    elif options.holdout != "image":
         units = {s.image: _unit(s, options.holdout) for s in samples}
         train, test = _hold_out(clusters(samples, units), options)
         if options.k_shot is not None:
@@ -94,6 +100,13 @@ def assign(
             "test; lower k-shot, change the test fraction or the holdout"
         )
     return train, test
+
+
+def _recorded(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    sides: dict[str | None, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        sides[sample.split].append(sample)
+    return sides["train"], sides["test"] or sides["valid"]
 
 
 def _unit(sample: Sample, holdout: Holdout) -> str:

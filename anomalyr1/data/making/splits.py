@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from anomalyr1.data.fingerprint import Fingerprint, file_sha256, near_pairs
+from anomalyr1.data.fingerprint import Fingerprint, file_sha256
 from anomalyr1.data.leakage import Progress, fingerprints
 from anomalyr1.data.making.division import SplitOptions, assign
+from anomalyr1.data.making.grouping import name_groups
 from anomalyr1.data.manifest import make_manifest, read_groups
 from anomalyr1.data.mmad import MANIFEST_NAME, Benchmark, write_benchmark
+from anomalyr1.data.output_folder import new_folder, require_new
 from anomalyr1.data.seeding import seeded_order
+from anomalyr1.data.turned_copies import copies
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json
@@ -36,12 +39,26 @@ def split_benchmark(
         InputError: there is too little to divide, the folder is not empty, or an image that has
             no fingerprint on record cannot be read.
     """
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"expected {out} to be empty or new, found files in it; choose another")
+    require_new(out)
     keys = dict.fromkeys(key for s in benchmark.samples for key in _all_images(s))
     prints = fingerprints(benchmark, list(keys), progress)
     groups = read_groups(benchmark.manifest)
+    if options.group is not None:
+        groups |= name_groups([s.image for s in benchmark.samples], options.group)[0]
     sides, dropped = divide(benchmark.samples, prints, groups, options)
+    with new_folder(out):
+        return _write(benchmark, out, options, sides, prints, groups, dropped)
+
+
+def _write(
+    benchmark: Benchmark,
+    out: Path,
+    options: SplitOptions,
+    sides: Mapping[str, Sequence[Sample]],
+    prints: Mapping[str, Fingerprint],
+    groups: Mapping[str, str],
+    dropped: Sequence[str],
+) -> dict[str, Path]:
     root = Path(os.path.relpath(benchmark.root, out / "train"))
     files = {}
     for side in SIDES:
@@ -64,7 +81,7 @@ def split_benchmark(
             groups={key: groups[key] for key in used if key in groups},
         )
         manifest["sha256"] = hashes
-        manifest["dropped"] = dropped
+        manifest["dropped"] = list(dropped)
         write_json(out / side / MANIFEST_NAME, manifest)
     return files
 
@@ -99,12 +116,13 @@ def divide(
     """
     train, test = assign(samples, prints, groups, options)
     trained, evaluated = {s.image for s in train}, {s.image for s in test}
-    blocked = _blocked(train, test, prints, groups, options.near_bits)
+    train_blocked = _blocked(train, test, prints, groups, options.near_bits)
+    test_blocked = _blocked(test, test, prints, groups, options.near_bits, parts_apart=True)
     normals = [s.image for s in samples if s.is_normal and s.image in trained]
     sides = {}
     for side, kept, refused in (
-        ("train", trained, evaluated | blocked),
-        ("test", evaluated, evaluated),
+        ("train", trained, evaluated | train_blocked),
+        ("test", evaluated, evaluated | test_blocked),
     ):
         sides[side] = [
             replace(_with_references(s, refused, normals, options), split=side)
@@ -115,25 +133,33 @@ def divide(
 
 
 def _blocked(
-    train: Iterable[Sample],
+    samples: Iterable[Sample],
     test: Sequence[Sample],
     prints: Mapping[str, Fingerprint],
     groups: Mapping[str, str],
     near_bits: int,
+    parts_apart: bool = False,
 ) -> set[str]:
-    """References of training images that look like, or belong to, an evaluated image."""
+    """References of the samples that look like, or belong to, an evaluated image.
+
+    With `parts_apart` the images of one group are taken to be told apart (a board and its own
+    template), as they may be within the evaluated side.
+    """
     references = list(
-        dict.fromkeys(k for s in train for k in (*s.similar_templates, *s.random_templates))
+        dict.fromkeys(k for s in samples for k in (*s.similar_templates, *s.random_templates))
     )
-    held = {groups[s.image] for s in test if s.image in groups}
+    held = set() if parts_apart else {groups[s.image] for s in test if s.image in groups}
     blocked = {key for key in references if groups.get(key) in held}
     hashes = {prints[s.image].sha256 for s in test}
     blocked |= {key for key in references if prints[key].sha256 in hashes}
     if near_bits >= 0:
-        pairs = near_pairs(
+        pairs = copies(
             [prints[key] for key in references], [prints[s.image] for s in test], near_bits
         )
-        blocked |= {references[row] for row, _, _ in pairs}
+        for row, column, *_ in pairs:
+            group = groups.get(references[row])
+            if not (parts_apart and group is not None and group == groups.get(test[column].image)):
+                blocked.add(references[row])
     return blocked
 
 

@@ -20,6 +20,7 @@ from anomalyr1.data.making.synthetic.scene import Scene
 from anomalyr1.data.making.synthetic.wording import defect_facts
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.mmad import write_benchmark
+from anomalyr1.data.output_folder import new_folder
 from anomalyr1.data.seeding import digest, seeded_order
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box, Sample
@@ -75,8 +76,13 @@ def synthesize(
             f"expected at least 1 image on each side and a size of {MIN_SIZE} pixels or more, "
             f"found train {train}, test {test}, size {size}"
         )
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"expected {out} to be empty or new, found files in it; choose another")
+    with new_folder(out):
+        return _write(out, train, test, seed, size, progress)
+
+
+def _write(
+    out: Path, train: int, test: int, seed: int, size: int, progress: Progress
+) -> tuple[Path, Path]:
     root = out / "images"
     references: dict[str, list[str]] = {}
     files: dict[str, Fingerprint] = {}
