@@ -51,6 +51,10 @@ def build(
         ),
     ] = None,
     near_bits: Near = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `data export`: says what annotators changed in its boxes."),
+    ] = None,
 ) -> None:
     """Turn a data set into a benchmark: images, masks, boxes, questions, references.
 
@@ -69,6 +73,13 @@ def build(
     from anomalyr1.data.images import BoxOptions
     from anomalyr1.data.knowledge import load_knowledge
     from anomalyr1.data.making.builder import BuildOptions, build_benchmark
+    from anomalyr1.data.making.corrections import (
+        CHANGES,
+        read_proposed,
+        restore_names,
+        told_changes,
+        write_changes,
+    )
     from anomalyr1.data.making.descriptions import description_facts
     from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows, row_file
     from anomalyr1.data.making.sources.catalogue import read_source
@@ -90,7 +101,10 @@ def build(
         bar = progress_bar("reading images")
         show_counts(build_from_rows(row_file(root, source), out, source, settings, progress=bar))
         return
+    proposed = None if against is None else read_proposed(against)
     found = read_source(source, root, settings, seed=seed)
+    if proposed is not None:
+        found = restore_names(found, proposed)
     for line in told(found):
         print(line)
     options = BuildOptions(
@@ -105,6 +119,8 @@ def build(
         extra["facts"] = description_facts(load_knowledge(knowledge), seed)
     file = build_benchmark(found, out, options, progress=progress_bar("reading images"), **extra)
     show_counts(file)
+    if proposed is not None:
+        print(told_changes(write_changes(file, proposed), file.with_name(CHANGES)))
 
 
 @app.command()

@@ -45,6 +45,7 @@ from anomalyr1.schema import Box
 TREE = "XML files with <annotation> and their images (Pascal VOC)"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _IMAGES = ("JPEGImages", "images", "image")
+_VOC = re.compile(r"(?:the )?(?:pascal )?voc ?\d{4}", re.I)  # "The VOC2007 Database"
 _ORIGINS = ("auto", "0", "1")
 
 
@@ -186,7 +187,7 @@ def _mark(element: Element, where: str, origin: int) -> Mark:
 def _origin(element: Element) -> str:
     source = element.find("source")
     database = "" if source is None else child_text(source, "database") or ""
-    return "1" if "VOC" in database.upper() else "0"
+    return "1" if _VOC.match(database) else "0"
 
 
 def _image_sets(root: Path) -> dict[str, str]:

@@ -170,21 +170,28 @@ def _classes(content: dict[str, Any], root: Path, encoding: str | None) -> dict[
 
 
 def _sides(content: dict[str, Any], root: Path, listing: Path | None) -> dict[Path, str]:
-    """Folder (or image) -> side, from the entries of data.yaml that are there."""
-    sides: dict[Path, str] = {}
+    """Folder (or image) -> side, from the entries of data.yaml that are there.
+
+    Where all of them name one folder in one way (train: images, val: images), there are no sides.
+    """
+    named: dict[Path, set[str]] = {}
+    spelled: list[str] = []
     for key, side in _SIDES:
         entries = content.get(key)
         for entry in entries if isinstance(entries, list) else [entries]:
-            if not isinstance(entry, str) or not entry:
-                continue
-            for place in _places(entry, content, root, listing):
-                known = sides.setdefault(place, side)
-                if known != side:
-                    raise InputError(
-                        f"expected {place} on one side, found it under {known} and {side} in "
-                        f"{listing}; mend the file"
-                    )
-    return sides
+            if isinstance(entry, str) and entry:
+                spelled.append(entry)
+                for place in _places(entry, content, root, listing):
+                    named.setdefault(place, set()).add(side)
+    if len(spelled) > 1 and len(set(spelled)) == 1:
+        return {}
+    for place, sides in named.items():
+        if len(sides) > 1:
+            raise InputError(
+                f"expected {place} on one side, found it under {' and '.join(sorted(sides))} in "
+                f"{listing}; mend the file"
+            )
+    return {place: sides.pop() for place, sides in named.items()}
 
 
 def _places(
