@@ -130,6 +130,8 @@ def looks_like(root: Path, form: str) -> str | None:
     files = [root] if root.is_file() else sorted(root.glob("*.jsonl"))
     found = []
     for file in files:
+        if form == "vlm-r1" and file.suffix in (".yaml", ".yml") and root.is_file():
+            found += [file.name] if b"json_path" in file.read_bytes() else []
         if file.suffix != ".jsonl" or file.name.startswith("."):
             continue
         with file.open("rb") as stream:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.image_names import ImageNames
 from anomalyr1.data.making.sources.item import Item, Source, require_items
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
@@ -92,34 +93,52 @@ def _tables(root: Path) -> list[Path]:
 
 def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator[Item]:
     content = read_json(table, "a Real-IAD table")
-    try:
-        variety = images.name.startswith("realiadvariety")
-        plain = {"prefix": table.stem, "normal_class": "OK"}
-        meta = content.get("meta", plain) if variety else content["meta"]
-        folder, normal_class = images / meta["prefix"], meta["normal_class"]
-        if variety and (folder / table.stem).is_dir():
-            folder = folder / table.stem
-        for part in ("train", "test"):
-            for entry in content[part]:
-                item = _item(entry, folder, normal_class, part, table.stem)
-                if item.reference and not item.normal:
-                    left_out[_NOISE] += 1
-                elif variety and not item.normal and item.mask is None:
-                    left_out[_UNSEEN] = left_out.get(_UNSEEN, 0) + 1
-                else:
-                    yield item
-    except (KeyError, TypeError) as error:
+    variety = images.name.startswith("realiadvariety")
+    if not isinstance(content, dict):
+        raise _other_form(table, "no object")
+    meta = content.get("meta", {"prefix": table.stem, "normal_class": "OK"} if variety else None)
+    if not isinstance(meta, dict) or not all(
+        isinstance(meta.get(key), str) for key in ("prefix", "normal_class")
+    ):
+        raise _other_form(table, "no meta with prefix and normal_class")
+    folder = images / meta["prefix"]
+    if variety and (folder / table.stem).is_dir():
+        folder = folder / table.stem
+    names = ImageNames(images)
+    for part in ("train", "test"):
+        entries = content.get(part)
+        if not isinstance(entries, list):
+            raise _other_form(table, f"no list under {part}")
+        for number, entry in enumerate(entries, start=1):
+            where = f"entry {number} of {part} in {table}"
+            item = _item(entry, folder, meta["normal_class"], part, table.stem, names, where)
+            if item.reference and not item.normal:
+                left_out[_NOISE] += 1
+            elif variety and not item.normal and item.mask is None:
+                left_out[_UNSEEN] = left_out.get(_UNSEEN, 0) + 1
+            else:
+                yield item
+
+
+def _item(
+    entry: Any,
+    folder: Path,
+    normal_class: str,
+    part: str,
+    product: str,
+    names: ImageNames,
+    where: str,
+) -> Item:
+    if not isinstance(entry, dict) or not all(
+        isinstance(entry.get(key), str) and entry[key] for key in ("image_path", "anomaly_class")
+    ):
         raise InputError(
-            f"expected meta, train and test as Real-IAD has them in {table}, "
-            f"found none ({type(error).__name__}: {error}); check the file"
-        ) from None
-
-
-def _item(entry: dict[str, Any], folder: Path, normal_class: str, part: str, product: str) -> Item:
-    image = folder / entry["image_path"].replace("\\", "/")
-    if not image.is_file():
-        raise InputError(f"expected an image of {product} at {image}, found no such file")
-    code, mask = entry["anomaly_class"], entry["mask_path"]
+            f"expected image_path and anomaly_class at {where}, found none; check the file"
+        )
+    image = names.find(entry["image_path"], [folder], where)
+    code, mask = entry["anomaly_class"], entry.get("mask_path")
+    if mask is not None and not isinstance(mask, str):
+        raise InputError(f"expected mask_path to be a path or null at {where}, found {mask!r}")
     normal = code == normal_class
     name = CODES.get(code, words(code))
     return Item(
@@ -130,7 +149,14 @@ def _item(entry: dict[str, Any], folder: Path, normal_class: str, part: str, pro
         image.name,
         words(product),
         defects=() if normal else (name,),
-        mask=folder / mask.replace("\\", "/") if mask and not normal else None,
+        mask=names.find(mask, [folder], where) if mask and not normal else None,
         reference=part == "train",
-        group=f"{product}/{Path(entry['image_path']).parent.as_posix()}",
+        group=f"{product}/{image.parent.relative_to(folder).as_posix()}",
+    )
+
+
+def _other_form(table: Path, found: str) -> InputError:
+    return InputError(
+        f"expected meta, train and test as Real-IAD has them in {table}, found {found}; check the "
+        "file"
     )

@@ -18,6 +18,7 @@ not name the type of a defect; image_anno.csv does, and several types in one ima
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.folder import read_products
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_text
 
 PRODUCTS = frozenset({
     "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2",
@@ -65,7 +67,7 @@ def _read_raw(root: Path) -> Iterator[Item]:
     table = root / "split_csv" / "1cls.csv"
     for row in _rows(table, ("object", "split", "label", "image", "mask")):
         image = root / row["image"]
-        if not image.is_file():
+        if not row["image"] or not image.is_file():
             raise InputError(f"{table} names {row['image']!r}, expected that image, found no file")
         normal = row["label"] == "normal"
         yield Item(
@@ -82,8 +84,8 @@ def _read_raw(root: Path) -> Iterator[Item]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path, "a CSV of VisA"), newline=""))
+    try:
         missing = set(columns) - set(reader.fieldnames or ())
         if missing:
             raise InputError(
@@ -92,6 +94,10 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
             )
         for row in reader:
             yield {column: (row[column] or "").strip() for column in columns}
+    except csv.Error as error:
+        raise InputError(
+            f"expected a CSV of VisA at {path}, found a broken one ({error})"
+        ) from None
 
 
 def looks_like(root: Path) -> str | None:

@@ -24,7 +24,8 @@ kept; parts of objects are passed over, and polygons (<polygon>) become masks.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from anomalyr1.data.making.shapes import polygon
@@ -75,6 +76,9 @@ def read_voc(
         raise InputError(f"expected origin={', '.join(_ORIGINS)}; found {origin!r}")
     files = list(files_below(root, (".xml",)))
     images = list(files_below(root))
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for image in images:
+        by_stem[image.stem.casefold()].append(image)
     names, faults, sides = ImageNames(root), Faults(), _image_sets(root)
     annotated, origins, other = [], set(), 0
     for file in files:
@@ -86,7 +90,7 @@ def read_voc(
             continue
         used = origin if origin != "auto" else _origin(element)
         origins.add(used)
-        entry = faults.keep(_read, file, element, names, images, root, sides, int(used))
+        entry = faults.keep(_read, file, element, names, by_stem, root, sides, int(used))
         if entry is not None:
             annotated.append(entry)
     known = {entry.file for entry in annotated}
@@ -121,14 +125,14 @@ def _read(
     file: Path,
     element: Element,
     names: ImageNames,
-    images: Sequence[Path],
+    by_stem: Mapping[str, Sequence[Path]],
     root: Path,
     sides: dict[str, str],
     origin: int,
 ) -> Annotated:
     where = str(file)
     name = child_text(element, "filename") or file.stem
-    image = _image(file, name, names, images, where)
+    image = _image(file, name, names, by_stem, where)
     size = element.find("size")
     declared = None
     if size is not None:
@@ -141,7 +145,13 @@ def _read(
     return Annotated(image, where, marks, declared=declared, split=split)
 
 
-def _image(file: Path, name: str, names: ImageNames, images: Sequence[Path], where: str) -> Path:
+def _image(
+    file: Path,
+    name: str,
+    names: ImageNames,
+    by_stem: Mapping[str, Sequence[Path]],
+    where: str,
+) -> Path:
     """The named image near the XML, else the only one of that name below the XML's side."""
     plain = name.replace("\\", "/")
     short = plain.rsplit("/", 1)[-1]
@@ -151,15 +161,15 @@ def _image(file: Path, name: str, names: ImageNames, images: Sequence[Path], whe
     try:
         return names.find(plain, near, where, any_suffix=True)
     except InputError:
-        if ".." in plain.split("/"):
+        if "/" in plain:  # it names a folder; an image of another folder is another image
             raise
-        stem = short.rsplit(".", 1)[0].casefold()
-        found = [
+        alike = [
             image
-            for image in images
+            for stem in dict.fromkeys((short.rpartition(".")[0], short))
+            for image in by_stem.get(stem.casefold(), ())
             if above in image.parents
-            and (image.name.casefold() == short.casefold() or image.stem.casefold() == stem)
         ]
+        found = [i for i in alike if i.name.casefold() == short.casefold()] or alike
         if len(found) > 1:
             listed = ", ".join(map(str, found[:3]))
             raise InputError(

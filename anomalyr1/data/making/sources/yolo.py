@@ -79,7 +79,7 @@ def read_yolo(
         if read is not None:
             marks, twice = read
             repeated += twice
-            side = next((s for f, s in sides.items() if f == image or f in image.parents), None)
+            side = next((sides[f] for f in (image, *image.parents) if f in sides), None)
             split = side if sides else side_of(image, folder)
             annotated.append(Annotated(image, str(label), marks, split=split))
     for orphan in sorted(set(_label_files(folder)) - claimed):
@@ -102,7 +102,8 @@ def read_yolo(
 def looks_like(root: Path) -> str | None:
     """What there is of this form below ROOT, in words; None without it."""
     if root.is_file():
-        return "YOLO's data.yaml" if root.suffix in (".yaml", ".yml") else None
+        named = root.suffix in (".yaml", ".yml") and b"names" in root.read_bytes()
+        return "YOLO's data.yaml" if named else None
     images = list(files_below(root))
     labels = [image for image in images if _label_file(image, root) is not None]
     listing = _listing(root)
