@@ -148,7 +148,7 @@ def _iterate(path: Path, expected: str, torn_tail: bool) -> Iterator[dict[str, A
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f"expected {expected}, found broken JSON at {path}:{number} ({error}); "
                 "mend the line"

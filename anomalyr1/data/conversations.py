@@ -10,6 +10,7 @@ Of ms-swift's `objects` (`ref`, `bbox`, `bbox_type` real, norm1 or norm1000) the
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -242,6 +243,7 @@ def _is_kept(entry: Any) -> bool:
         isinstance(entry, list)
         and len(entry) == 5
         and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in entry[:4])
+        and all(math.isfinite(v) for v in entry[:4])
         and (entry[4] is None or isinstance(entry[4], str))
     )
 

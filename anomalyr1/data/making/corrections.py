@@ -7,6 +7,7 @@ corner is unchanged: tools round.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,10 +78,16 @@ def read_proposed(path: Path) -> dict[str, Proposed]:
 
 
 def _boxes(corners: Any, labels: Any) -> tuple[Box, ...]:
-    return tuple(
+    boxes = tuple(
         Box(float(x1), float(y1), float(x2), float(y2), label)
         for (x1, y1, x2, y2), label in zip(corners, labels, strict=True)
     )
+    if not all(
+        all(map(math.isfinite, box.xyxy)) and isinstance(box.label, (str, type(None)))
+        for box in boxes
+    ):
+        raise ValueError
+    return boxes
 
 
 def restore_names(source: Source, proposed: Mapping[str, Proposed]) -> Source:

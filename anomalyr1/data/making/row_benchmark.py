@@ -23,6 +23,7 @@ from anomalyr1.data.faults import refusal
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of
 from anomalyr1.data.images import mask_file, open_image, read_mask
 from anomalyr1.data.making.placing import place_file, safe_name
+from anomalyr1.data.making.sources.image_names import files_in
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mixture import Part, holds_rows, read_mixture
@@ -127,12 +128,12 @@ def build_from_rows(
 def looks_like(root: Path, form: str) -> str | None:
     """What there is of one of the two forms in ROOT (a file or a folder), in words."""
     name = "conversations" if form == "vlm-r1" else "messages"
-    files = [root] if root.is_file() else sorted(root.glob("*.jsonl"))
+    files = files_in(root, "*.jsonl", "*.y*ml") if root.is_file() else files_in(root, "*.jsonl")
     found = []
     for file in files:
-        if form == "vlm-r1" and file.suffix in (".yaml", ".yml") and root.is_file():
+        if form == "vlm-r1" and file.suffix in (".yaml", ".yml"):
             found += [file.name] if b"json_path" in file.read_bytes() else []
-        if file.suffix != ".jsonl" or file.name.startswith("."):
+        if file.suffix != ".jsonl":
             continue
         with file.open("rb") as stream:
             head = stream.readline(1 << 20)
@@ -148,7 +149,7 @@ def row_file(root: Path, form: str) -> Path:
     """
     if root.is_file():
         return root
-    files = [f for f in sorted(root.glob("*.jsonl")) if looks_like(f, form)]
+    files = [f for f in files_in(root, "*.jsonl") if looks_like(f, form)]
     if len(files) != 1:
         found = ", ".join(f.name for f in files) or "none"
         raise InputError(f"expected a file of rows of {form} at {root}, found {found}; name it")

@@ -311,8 +311,14 @@ def test_what_cannot_go_out_or_be_compared(run_folder, tmp_path):
     other = trees.coco(tmp_path / "other")
     with pytest.raises(InputError, match="found none of them"):
         command("build", "coco", other, "--out", tmp_path / "b", "--against", tmp_path / "sent")
-    (tmp_path / "sent/proposed.jsonl").write_text('{"image": "a", "boxes": 3}')
-    with pytest.raises(InputError, match="found another form; export again"):
-        read_proposed(tmp_path / "sent")
+    for line in (
+        '{"image": "a", "boxes": 3}',
+        '{"image": "a", "sha256": "b", "boxes": [[1, 2, 3, NaN]], "labels": [null]}',
+        '{"image": "a", "sha256": "b", "boxes": [[1, 2, 3, 4]], "labels": [5]}',
+        '{"image": "a", "sha256": "b", "boxes": [[1, 2, 3, 4]], "labels": []}',
+    ):
+        (tmp_path / "sent/proposed.jsonl").write_text(line)
+        with pytest.raises(InputError, match="found another form; export again"):
+            read_proposed(tmp_path / "sent")
     with pytest.raises(InputError, match=r"expected proposed.jsonl"):
         read_proposed(tmp_path / "nowhere")
