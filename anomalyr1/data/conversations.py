@@ -11,6 +11,7 @@ Of ms-swift's `objects` (`ref`, `bbox`, `bbox_type` real, norm1 or norm1000) the
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -132,7 +133,8 @@ class _Reader:
             return boxes
         if key not in self._sizes:
             path = self._root / key
-            self._sizes[key] = image_size(path) if path.is_file() else None
+            there = os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises on some names)
+            self._sizes[key] = image_size(path) if there else None
         size = self._sizes[key]
         corners = [value for box in boxes for value in box.xyxy]
         if frame == "pixels":

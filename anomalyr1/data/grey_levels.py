@@ -14,6 +14,7 @@ from PIL import Image
 
 from anomalyr1.errors import InputError
 
+_COLOUR = ("RGB", "RGBA", "LA")
 _DEPTHS = (10, 12, 14, 16)  # of cameras, in files of 16 bits or more
 
 
@@ -31,7 +32,7 @@ def read_deep(image: Image.Image, path: Any) -> tuple[Image.Image, str]:
     Raises:
         InputError: a value is not a number, or the colours cannot be read.
     """
-    if _deep_colour(image):
+    if image.mode in _COLOUR:  # loaded by now, so that its tiles no longer say how deep it is
         pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise InputError(
@@ -76,4 +77,4 @@ def to_eight_bits(pixels: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
 
 def _deep_colour(image: Image.Image) -> bool:
     tiles = getattr(image, "tile", ())
-    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile) for tile in tiles)
+    return image.mode in _COLOUR and any(";16" in str(tile) for tile in tiles)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,7 @@ def image_size(path: Path) -> tuple[int, int]:
         InputError: the file is missing or is not an image.
     """
     try:
-        with Image.open(path) as image:
+        with _quietly(), Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) in (5, 6, 7, 8)
     except Exception as error:  # PIL's decoders raise whatever a damaged file drives them to
@@ -200,11 +202,19 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without PIL's remarks on damaged EXIF and large images: no user can mend them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str | None]:
     """The upright image, its EXIF orientation, the rule of its levels, and the file's format."""
     rule = None
     try:
-        with Image.open(path) as opened:
+        with _quietly(), Image.open(path) as opened:
             form, orientation = opened.format, _orientation(opened)
             deep = to_rgb and is_deep(opened)
             opened.load()

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anomalyr1.data.benchmark_records import Record, read_record, write_record
+from anomalyr1.data.faults import refusal
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json
 
 BENCHMARK_NAME = "mmad.json"
 MANIFEST_NAME = "manifest.json"
-SHOWN_FAULTS = 50
 
 ReferenceKind = Literal["similar", "random"]
 
@@ -55,16 +55,11 @@ def load_benchmark(path: Path | str, *, root: Path | None = None) -> Benchmark:
 
     Raises:
         InputError: one line when the file is missing or broken; else a line with the number of
-            faults, then one line a fault.
+            faults, then the first ten; a file has all of them.
     """
     benchmark, faults = read_benchmark(path, root=root)
     if faults:
-        shown = faults[:SHOWN_FAULTS]
-        if len(faults) > SHOWN_FAULTS:
-            rest = len(faults) - SHOWN_FAULTS
-            shown.append(f"... and {rest} more; `anomalyr1 data check {path}` lists all of them")
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        raise InputError("\n".join([f"{benchmark.path} has {count}; mend the records:", *shown]))
+        raise refusal(f"{benchmark.path} has {{}} fault{{s}}; mend the records:", faults)
     return benchmark
 
 

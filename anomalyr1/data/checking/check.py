@@ -144,7 +144,9 @@ def _image_findings(
         for key in (*sample.similar_templates, *sample.random_templates):
             askers.setdefault(key, sample.image)
     missing: list[Finding] = []
-    for key, result in over_files(partial(_see, root=benchmark.root), list(askers), progress):
+    known = read_files(benchmark.manifest)
+    work = [(key, known.get(key)) for key in askers]
+    for (key, _), result in over_files(partial(_see, root=benchmark.root), work, progress):
         if isinstance(result, _Seen):
             seen[key] = result
             continue
@@ -157,9 +159,13 @@ def _image_findings(
     yield from _by_folder(missing)
 
 
-def _see(key: str, root: Path) -> _Seen:
-    image = open_image(root / key)
-    return _Seen(image.size, fingerprint_of(image, file_sha256(root / key)))
+def _see(work: tuple[str, Fingerprint | None], root: Path) -> _Seen:
+    """An image, decoded; its fingerprint follows from its bytes, so one on record is taken."""
+    key, known = work
+    image, sha256 = open_image(root / key), file_sha256(root / key)
+    if known is not None and known.sha256 == sha256:
+        return _Seen(image.size, known)
+    return _Seen(image.size, fingerprint_of(image, sha256))
 
 
 def _by_folder(missing: Iterable[Finding]) -> Iterator[Finding]:

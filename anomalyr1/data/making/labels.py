@@ -118,8 +118,11 @@ def settle(items: Iterable[Item], settings: LabelSettings) -> tuple[tuple[Item, 
         for _, new in pairs
         if new.reference and not new.normal
     }
+    names = Counter(new.key.casefold() for _, new in pairs)
     after = []
-    for _, item in pairs:
+    for old, item in pairs:
+        if names[item.key.casefold()] > 1 and old.folder != item.folder:
+            item = replace(item, name=f"{old.folder}_{item.name}")  # two folders became one
         if item.reference and (item.dataset, item.category, item.split) in labelled:
             name = f"train_{item.name}" if item.split == "train" else item.name
             item = replace(item, reference=False, name=name)

@@ -55,9 +55,9 @@ def safe_items(items: Iterable[Item]) -> tuple[list[Item], dict[str, str]]:
     renamed: dict[str, str] = {}
 
     def safe(name: str) -> str:
-        new = safe_name(name)
+        new, name = safe_name(name), name.encode("utf-8", "replace").decode()
         if new == name:
-            return name
+            return new
         if renamed.setdefault(new, name) != name:  # two names that come to one
             new += "-" + sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
             renamed[new] = name

@@ -155,11 +155,12 @@ def choice(
 
 
 def words(name: str) -> str:
-    """A folder name in words.
+    """A folder name in words; characters that no file can hold (lone surrogates) are replaced.
 
     >>> words("broken_small"), words("fabricInterior")
     ('broken small', 'fabric interior')
     """
+    name = name.encode("utf-8", "replace").decode()
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return re.sub(r"[\s_]+", " ", spaced).strip().lower()
 

@@ -209,6 +209,21 @@ def test_where_an_image_may_be_named(tmp_path, name):
     assert item.file == root / "images/a.png"
 
 
+def test_a_name_too_long_for_a_file(tmp_path):
+    """The operating system refuses to look for it; that is no reason to stop with its error."""
+    long = "x" * 5000
+    for name, file in (("cvat", "annotations.xml"), ("label-studio", "export.json"),
+                       ("rle-csv", "train.csv"), ("yolo", "data.yaml")):  # fmt: skip
+        root = trees.FORMS[name](tmp_path / name)
+        text = (root / file).read_text().replace("a.png", f"{long}.png")
+        (root / file).write_text(text.replace("../valid/images", long))
+        if name == "yolo":
+            assert read_source(name, root).items  # a side that is not there
+            continue
+        with pytest.raises(InputError, match="found no such file"):
+            read_source(name, root)
+
+
 def test_a_wrong_folder_is_no_match(tmp_path):
     """cam2/0.png must not be answered with cam1/0.png."""
     root = trees.cvat(tmp_path / "raw", trees.DRAWN[:1])

@@ -106,9 +106,14 @@ def _settled(source: Source, root: Path | None, settings: Mapping[str, str]) -> 
         source,
         items=items,
         notes=(*source.notes, *labels, *groups),
-        options={**source.options, **settings},
+        options={key: _writable(value) for key, value in {**source.options, **settings}.items()},
         rescale=bool(_convert("rescale", settings.get("rescale", "false"), False)),
     )
+
+
+def _writable(value: Any) -> Any:
+    """Text without the characters that no file can hold (from names that are no UTF-8)."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _convert(key: str, text: str, default: Any) -> Any:

@@ -29,10 +29,13 @@ warning that says what it cannot tell.
 
 from __future__ import annotations
 
+import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from anomalyr1.data.faults import listed
 from anomalyr1.data.images import is_image
@@ -51,7 +54,7 @@ from anomalyr1.data.making.sources.mask_index import MaskIndex, is_mask_folder, 
 from anomalyr1.data.making.sources.other_forms import refuse_other_form
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
-from anomalyr1.storage import read_json
+from anomalyr1.storage import read_text
 
 TREE = "train/good and test/<good|defect>, or good/ and <defect>/ folders, of one or more products"
 _SIDES = {
@@ -201,7 +204,7 @@ def _read_boxes(product: Path) -> dict[str, tuple[Box, ...]]:
     file = product / "boxes.json"
     if not file.exists():
         return {}
-    entries = read_json(file, "boxes by image path")
+    entries = _once(file)
     if not isinstance(entries, dict):
         raise InputError(f"expected an object of boxes by image path in {file}; mend the file")
     found: dict[str, tuple[Box, ...]] = {}
@@ -218,6 +221,26 @@ def _read_boxes(product: Path) -> dict[str, tuple[Box, ...]]:
             raise InputError(f"{file} names {name!r} twice, expected one entry; mend the file")
         found[image] = tuple(Box(*value) for value in values)
     return found
+
+
+def _once(file: Path) -> Any:
+    """The JSON of a file in which no key is given twice; Python would keep the last one."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for name, number in Counter(name for name, _ in pairs).items():
+            if number > 1:
+                raise InputError(f"{file} names {name!r} twice, expected one entry; mend the file")
+        return dict(pairs)
+
+    text = read_text(file, "boxes by image path")
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"expected boxes by image path in {file}, found broken JSON ({error}); mend the file"
+        ) from None
 
 
 def _is_box(value: object) -> bool:

@@ -120,7 +120,7 @@ class ImageNames:
             raise InputError(
                 f"{where} names the image {'/'.join(parts)!r}, expected one below {self.root}"
             )
-        if Path(path).is_file():
+        if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on some names)
             return self.root / os.path.relpath(path, root)
         current = Path(root)
         wanted = Path(path).relative_to(root).parts
@@ -135,7 +135,8 @@ class ImageNames:
             if not names:
                 return None
             current = current / names[0]
-        return self.root / current.relative_to(root) if current.is_file() else None
+        found = os.path.isfile(current)  # noqa: PTH113
+        return self.root / current.relative_to(root) if found else None
 
     def _matching(self, folder: Path, name: str, any_suffix: bool) -> list[str]:
         if folder not in self._listings:

@@ -30,7 +30,7 @@ from typing import Any
 
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.image_names import ImageNames
-from anomalyr1.data.making.sources.item import Item, Source, require_items
+from anomalyr1.data.making.sources.item import Item, Source, found_in, require_items
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
 
@@ -85,7 +85,7 @@ def _tables(root: Path) -> list[Path]:
     """The JSON of every product; an archive may repeat its folder inside itself."""
     for name in _TABLES:
         for below in (f"{name}/*.json", f"{name}/{name}/*.json"):
-            found = sorted(f for f in root.glob(below) if not f.name.startswith("."))
+            found = found_in(root, below)
             if found:
                 return found
     return []
@@ -94,22 +94,23 @@ def _tables(root: Path) -> list[Path]:
 def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator[Item]:
     content = read_json(table, "a Real-IAD table")
     variety = images.name.startswith("realiadvariety")
-    if not isinstance(content, dict):
-        raise _other_form(table, "no object")
-    meta = content.get("meta", {"prefix": table.stem, "normal_class": "OK"} if variety else None)
-    if not isinstance(meta, dict) or not all(
+    content = content if isinstance(content, dict) else {}
+    plain = {"prefix": table.stem, "normal_class": "OK"}
+    meta: Any = content.get("meta", plain if variety else None)
+    named = isinstance(meta, dict) and all(
         isinstance(meta.get(key), str) for key in ("prefix", "normal_class")
-    ):
-        raise _other_form(table, "no meta with prefix and normal_class")
+    )
+    if not named or not all(isinstance(content.get(part), list) for part in ("train", "test")):
+        raise InputError(
+            f"expected meta (prefix, normal_class), train and test as Real-IAD has them in "
+            f"{table}, found others; check the file"
+        )
     folder = images / meta["prefix"]
     if variety and (folder / table.stem).is_dir():
         folder = folder / table.stem
     names = ImageNames(images)
     for part in ("train", "test"):
-        entries = content.get(part)
-        if not isinstance(entries, list):
-            raise _other_form(table, f"no list under {part}")
-        for number, entry in enumerate(entries, start=1):
+        for number, entry in enumerate(content[part]):
             where = f"entry {number} of {part} in {table}"
             item = _item(entry, folder, meta["normal_class"], part, table.stem, names, where)
             if item.reference and not item.normal:
@@ -129,16 +130,13 @@ def _item(
     names: ImageNames,
     where: str,
 ) -> Item:
-    if not isinstance(entry, dict) or not all(
-        isinstance(entry.get(key), str) and entry[key] for key in ("image_path", "anomaly_class")
-    ):
+    if not _is_entry(entry):
         raise InputError(
-            f"expected image_path and anomaly_class at {where}, found none; check the file"
+            f"expected image_path, anomaly_class and mask_path (or null) in {where}, "
+            f"found {str(entry)[:80]!r}; check the file"
         )
     image = names.find(entry["image_path"], [folder], where)
-    code, mask = entry["anomaly_class"], entry.get("mask_path")
-    if mask is not None and not isinstance(mask, str):
-        raise InputError(f"expected mask_path to be a path or null at {where}, found {mask!r}")
+    code, mask = entry["anomaly_class"], entry["mask_path"]
     normal = code == normal_class
     name = CODES.get(code, words(code))
     return Item(
@@ -155,8 +153,10 @@ def _item(
     )
 
 
-def _other_form(table: Path, found: str) -> InputError:
-    return InputError(
-        f"expected meta, train and test as Real-IAD has them in {table}, found {found}; check the "
-        "file"
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), str) for key in ("image_path", "anomaly_class"))
+        and "mask_path" in entry
+        and isinstance(entry["mask_path"], str | None)
     )

@@ -41,11 +41,12 @@ def read_visa(root: Path) -> Source:
     Raises:
         InputError: the tree is not there, or a CSV is broken.
     """
+    notes: list[str] = []
     if (root / "split_csv" / "1cls.csv").exists():
         items = list(_read_raw(root))
         layout = "raw"
     else:
-        items = list(read_products(root, "VisA"))
+        items = list(read_products(root, "VisA", notes))
         layout = "1cls"
     return Source(
         "visa",
@@ -54,6 +55,7 @@ def read_visa(root: Path) -> Source:
         "https://github.com/amazon-science/spot-diff",
         require_items(items, root, TREE),
         options={"layout": layout},
+        notes=tuple(notes),
     )
 
 
@@ -63,7 +65,12 @@ def _read_raw(root: Path) -> Iterator[Item]:
         if (product / "image_anno.csv").exists():
             for row in _rows(product / "image_anno.csv", ("image", "label")):
                 names = (words(name) for name in row["label"].split(","))
-                types[row["image"]] = tuple(sorted({name for name in names if name != "normal"}))
+                found = tuple(sorted({name for name in names if name != "normal"}))
+                if types.setdefault(row["image"], found) != found:
+                    raise InputError(
+                        f"expected one row for {row['image']} in {product / 'image_anno.csv'}, "
+                        "found two that differ; mend the file"
+                    )
     table = root / "split_csv" / "1cls.csv"
     for row in _rows(table, ("object", "split", "label", "image", "mask")):
         image = root / row["image"]
@@ -84,8 +91,8 @@ def _read_raw(root: Path) -> Iterator[Item]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(read_text(path, "a CSV of VisA"), newline=""))
     try:
+        reader = csv.DictReader(io.StringIO(read_text(path, "a table"), newline=""))
         missing = set(columns) - set(reader.fieldnames or ())
         if missing:
             raise InputError(
@@ -95,9 +102,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
         for row in reader:
             yield {column: (row[column] or "").strip() for column in columns}
     except csv.Error as error:
-        raise InputError(
-            f"expected a CSV of VisA at {path}, found a broken one ({error})"
-        ) from None
+        raise InputError(f"expected a table at {path}, found none ({error}); check it") from None
 
 
 def looks_like(root: Path) -> str | None:

@@ -19,6 +19,7 @@ An empty label file is a normal image. An image without a label file is left out
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,12 +203,13 @@ def _places(
     base = root / str(content.get("path") or "")
     parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     for place in (base.joinpath(*parts), root.joinpath(*parts)):
-        if not place.resolve().is_relative_to(root.resolve()):
+        real = os.path.realpath(place)
+        if not Path(real).is_relative_to(root.resolve()):
             continue
-        if place.is_dir():
-            yield root / place.resolve().relative_to(root.resolve())
+        if os.path.isdir(real):  # noqa: PTH112 (Path.is_dir raises on some names)
+            yield root / Path(real).relative_to(root.resolve())
             return
-        if place.is_file() and place.suffix == ".txt":
+        if place.suffix == ".txt" and os.path.isfile(real):  # noqa: PTH113
             for line in read_text(place, "a list of images").splitlines():
                 steps = [
                     s for s in line.strip().replace("\\", "/").split("/") if s not in ("", ".")
