@@ -46,6 +46,36 @@ def test_build_says_what_it_made(tmp_path):
     assert (tmp_path / "b/mmad.json").exists()
 
 
+def test_build_says_what_it_read_as_what(tmp_path):
+    root = trees.own_folder(tmp_path / "p")
+    (root / "good").rename(root / "Normal")
+    result = run("build", "folder", root, "--out", tmp_path / "b", "--set", "category=gear")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert "labels read as normal: Normal (5)" in lines
+    assert "labels read as defects: dent (2), scratch (1)" in lines
+    with pytest.raises(InputError, match="--set category=\\.\\.\\. once"):
+        run("build", "folder", root, "--out", "x", "--set", "category=a", "--set", "category=b")
+
+
+def test_roots_and_groups_of_check_stats_and_split(bench, tmp_path):
+    """The benchmark's own folder is moved away; --root says where the images are."""
+    (tmp_path / "j").mkdir()
+    (bench / "mmad.json").rename(tmp_path / "j/mmad.json")
+    alone = tmp_path / "j"
+    result = run("check", alone)
+    assert result.exit_code == 1 and "files of this folder are missing" in result.output
+    assert run("check", alone, "--root", bench).exit_code == 0
+    assert run("stats", alone, "--root", bench).exit_code == 0
+    group = r"group=(\d+)\.png"
+    split = ("split", alone, "--root", bench, "--out", tmp_path / "s", "--set", group)
+    assert run(*split).exit_code == 0
+    result = run("check", tmp_path / "s", "--set", group)
+    assert result.exit_code == 0, result.output
+    with pytest.raises(InputError, match="expected --set with group, found 'rename'"):
+        run("check", alone, "--set", "rename=a:b")
+
+
 def test_check_passes_and_fails(bench):
     result = run("check", bench)
     assert result.exit_code == 0 and "0 errors" in result.output

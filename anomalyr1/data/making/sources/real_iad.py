@@ -102,7 +102,7 @@ def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator
     )
     if not named or not all(isinstance(content.get(part), list) for part in ("train", "test")):
         raise InputError(
-            f"expected meta (prefix, normal_class), train and test as Real-IAD has them in "
+            "expected meta (prefix, normal_class), train and test as Real-IAD has them in "
             f"{table}, found others; check the file"
         )
     folder = images / meta["prefix"]
