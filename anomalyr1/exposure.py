@@ -7,12 +7,12 @@ shown, references included.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anomalyr1.config import PromptConfig
+from anomalyr1.data.fingerprint import file_sha256
 from anomalyr1.data.leakage import overlap, training_manifest
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
@@ -69,7 +69,7 @@ def refuse_seen(policy: str, seen: dict[str, str], allowed: bool) -> None:
 
 def whole(path: Path, samples: Sequence[Sample]) -> Benchmark:
     """A part of a mixture as a benchmark of its own."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     return Benchmark(path, samples[0].root, tuple(samples), digest)
 
 

@@ -1,9 +1,10 @@
-"""Boxes and their frames: original image <-> model frame, IoU, one-to-one matching."""
+"""Boxes and their frames: image <-> the frame a policy speaks in, IoU, one-to-one matching."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,21 @@ from scipy.optimize import linear_sum_assignment
 
 from anomalyr1.schema import Box
 
+# What a policy counts the corners of a box in: pixels of the image as its processor resized it, or
+# thousandths of each side of the image.
+BoxUnit = Literal["pixels", "thousandths"]
+
+# The image processors of Qwen's families refuse an image whose sides differ by a larger factor.
+LARGEST_ASPECT_RATIO = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An original image of `width` x `height` pixels, resized to `model_width` x `model_height`.
+    """An image of `width` x `height` pixels, whose boxes a policy states in another frame.
 
-    Qwen2.5-VL speaks in pixels of the image as its processor resized it. The two axes are rounded
-    to multiples of 28 separately, so each has a scale of its own.
+    That frame, the model frame, is `model_width` x `model_height`: for Qwen2.5-VL the pixels of the
+    image as its processor resized it (each side rounded to a multiple of 28 by itself, so that each
+    axis has a scale of its own), for Qwen3-VL 1000 x 1000 whatever the image's size.
     """
 
     width: int
@@ -26,19 +35,23 @@ class Frame:
     model_height: int
 
     @classmethod
-    def from_grid(
-        cls, width: int, height: int, grid_thw: Sequence[int], patch_size: int = 14
-    ) -> Frame:
-        """From the query image's row of `image_grid_thw` (frames, rows, columns of patches).
+    def spoken(cls, size: tuple[int, int], resized: tuple[int, int], unit: BoxUnit) -> Frame:
+        """The frame of an image of `size` (width, height) that the processor makes `resized`.
 
-        >>> Frame.from_grid(1024, 1024, (1, 70, 70)).model_width
-        980
+        >>> Frame.spoken((200, 100), (196, 112), "pixels")
+        Frame(width=200, height=100, model_width=196, model_height=112)
+        >>> Frame.spoken((200, 100), (196, 112), "thousandths")
+        Frame(width=200, height=100, model_width=1000, model_height=1000)
         """
-        _, rows, columns = (int(value) for value in grid_thw)
-        return cls(width, height, columns * patch_size, rows * patch_size)
+        return cls(*size, *(resized if unit == "pixels" else (1000, 1000)))
+
+    @property
+    def model_size(self) -> tuple[int, int]:
+        """(width, height) of the model frame."""
+        return self.model_width, self.model_height
 
     def to_model(self, box: Box) -> Box:
-        """Original-image pixels -> model-frame pixels, not clamped.
+        """Original-image pixels -> model frame, not clamped.
 
         >>> Frame(200, 100, 400, 50).to_model(Box(100, 50, 200, 100)).xyxy
         (200.0, 25.0, 400.0, 50.0)
@@ -47,13 +60,22 @@ class Frame:
         return Box(box.x1 * sx, box.y1 * sy, box.x2 * sx, box.y2 * sy, box.label)
 
     def to_original(self, box: Box) -> Box:
-        """Model-frame pixels -> original-image pixels, clamped to the image."""
+        """Model frame -> original-image pixels, clamped to the image."""
         sx, sy = self.width / self.model_width, self.height / self.model_height
         return clamp(
             Box(box.x1 * sx, box.y1 * sy, box.x2 * sx, box.y2 * sy, box.label),
             self.width,
             self.height,
         )
+
+
+def too_extreme(width: int, height: int) -> bool:
+    """Whether the image processors of Qwen's families refuse an image of this shape.
+
+    >>> too_extreme(4000, 20), too_extreme(20, 4001)
+    (False, True)
+    """
+    return max(width, height) > LARGEST_ASPECT_RATIO * min(width, height)
 
 
 def clamp(box: Box, width: float, height: float) -> Box:

@@ -8,11 +8,11 @@ to inspect, domain knowledge, then the question.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 from anomalyr1.errors import InputError
-from anomalyr1.geometry import Frame, grid_cell
+from anomalyr1.geometry import BoxUnit, Frame, grid_cell
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
 
 Template = Literal["choice", "grounding", "inspect"]
@@ -31,27 +31,82 @@ _CHOICE = (
     "Answer with the letter of one option. Close the reasoning with a sentence that names it: "
     "So the answer is ..."
 )
-_BOXES = (
-    'a JSON list of boxes in pixels, [{"bbox_2d": [x1, y1, x2, y2], "label": "..."}], '
-    "or [] if there is no defect"
-)
-_INSTRUCTIONS: dict[Template, str] = {
-    "choice": _CHOICE,
-    "grounding": (
-        f"Answer with {_BOXES}. Close the reasoning with a sentence that names the verdict: "
-        "So the product is normal. or So the product is abnormal."
-    ),
-    "inspect": f"{_CHOICE} After the letter, on a new line, give {_BOXES}.",
+_UNITS: dict[BoxUnit, str] = {
+    "pixels": "in pixels",
+    "thousandths": "from 0 to 1000 along each side of the image",
 }
 
+# What opens, closes or stands for something in a conversation with Qwen2.5-VL or Qwen3-VL: as text
+# of a question it would be read as the mark itself.
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 
-# Text that stands in every prompt as it is.
+
+def _instruction(template: Template, unit: BoxUnit) -> str:
+    boxes = (
+        f'a JSON list of boxes {_UNITS[unit]}, [{{"bbox_2d": [x1, y1, x2, y2], "label": "..."}}], '
+        "or [] if there is no defect"
+    )
+    if template == "grounding":
+        return (
+            f"Answer with {boxes}. Close the reasoning with a sentence that names the verdict: "
+            "So the product is normal. or So the product is abnormal."
+        )
+    if template == "inspect":
+        return f"{_CHOICE} After the letter, on a new line, give {boxes}."
+    return _CHOICE
+
+
+# Text that stands in every prompt of a policy that counts in pixels as it is.
 FIXED_PHRASES = (
     SYSTEM,
     f"{REFERENCE_HEADER}\n",
     f"{QUERY_HEADER}\n",
-    *(f"\n{instruction}" for instruction in _INSTRUCTIONS.values()),
+    *(f"\n{_instruction(template, 'pixels')}" for template in TEMPLATES),
 )
+
+
+def special_tokens_in(text: str, tokens: Iterable[str] = SPECIAL_TOKENS) -> list[str]:
+    """The special tokens that a text would smuggle into a prompt.
+
+    >>> special_tokens_in("Is <|image_pad|> dented?")
+    ['<|image_pad|>']
+    """
+    return [token for token in tokens if token in text]
+
+
+def smuggled_tokens(
+    question: Question, boxes: Sequence[Box], tokens: Sequence[str] = SPECIAL_TOKENS
+) -> list[str]:
+    """Where a question, its options or the labels of its boxes hold special tokens, in words.
+
+    Args:
+        question: as it is asked.
+        boxes: gold, whose labels gold completions write.
+        tokens: special tokens of the policy.
+    """
+    texts = {"the question": question.text}
+    texts |= {f"option {letter}": text for letter, text in question.options.items()}
+    texts |= {"the label of a box": " ".join(box.label or "" for box in boxes)}
+    return [
+        f"{where} holds {token}"
+        for where, text in texts.items()
+        for token in special_tokens_in(text, tokens)
+    ]
 
 
 def template_for(question: Question, template: Template = "choice") -> Template:
@@ -66,6 +121,7 @@ def build_messages(
     *,
     references: int = 0,
     knowledge: str | None = None,
+    unit: BoxUnit = "pixels",
 ) -> list[dict[str, Any]]:
     """The conversation the policy is asked to continue.
 
@@ -78,6 +134,7 @@ def build_messages(
         template: `choice` asks for a letter, `grounding` for boxes, `inspect` for both at once.
         references: number of normal reference images shown.
         knowledge: domain knowledge about the product, or None.
+        unit: what the policy counts the corners of boxes in (`policy.family`).
 
     Raises:
         InputError: the template does not exist, or asks for a letter where there is no option.
@@ -100,14 +157,14 @@ def build_messages(
     content += [_text(f"{QUERY_HEADER}\n"), {"type": "image"}, _text("\n")]
     if knowledge:
         content.append(_text(f"{KNOWLEDGE_HEADER}\n{knowledge.strip()}\n"))
-    content.append(_text(question_text(question, template)))
+    content.append(_text(question_text(question, template, unit)))
     return [
         {"role": "system", "content": [_text(SYSTEM)]},
         {"role": "user", "content": _merge_text(content)},
     ]
 
 
-def question_text(question: Question, template: Template) -> str:
+def question_text(question: Question, template: Template, unit: BoxUnit = "pixels") -> str:
     """The question, its options a line each, and what the answer must look like.
 
     >>> q = Question("Is there a defect?", "Anomaly Detection", {"A": "Yes.", "B": "No."}, "B")
@@ -116,12 +173,42 @@ def question_text(question: Question, template: Template) -> str:
     """
     lines = [question.text]
     lines += [f"{letter}. {text}" for letter, text in question.options.items()]
-    lines.append(_INSTRUCTIONS[template])
+    lines.append(_instruction(template, unit))
     return "\n".join(lines)
 
 
+def gold_in_model(
+    gold_in_image: Sequence[Box] | None,
+    question: Question,
+    template: str,
+    frame: Frame | None,
+) -> tuple[Box, ...] | None:
+    """The gold boxes that a completion is held against, in the model frame.
+
+    Args:
+        gold_in_image: gold boxes in original-image pixels; None where they are not known.
+        question: what was asked.
+        template: how it was asked; a grounding question asks for boxes whatever this says.
+        frame: both sizes of the image; None where the completion speaks in original pixels.
+
+    Returns:
+        None where the prompt asks for no boxes, or where the gold boxes are not known.
+
+    >>> question = Question("Locate.", GROUNDING)
+    >>> gold_in_model([Box(0, 0, 20, 20)], question, "grounding", Frame(200, 200, 100, 50))
+    (Box(x1=0.0, y1=0.0, x2=10.0, y2=5.0, label=None),)
+    """
+    if gold_in_image is None or (template == "choice" and not question.is_grounding):
+        return None
+    if frame is None:
+        return tuple(gold_in_image)
+    return tuple(frame.to_model(box) for box in gold_in_image)
+
+
 def format_boxes(boxes: Sequence[Box]) -> str:
-    """Qwen2.5-VL's own form, whole pixels.
+    """The form of Qwen2.5-VL and Qwen3-VL, corners rounded to whole numbers.
+
+    A box without a label is written as a "defect".
 
     >>> format_boxes([Box(1, 2, 3, 4, "scratch")])
     '[{"bbox_2d": [1, 2, 3, 4], "label": "scratch"}]'
@@ -144,14 +231,17 @@ def format_answer(question: Question, template: Template, boxes: Sequence[Box]) 
     return str(question.answer)
 
 
-def gold_completion(sample: Sample, question: Question, template: Template, frame: Frame) -> str:
+def gold_completion(
+    sample: Sample, question: Question, template: Template, frame: Frame | None
+) -> str:
     """A completion that earns the full reward: the target of supervised fine-tuning.
 
     The reasoning states what the annotation knows (defect, place, boxes in the model frame), then
-    names its conclusion. Where the boxes are not on record it speaks of none.
+    names its conclusion. Where the boxes are not on record, or the policy's frame is not known
+    (`frame` is None), it speaks of none.
     """
-    gold = sample.boxes if question.boxes is None else question.boxes
-    boxes = [] if gold is None else [frame.to_model(box) for box in gold]
+    gold = sample.gold_boxes(question)
+    boxes = [] if gold is None or frame is None else [frame.to_model(box) for box in gold]
     if template == "grounding":
         verdict = f"So the product is {'abnormal' if boxes else 'normal'}."
     else:
@@ -162,10 +252,12 @@ def gold_completion(sample: Sample, question: Question, template: Template, fram
     )
 
 
-def _observation(sample: Sample, question: Question, boxes: Sequence[Box], frame: Frame) -> str:
+def _observation(
+    sample: Sample, question: Question, boxes: Sequence[Box], frame: Frame | None
+) -> str:
     if question.subtask not in (ANOMALY_DETECTION, GROUNDING) and not question.presupposes_defect:
         return _chosen(question)
-    if not boxes:
+    if not boxes or frame is None:
         return (
             _chosen(question)
             if not sample.is_normal

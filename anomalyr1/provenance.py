@@ -14,6 +14,7 @@ from typing import Any
 
 from anomalyr1 import run_folder
 from anomalyr1.config import Config, dump_config
+from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json, write_json, write_text
 
 PACKAGES = (
@@ -36,7 +37,11 @@ PACKAGES = (
 
 
 def write_provenance(
-    run_dir: Path, verb: str, config: Config, data: Sequence[Mapping[str, Any]] = ()
+    run_dir: Path,
+    verb: str,
+    config: Config,
+    data: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
 ) -> None:
     """Write the config and `provenance.json` into the run folder.
 
@@ -49,9 +54,10 @@ def write_provenance(
         verb: what is being run: train, sft, eval.
         config: the resolved config.
         data: benchmark path, root, sha256 and manifest; a list where several are mixed.
+        more: what else this verb keeps of a run.
     """
     path = run_dir / run_folder.PROVENANCE
-    record: dict[str, Any] = read_json(path) if path.exists() else {"runs": []}
+    record = read_provenance(path) if path.exists() else {"runs": []}
     record["runs"].append(
         {
             "verb": verb,
@@ -63,11 +69,30 @@ def write_provenance(
             "python": platform.python_version(),
             "platform": platform.platform(),
             "versions": versions(),
+            **more,
         }
     )
     first = record["runs"][0]["verb"]
     write_text(run_dir / run_folder.config_of(verb, first), dump_config(config))
     write_json(path, record)
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """A run folder's record: `runs`, a list of what was run, each with its `verb`.
+
+    Raises:
+        InputError: the file is missing or is no such record.
+    """
+    record = read_json(path, "a provenance record")
+    runs = record.get("runs") if isinstance(record, dict) else None
+    if not isinstance(runs, list) or not all(
+        isinstance(run, dict) and isinstance(run.get("verb"), str) for run in runs
+    ):
+        raise InputError(
+            f"expected `runs`, each with its `verb`, in {path}, found another form; "
+            "put the file back as it was written, or take it away"
+        )
+    return dict(record)
 
 
 def versions() -> dict[str, str]:

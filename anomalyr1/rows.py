@@ -15,14 +15,15 @@ from typing import Any
 from transformers import ProcessorMixin
 
 from anomalyr1.config import PromptConfig
-from anomalyr1.data.images import image_size
 from anomalyr1.data.knowledge import knowledge_for, load_knowledge
 from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
 from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
-from anomalyr1.policy.load import image_tokens, model_frame
-from anomalyr1.prompts import Template, build_messages, template_for
+from anomalyr1.policy.family import Family
+from anomalyr1.policy.resizing import image_tokens, model_frame, resized_size
+from anomalyr1.prompts import Template, build_messages, gold_in_model, template_for
+from anomalyr1.refusals import Size, asked_questions, refuse, refused_rows, require_askable
 from anomalyr1.schema import Box, Question, Sample
 
 
@@ -38,7 +39,8 @@ class Row:
         messages: the conversation; image placeholders in the order of `images`.
         images: paths, references first, the query last.
         references: the reference images' paths relative to the root.
-        frame: the query image's model frame.
+        size: the query image's (width, height) in pixels.
+        frame: the query image's model frame; None where the policy's family has none that is known.
         tokens: length of the prompt in tokens, image tokens included.
     """
 
@@ -49,7 +51,8 @@ class Row:
     messages: list[dict[str, Any]]
     images: tuple[str, ...]
     references: tuple[str, ...]
-    frame: Frame
+    size: tuple[int, int]
+    frame: Frame | None
     tokens: int
 
     @property
@@ -58,27 +61,41 @@ class Row:
         return f"{self.sample.image}#{self.index}"
 
     @property
-    def gold_boxes(self) -> list[Box] | None:
+    def gold_in_model(self) -> tuple[Box, ...] | None:
         """Gold boxes in the model frame where the answer asks for boxes and they are known."""
-        if self.template == "choice":
+        if self.frame is None:
             return None
-        gold = self.sample.boxes if self.question.boxes is None else self.question.boxes
-        return None if gold is None else [self.frame.to_model(box) for box in gold]
+        return gold_in_model(
+            self.sample.gold_boxes(self.question), self.question, self.template, self.frame
+        )
 
 
 def build_rows(
     samples: Iterable[Sample],
     prompt: PromptConfig,
     processor: ProcessorMixin,
+    family: Family,
     *,
     question_types: Sequence[str] | None = None,
 ) -> list[Row]:
     """Every question of every sample, shown as the prompt section says.
 
+    Args:
+        samples: images with their questions.
+        prompt: how they are asked.
+        processor: counts tokens and resizes.
+        family: of the policy; decides what boxes are counted in.
+        question_types: asked; None asks all.
+
     Raises:
-        InputError: a prompt is longer than `prompt.max_prompt_tokens`; all such rows are named.
+        InputError: boxes are asked of a family whose frame is not known, the processor refuses an
+            image or a text, or a prompt is longer than `prompt.max_prompt_tokens`; rows are named.
     """
-    rows = list(_rows(samples, prompt, processor, question_types))
+    samples = list(samples)
+    require_askable(samples, prompt, family, question_types)
+    sizes: dict[Path, Size] = {}
+    refuse(refused_rows(samples, prompt, processor, question_types=question_types, sizes=sizes))
+    rows = list(_rows(samples, prompt, processor, family, question_types, sizes))
     if not rows:
         kept = f" of the types {', '.join(question_types)}" if question_types else ""
         raise InputError(f"expected at least one question{kept}, found none; check the benchmark")
@@ -180,22 +197,18 @@ def _rows(
     samples: Iterable[Sample],
     prompt: PromptConfig,
     processor: ProcessorMixin,
+    family: Family,
     question_types: Sequence[str] | None,
+    sizes: dict[Path, Size],
 ) -> Iterator[Row]:
     tokenizer = processor.tokenizer
     knowledge = _Knowledge(prompt, tokenizer)
-    for sample in samples:
-        asked = [
-            (index, question)
-            for index, question in enumerate(sample.questions)
-            if question_types is None or question.type in question_types
-        ]
-        if not asked:
-            continue
+    for sample, asked in asked_questions(samples, question_types):
         references = reference_paths(sample, prompt)
         paths = (*(sample.root / name for name in references), sample.path)
-        frames = [model_frame(*image_size(path), processor) for path in paths]
-        vision_tokens = sum(image_tokens(frame, processor) - 1 for frame in frames)
+        resized = [resized_size(*sizes[path], processor) for path in paths]
+        vision_tokens = sum(image_tokens(size, processor) - 1 for size in resized)
+        size = sizes[sample.path]
         for index, question in asked:
             template = template_for(question, prompt.template)
             messages = build_messages(
@@ -204,6 +217,7 @@ def _rows(
                 template,
                 references=len(references),
                 knowledge=knowledge.text(sample),
+                unit=family.unit or "pixels",
             )
             text = tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
@@ -216,7 +230,8 @@ def _rows(
                 messages=messages,
                 images=tuple(str(path) for path in paths),
                 references=references,
-                frame=frames[-1],
+                size=size,
+                frame=model_frame(*size, processor, family),
                 tokens=len(tokenizer(text, add_special_tokens=False)["input_ids"]) + vision_tokens,
             )
 

@@ -10,6 +10,9 @@ from typing import Literal
 ANOMALY_DETECTION = "Anomaly Detection"
 GROUNDING = "Defect Grounding"
 
+# The letters an option can have; a benchmark with any other is refused when it is read.
+OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 # MMAD's seven subtasks (ICLR 2025, table 2), in the order of its published tables.
 SUBTASKS = (
     ANOMALY_DETECTION,
@@ -53,6 +56,24 @@ def subtask_of(question_type: str) -> str:
     'Anomaly Detection'
     """
     return _SUBTASK_OF.get(question_type, question_type)
+
+
+def dataset_of(image: str) -> str:
+    """The dataset an image belongs to: the first part of its benchmark key.
+
+    >>> dataset_of("VisA/pcb1/test/good/1.JPG")
+    'VisA'
+    """
+    return image.split("/", 1)[0]
+
+
+def is_normal_key(image: str) -> bool:
+    """MMAD's rule: an image is normal where a part of its key equals "good".
+
+    >>> is_normal_key("VisA/pcb1/test/good/1.JPG"), is_normal_key("VisA/goods/test/bad/1.JPG")
+    (True, False)
+    """
+    return "good" in image.split("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +154,7 @@ class Sample:
     @property
     def dataset(self) -> str:
         """First part of the key."""
-        return self.image.split("/", 1)[0]
+        return dataset_of(self.image)
 
     @property
     def category(self) -> str:
@@ -144,7 +165,7 @@ class Sample:
     @property
     def is_normal(self) -> bool:
         """MMAD's rule: a path component equals "good"."""
-        return "good" in PurePosixPath(self.image).parts
+        return is_normal_key(self.image)
 
     @property
     def defect(self) -> str:
@@ -155,6 +176,13 @@ class Sample:
     def path(self) -> Path:
         """The image file."""
         return self.root / self.image
+
+    def gold_boxes(self, question: Question) -> tuple[Box, ...] | None:
+        """The gold boxes of one of its questions, in original-image pixels; None if unknown.
+
+        A grounding question may state its own; every other question has the image's.
+        """
+        return self.boxes if question.boxes is None else question.boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +209,13 @@ class Response:
 class Prediction:
     """One line of predictions.jsonl: one completion for one question.
 
-    `frame` is the model frame (width, height) in pixels that boxes in `completion` refer to, `size`
-    the original image's. `gold_boxes` are in original-image pixels. `template` names the prompt.
-    `score` is a real anomaly score in [0, 1] (P(Yes)) or None where the backend gives none.
-    `seen` says whether the policy was trained on this image; None where that is not known.
+    `frame` is the model frame (width, height) that boxes in `completion` are stated in: pixels of
+    the resized image, or (1000, 1000) where the policy counts in thousandths; None where it is not
+    known, and boxes were not asked for. `size` is the original image's in pixels. `gold_boxes` are
+    in original-image pixels. `template` names the prompt. `score` is a real anomaly score in [0, 1]
+    (P(Yes)) or None where the backend gives none. `seen` says whether the policy was trained on
+    this image; None where that is not known. `completion_ids` are the tokens of `completion`, the
+    one that ends it included; None where the file does not tell them.
     """
 
     image: str
@@ -203,3 +234,14 @@ class Prediction:
     references: tuple[str, ...] = ()
     score: float | None = None
     seen: bool | None = None
+    completion_ids: tuple[int, ...] | None = None
+
+    @property
+    def dataset(self) -> str:
+        """First part of the key."""
+        return dataset_of(self.image)
+
+    @property
+    def is_normal(self) -> bool:
+        """What the record says, else MMAD's rule: a path component equals "good"."""
+        return is_normal_key(self.image) if self.normal is None else self.normal

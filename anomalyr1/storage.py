@@ -1,15 +1,26 @@
-"""Files that are either whole or absent: atomic writes, appended and resumed JSON lines."""
+r"""Reading and writing a user's files: whole or absent, and what is wrong with one in one line.
+
+Text is UTF-8. Half a character (a lone surrogate: JSON can hold one, UTF-8 cannot) is written as
+`\udXXX`, which in JSON is its own escape, so that nothing is lost.
+"""
 
 from __future__ import annotations
 
 import codecs
+import io
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anomalyr1.errors import InputError
+
+Row = TypeVar("Row")
+
+SHOWN_FAULTS = 10
 
 # A file's first bytes name its encoding; the longer marks first, because they begin alike.
 _MARKS = (
@@ -21,15 +32,24 @@ _MARKS = (
 )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name beside `path`, then rename: readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def read_bytes(path: Path, expected: str) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: the file is missing or may not be read.
+    """
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        # ValueError: a null character in the path.
+        raise InputError(
+            f"expected {expected} at {path}, found no such file; check the path"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"expected {expected} at {path}, found that it cannot be read ({error.strerror}); "
+            "check the path and who may read it"
+        ) from None
 
 
 def read_text(path: Path, expected: str = "a text file", encoding: str | None = None) -> str:
@@ -44,32 +64,116 @@ def read_text(path: Path, expected: str = "a text file", encoding: str | None = 
         encoding: the encoding of a file without a byte order mark; None for UTF-8.
 
     Raises:
-        InputError: the file is missing, or holds bytes that its encoding does not have.
+        InputError: the file is missing, may not be read, or holds bytes its encoding does not have.
     """
-    try:
-        content = path.read_bytes()
-    except OSError:
-        raise InputError(
-            f"expected {expected} at {path}, found no such file; check the path"
-        ) from None
-    named = next((name for mark, name in _MARKS if content.startswith(mark)), None)
-    used = named or encoding or "utf-8"
-    try:
-        text = content.decode(used)
-    except LookupError:
-        raise InputError(
-            f"expected an encoding like utf-8, cp1252 or gbk, found {encoding!r}"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"expected {expected} in {used} at {path}, found other bytes at {error.start} "
-            f"({content[error.start : error.start + 4].hex()}); save it as UTF-8"
-        ) from None
+    text = _decode(read_bytes(path, expected), path, expected, encoding)
     if "\0" in text:
         raise InputError(
-            f"expected {expected} in {used} at {path}, found zero bytes; save it as UTF-8"
+            f"expected {expected} at {path}, found zero bytes, as in UTF-16 without its mark; "
+            "save the file as UTF-8"
         )
     return text
+
+
+def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = None) -> Any:
+    """Read JSON in an encoding that `read_text` reads; NaN and infinity are refused.
+
+    Raises:
+        InputError: the file is missing, or is not JSON (line and column are named).
+    """
+    try:
+        return _DECODER.decode(read_text(path, expected, encoding))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"expected {expected} at {path}, found broken JSON ({one_line(error)}); mend the file"
+        ) from None
+
+
+def read_yaml(path: Path, expected: str, *, resolve: bool = True) -> Any:
+    """Read YAML; a key given twice is refused, and a file of nothing is an empty mapping.
+
+    Args:
+        path: the file.
+        expected: what should be there, in words: a readable config.
+        resolve: put values in the place of references such as `${seed}`.
+
+    Raises:
+        InputError: the file is missing, or is not YAML.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    text = read_text(path, expected)
+    try:
+        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=resolve)
+    except (OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
+        raise InputError(f"expected {expected} in {path}, found: {one_line(error)}") from None
+
+
+def read_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:
+    """Read one JSON object a line; blank lines are passed over.
+
+    Raises:
+        InputError: the file is missing, or lines are not JSON objects (their numbers are named).
+    """
+    return read_jsonl_as(_as_it_is, path, expected)
+
+
+def read_jsonl_as(
+    read: Callable[[dict[str, Any], int], Row], path: Path, expected: str
+) -> list[Row]:
+    """Read one JSON object a line, each made into a record; all lines at fault are told at once.
+
+    Args:
+        read: makes the record from the object and the number of its line, from 1; raises InputError
+            where that is not possible.
+        path: the file; blank lines are passed over.
+        expected: what should be there.
+
+    Raises:
+        InputError: the file is missing, or lines cannot be used: their count, and the first ten.
+    """
+    return _read_lines(read, read_text(path, expected), path, expected)
+
+
+def resume_jsonl(
+    path: Path,
+    expected: str = "a JSON-lines file",
+    read: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Read the lines an interrupted run left and cut a torn last line off the file.
+
+    A process killed while appending can leave half a line at the end, and only there. `read` is
+    that of `read_jsonl_as`.
+    """
+    if not path.exists():
+        return []
+    content = read_bytes(path, expected)
+    whole = content[: content.rfind(b"\n") + 1]
+    rows = _read_lines(read or _as_it_is, _decode(whole, path, expected), path, expected)
+    if len(whole) < len(content):
+        with writing(path), path.open("rb+") as file:
+            file.truncate(len(whole))
+    return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write under a temporary name beside `path`, then rename: readers never see half a file.
+
+    Raises:
+        InputError: the system refuses to write there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(_encode(text))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -77,85 +181,124 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = None) -> Any:
-    """Read JSON in an encoding that `read_text` reads.
-
-    Raises:
-        InputError: the file is missing, or is not JSON (line and column are named).
-    """
-    text = read_text(path, expected, encoding)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number too long
-        raise InputError(
-            f"expected {expected} at {path}, found broken JSON ({error}); mend the file"
-        ) from None
-
-
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON object a line, atomically."""
-    write_text(
-        path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    )
-
-
-def read_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:
-    """Read one JSON object a line; blank lines are passed over.
-
-    Raises:
-        InputError: the file is missing or a line is not a JSON object (its number is named).
-    """
-    return list(_iterate(path, expected, torn_tail=False))
-
-
-def resume_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:
-    """Read the lines an interrupted run left and cut a torn last line off the file.
-
-    A process killed while appending can leave half a line at the end, and only there.
-    """
-    if not path.exists():
-        return []
-    rows = list(_iterate(path, expected, torn_tail=True))
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
-    return rows
+    write_text(path, _lines(rows))
 
 
 def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Append whole lines and flush them to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(
-            "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        )
-        file.flush()
-        os.fsync(file.fileno())
+    content = _encode(_lines(rows))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def _iterate(path: Path, expected: str, torn_tail: bool) -> Iterator[dict[str, Any]]:
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system says of a place that cannot be written, as one line.
+
+    Raises:
+        InputError: the block raised an OSError.
+    """
     try:
-        lines = path.read_bytes().split(b"\n")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        yield
+    except OSError as error:
         raise InputError(
-            f"expected {expected} at {path}, found no such file; check the path"
+            f"expected to write {path}, found that it cannot be written ({error.strerror}); "
+            "choose another place or make room"
         ) from None
-    if torn_tail:
-        lines = lines[:-1]  # whatever follows the last newline was never finished
-    for number, line in enumerate(lines, start=1):
+
+
+def one_line(error: Exception) -> str:
+    """What a library says, without its line breaks."""
+    if isinstance(error, RecursionError):
+        return "values nested too deeply, or inside themselves"
+    return " ".join(str(error).split())
+
+
+def _as_it_is(row: dict[str, Any], _: int) -> dict[str, Any]:
+    return row
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"the number {number[:20]} is too large")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number of JSON; write null")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+
+
+def _decode(content: bytes, path: Path, expected: str, encoding: str | None = None) -> str:
+    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    used = marked or encoding or "utf-8"
+    try:
+        return content.decode(used)
+    except LookupError:
+        raise InputError(
+            f"expected an encoding like utf-8, cp1252 or gbk, found {encoding!r}"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"byte 0x{content[error.start]:02x} in line {line}"
+        if marked and marked != "utf-8-sig":
+            found = f"{marked.upper()} that is cut off or damaged"
+        wanted = (encoding or "utf-8").upper()
+        raise InputError(
+            f"expected {expected} in {wanted} at {path}, found {found}; save the file as UTF-8"
+        ) from None
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _lines(rows: Iterable[Any]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def _read_lines(
+    read: Callable[[dict[str, Any], int], Row], text: str, path: Path, expected: str
+) -> list[Row]:
+    rows: list[Row] = []
+    faults: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"expected {expected}, found broken JSON at {path}:{number} ({error}); "
+            faults.append(
+                f"expected {expected}, found broken JSON at {path}:{number} ({one_line(error)}); "
                 "mend the line"
-            ) from None
-        if not isinstance(row, dict):
-            raise InputError(
-                f"expected a JSON object a line, found {type(row).__name__} at "
-                f"{path}:{number}; mend the line"
             )
-        yield row
+            continue
+        try:
+            if not isinstance(row, dict):
+                raise InputError(
+                    f"expected a JSON object a line, found {type(row).__name__} at "
+                    f"{path}:{number}; mend the line"
+                )
+            rows.append(read(row, number))
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError(_at_once(faults, path))
+    return rows
+
+
+def _at_once(faults: list[str], path: Path) -> str:
+    if len(faults) == 1:
+        return faults[0]
+    shown = "; ".join(faults[:SHOWN_FAULTS])
+    rest = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+    return f"{path} has {len(faults)} lines that cannot be used: {shown}{rest}"

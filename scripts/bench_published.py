@@ -51,7 +51,7 @@ def random_policy(name: str, layers: int | None, max_pixels: int) -> tuple[Any, 
 
 def timed(trainer: PolicyTrainer, shared: bool, run: Any) -> tuple[Any, float]:
     """What a pass gives on one of the sides, and its seconds."""
-    trainer.shared_prefix = trainer.shared_rollout = shared
+    trainer.sharing.logps = trainer.sharing.rollout = shared
     torch.manual_seed(0)
     start = time.perf_counter()
     with torch.no_grad():

@@ -145,7 +145,7 @@ def build_trainer(case: Case, section: Any, scratch: str) -> Any:
     from trl import GRPOConfig
 
     from anomalyr1.policy.load import load_policy, lora_config
-    from anomalyr1.training.sharing import SharedPrefixTrainer
+    from anomalyr1.training.trainer import PolicyTrainer
 
     chance = np.random.default_rng(0)
     shape = (case.side, case.side, 3)
@@ -164,7 +164,7 @@ def build_trainer(case: Case, section: Any, scratch: str) -> Any:
         features=Features({"prompt": List(message), "images": List(Image())}),
     )
     loaded = load_policy(section, trainable=True)
-    run = SharedPrefixTrainer(
+    run = PolicyTrainer(
         model=loaded.model,
         processing_class=loaded.processor,
         reward_funcs=[lambda completions, **_: [0.0] * len(completions)],

@@ -8,7 +8,7 @@
 # Run again after an interruption: every stage goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-./scripts/setup.sh
+./scripts/setup.sh --keep
 export PATH="$PWD/.venv/bin:$PATH"
 
 source_name="${1:-synthetic}"

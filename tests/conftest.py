@@ -7,18 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-REAL_DATA = REPOSITORY.parent / "shared" / "data"
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """Real images, read where they are and never copied."""
-    if not REAL_DATA.is_dir():
-        pytest.skip(f"needs the real images at {REAL_DATA}")
-    return REAL_DATA
+from commands import REPOSITORY  # noqa: F401
+from pictures import save
 
 
 @pytest.fixture(scope="session")
@@ -72,11 +62,41 @@ def toy_benchmark(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mvtec_benchmark(tmp_path_factory) -> Path:
+    """Built from a tree in MVTec-AD's layout: two products of 2 good, 2 crack and 1 hole."""
+    from source_trees import mvtec
+
+    from anomalyr1.data.making.builder import build_benchmark
+    from anomalyr1.data.making.sources.catalogue import read_source
+
+    folder = tmp_path_factory.mktemp("mvtec")
+    build_benchmark(read_source("mvtec", mvtec(folder / "source")), folder / "bench")
+    return folder / "bench"
+
+
+@pytest.fixture(scope="session")
 def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
     """A tiny Qwen2.5-VL with random weights that knows the words of the toy benchmark."""
+    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
+
+    out = tmp_path_factory.mktemp("policy")
+    shape = TinyShape(hidden_size=64, num_layers=2, mrope_section=(2, 3, 3), vision_depth=2)
+    build_tiny_policy(toy_texts(toy_benchmark) * 4, out, shape=shape, vocab_size=512)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3(tmp_path_factory, toy_benchmark) -> Path:
+    """A tiny Qwen3-VL of the same kind."""
+    from anomalyr1.policy.tiny_qwen3 import build_tiny_qwen3
+
+    return build_tiny_qwen3(toy_texts(toy_benchmark) * 4, tmp_path_factory.mktemp("qwen3"))
+
+
+def toy_texts(toy_benchmark: Path) -> list[str]:
+    """Prompts and gold completions of the toy benchmark."""
     from anomalyr1.data.mmad import load_benchmark
     from anomalyr1.geometry import Frame
-    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
     from anomalyr1.prompts import build_messages, gold_completion, template_for
 
     texts = []
@@ -86,12 +106,4 @@ def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
             for message in build_messages(sample, question, template, references=1):
                 texts += [part["text"] for part in message["content"] if part["type"] == "text"]
             texts.append(gold_completion(sample, question, template, Frame(112, 112, 112, 112)))
-    out = tmp_path_factory.mktemp("policy")
-    shape = TinyShape(hidden_size=64, num_layers=2, mrope_section=(2, 3, 3), vision_depth=2)
-    build_tiny_policy(texts * 4, out, shape=shape, vocab_size=512)
-    return out
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    return texts

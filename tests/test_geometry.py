@@ -29,12 +29,6 @@ def test_iou_by_hand(a, b, expected):
     assert iou(Box(*a), Box(*b)) == pytest.approx(expected)
 
 
-def test_qwen_frame_of_a_square_image():
-    # FACTS: 1024 x 1024 becomes 980 x 980 at a cap of 1280 * 28 * 28, which is 70 x 70 patches.
-    frame = Frame.from_grid(1024, 1024, (1, 70, 70))
-    assert frame.to_model(Box(0, 512, 1024, 1024)).xyxy == (0, 490, 980, 980)
-
-
 @given(sides, sides, sides, sides, boxes)
 def test_frames_round_trip(width, height, model_width, model_height, box):
     frame = Frame(width, height, model_width, model_height)

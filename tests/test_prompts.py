@@ -49,6 +49,21 @@ def test_grounding_prompt_is_frozen():
     )
 
 
+def test_a_policy_that_counts_in_thousandths_is_asked_for_them():
+    _, user = build_messages(SAMPLE, LOCATE, "grounding", unit="thousandths")
+    assert text(user) == (
+        "Image to inspect:\n[image]\nLocate every defect.\n"
+        "Answer with a JSON list of boxes from 0 to 1000 along each side of the image, "
+        '[{"bbox_2d": [x1, y1, x2, y2], "label": "..."}], or [] if there is no defect. '
+        "Close the reasoning with a sentence that names the verdict: "
+        "So the product is normal. or So the product is abnormal."
+    )
+    _, both = build_messages(SAMPLE, ASK, "inspect", unit="thousandths")
+    assert "boxes from 0 to 1000 along each side" in text(both) and "pixels" not in text(both)
+    choice = [build_messages(SAMPLE, ASK, unit=unit) for unit in ("pixels", "thousandths")]
+    assert choice[0] == choice[1]  # letters are letters
+
+
 def test_inspect_asks_for_both():
     _, user = build_messages(SAMPLE, ASK, "inspect")
     assert "letter of one option" in text(user) and "bbox_2d" in text(user)
@@ -84,6 +99,16 @@ def test_gold_completion_speaks_in_the_model_frame_and_parses_back(question, tem
     assert response.well_formed and not response.errors
     assert response.answer == question.answer
     assert response.conclusion == ("abnormal" if template == "grounding" else "A")
+
+
+def test_gold_completion_in_thousandths_and_in_no_known_frame():
+    frame = Frame.spoken((200, 100), (196, 112), "thousandths")
+    gold = gold_completion(SAMPLE, LOCATE, "grounding", frame)
+    assert '[{"bbox_2d": [100, 100, 200, 300], "label": "scratch"}]' in gold
+    assert "scratch at [100, 100, 200, 300], top left." in gold
+    assert gold_completion(SAMPLE, ASK, "choice", None) == (
+        "<think>This fits: Yes. So the answer is A.</think>\n<answer>A</answer>"
+    )
 
 
 def test_gold_completion_of_a_normal_image():

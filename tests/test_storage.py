@@ -7,9 +7,13 @@ from anomalyr1.storage import (
     append_jsonl,
     read_json,
     read_jsonl,
+    read_jsonl_as,
     read_text,
+    read_yaml,
     resume_jsonl,
     write_json,
+    write_jsonl,
+    write_text,
 )
 
 
@@ -48,6 +52,29 @@ def test_unreadable_json_names_the_file(tmp_path, content):
         read_json(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("é\n".encode("cp1252"), "byte 0xe9 in line 1"),
+        (b"a\nb\xff\n", "byte 0xff in line 2"),
+        ("a".encode("utf-16")[:-1], "UTF-16 that is cut off or damaged"),
+    ],
+)
+def test_another_encoding_is_named(tmp_path, content, found):
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"in UTF-8 at .*{found}; save the file as UTF-8"):
+        read_text(path, "a text")
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}\n{"a": 2}\n')
+    assert [row["a"] for row in read_jsonl(path)] == [1, 2]
+    path.write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}')
+    assert read_json(path) == read_yaml(path, "a readable config") == {"a": 1}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_a_byte_order_mark_names_the_encoding(tmp_path, encoding):
     path = tmp_path / "a.json"
@@ -59,9 +86,7 @@ def test_a_byte_order_mark_names_the_encoding(tmp_path, encoding):
 def test_other_encodings_are_read_when_named_and_never_guessed(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes('"裂纹"'.encode("gbk"))
-    with pytest.raises(
-        InputError, match=r"utf-8 at .*a\.json, found other bytes at 1 \(c1d1cec6\)"
-    ):
+    with pytest.raises(InputError, match=r"UTF-8 at .*a\.json, found byte 0xc1 in line 1"):
         read_json(path)
     assert read_json(path, encoding="gbk") == "裂纹"
     with pytest.raises(InputError, match="found 'latin-x'"):
@@ -79,3 +104,86 @@ def test_json_that_python_cannot_hold_is_refused(tmp_path, content):
         read_json(path)
     with pytest.raises(InputError, match=r"broken JSON at .*a\.json:1"):
         read_jsonl(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5000])
+def test_numbers_that_json_does_not_have_are_refused(tmp_path, number):
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"a": {number}}}')
+    with pytest.raises(InputError, match="found broken JSON"):
+        read_json(path)
+    with pytest.raises(InputError, match=r"found broken JSON at .*a\.json:1"):
+        read_jsonl(path)
+
+
+def test_half_a_character_is_written_as_the_escape_of_json(tmp_path):
+    rows = [{"\ud800": "a\udfffb", "whole": "\U0001f600 é"}]
+    path = tmp_path / "a.jsonl"
+    write_jsonl(path, rows)
+    assert path.read_text(encoding="utf-8") == (
+        '{"\\ud800": "a\\udfffb", "whole": "\U0001f600 é"}\n'
+    )
+    append_jsonl(path, rows)
+    assert read_jsonl(path) == [*rows, *rows]
+    write_json(path, rows[0])
+    assert read_json(path) == rows[0]
+
+
+def test_all_lines_at_fault_are_told_at_once(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("[]\n" + '{"n": 1}\n{"n"\n' * 12)
+    with pytest.raises(InputError) as caught:
+        read_jsonl(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path} has 13 lines that cannot be used: expected a JSON object a")
+    assert "a.jsonl:1;" in message and "a.jsonl:19 (" in message  # the first and the tenth
+    assert message.endswith("; and 3 more") and "a.jsonl:21" not in message
+    assert "\n" not in message
+
+
+def test_records_are_made_line_by_line(tmp_path):
+    def even(row: dict[str, int], number: int) -> int:
+        if row["n"] % 2:
+            raise InputError(f"line {number}: expected an even number, found {row['n']}")
+        return row["n"]
+
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"n": 2}\n\n{"n": 4}\n')
+    assert read_jsonl_as(even, path, "even numbers") == [2, 4]
+    path.write_text('{"n": 2}\n\n{"n": 3}\n{"n": 5}\n')
+    with pytest.raises(InputError, match=r"2 lines .*: line 3: .* found 3; line 4: .* found 5$"):
+        read_jsonl_as(even, path, "even numbers")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    path = tmp_path / "file" / "a.json"
+    for write in (write_text, write_json, append_jsonl):
+        with pytest.raises(InputError, match=r"expected to write .*found that it cannot be"):
+            write(path, "a")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a: 1\na: 2\n", "duplicate key a"),
+        ("a: !!python/name:os.system\n", "could not determine a constructor"),
+        ("a: &x [*x]\n", "nested too deeply, or inside themselves"),
+        ("a: ${b}\n", "'b' not found"),
+        ("3\n", "Invalid loaded object type"),
+    ],
+)
+def test_yaml_that_is_refused(tmp_path, text, found):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"expected a readable mixture in .*{found}") as caught:
+        read_yaml(path, "a readable mixture")
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_with_anchors_and_references(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: '${a.b}'}\n")
+    assert read_yaml(path, "a readable config")["d"] == {"b": 1, "e": 1}
+    assert read_yaml(path, "a readable config", resolve=False)["d"]["e"] == "${a.b}"

@@ -14,13 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
 from anomalyr1.rewards.build import build_rewards
+from anomalyr1.storage import read_yaml
 
 _KEYS = ("run_dir", "base", "eval", "launch", "seeds", "set", "list", "grid")
 _PYTHON = (sys.executable, "-m", "anomalyr1")
@@ -83,11 +80,7 @@ def plan(path: Path, overrides: Sequence[str] = ()) -> list[Run]:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"expected an ablation file at {path}, found none; check the path")
-    try:
-        raw = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"expected a readable ablation in {path}, found: {reason}") from None
+    raw = read_yaml(path, "a readable ablation")
     if not isinstance(raw, dict):
         raise InputError(f"expected a mapping of keys in {path}, found {type(raw).__name__}")
     for key in map(str, raw):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 
+from anomalyr1.errors import InputError
 from anomalyr1.run_folder import HISTORY, METRICS
 from anomalyr1.storage import read_json, read_jsonl, write_json
 
@@ -47,7 +48,14 @@ def read_result(folder: Path, digest: str) -> Result | None:
     """The result in a folder; None without one, or when it is another config's."""
     if not (folder / RESULT).exists():
         return None
-    result = Result(**read_json(folder / RESULT, "the result of a run"))
+    path = folder / RESULT
+    try:
+        result = Result(**read_json(path, "the result of a run"))
+    except TypeError:
+        raise InputError(
+            f"expected the result of a run in {path}, found another form; take the file away, and "
+            "the run is made again"
+        ) from None
     return result if result.digest == digest else None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -38,15 +40,29 @@ def _root(
 
 def main() -> None:
     """Run a verb; a user's mistake prints one line and exits with status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"[bold red]error:[/] {_escape(str(error))}", highlight=False
+        _refuse(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(
+            f"expected a file or folder that can be used at {error.filename}, found: "
+            f"{error.strerror}; check the path, who may use it and the room there"
         )
-        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _refuse(message: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(
+        f"[bold red]error:[/] {_escape(message)}", highlight=False
+    )
+    sys.exit(2)
 
 
 def _escape(text: str) -> str:

@@ -95,12 +95,13 @@ def _prompt_tokens(
     bench: Path, root: Path | None, policy: str, references: int, max_pixels: int
 ) -> dict[str, int]:
     from anomalyr1.config import PolicyConfig, PromptConfig
-    from anomalyr1.policy.load import load_processor
+    from anomalyr1.policy.load import load_processor, read_family
     from anomalyr1.rows import build_rows, open_benchmark
 
     prompt = PromptConfig(references=references, max_prompt_tokens=sys.maxsize)
     _, samples = open_benchmark(
         str(bench), "BENCH", prompt, root=None if root is None else str(root)
     )
-    processor = load_processor(PolicyConfig(path=policy, max_pixels=max_pixels))
-    return {row.sample_id: row.tokens for row in build_rows(samples, prompt, processor)}
+    section = PolicyConfig(path=policy, max_pixels=max_pixels)
+    processor, family = load_processor(section), read_family(section)
+    return {row.sample_id: row.tokens for row in build_rows(samples, prompt, processor, family)}

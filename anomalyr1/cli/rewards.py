@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from anomalyr1.cli.policy import ConfigPath, Overrides, quiet_libraries
+from anomalyr1.errors import InputError
 
 if TYPE_CHECKING:
+    from anomalyr1.config.reward import RewardConfig
     from anomalyr1.rewards.replay import Change, Scored
 
 app = typer.Typer(no_args_is_help=True)
@@ -34,7 +36,13 @@ def replay(
     completions: Annotated[
         Path, typer.Argument(help="JSON lines: completion, options, answer, boxes.")
     ],
-    preset: Annotated[str, typer.Option(help="The reward to score with.")] = "roam",
+    preset: Annotated[
+        str | None, typer.Option(help="The reward to score with; roam by default.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Score with the reward section of a config, a run's config.yaml say."),
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="A second preset: show which completions change.")
     ] = None,
@@ -42,27 +50,35 @@ def replay(
 ) -> None:
     """Score recorded completions offline; no policy, image or GPU is needed.
 
+    With `--config RUN/config.yaml` the completions that a run keeps earn what they earned there:
+    its weights, table, gate and options.
+
     Example: anomalyr1 reward replay runs/tiny/predictions.jsonl --preset roam --against paper
     """
     from anomalyr1.config.reward import RewardConfig
     from anomalyr1.rewards.build import build_rewards
-    from anomalyr1.rewards.replay import changes, read_completions, score_completions, scored_row
+    from anomalyr1.rewards.completion_lines import read_completions
+    from anomalyr1.rewards.replay import changes, score_completions, scored_row
     from anomalyr1.storage import write_jsonl
 
-    configs = [RewardConfig(preset=name) for name in (preset, against) if name is not None]
-    for config in configs:
-        build_rewards(config)  # a misspelt preset is refused before the file is read
+    rewards = [_chosen_reward(preset, config)]
+    name = f"preset {rewards[0].preset}" if config is None else f"the reward of {config}"
+    first = rewards[0].preset if config is None else "config"
+    if against is not None:
+        rewards.append(RewardConfig(preset=against))
+    for reward in rewards:
+        build_rewards(reward)  # a misspelt preset is refused before the file is read
     console = Console()
     with console.status(f"scoring {completions}"):
         rows = read_completions(completions)
-        scored, *other = [score_completions(rows, config) for config in configs]
-    console.print(f"{len(rows)} completions, preset {preset}", highlight=False)
+        scored, *other = [score_completions(rows, reward) for reward in rewards]
+    console.print(f"{len(rows)} completions, {name}", highlight=False, soft_wrap=True)
     console.print(_outcome_table(scored))
     console.print(_term_table(scored))
     if other:
         changed = changes(scored, other[0])
-        console.print(_change_table(changed, len(rows), preset, str(against)))
-        console.print(_moves_table(changed, preset, str(against)))
+        console.print(_change_table(changed, len(rows), first, str(against)))
+        console.print(_moves_table(changed, first, str(against)))
     if out is not None:
         write_jsonl(out, (scored_row(row, one) for row, one in zip(rows, scored, strict=True)))
         console.print(f"wrote {out}", soft_wrap=True)
@@ -84,6 +100,20 @@ def dry_run(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.preflight import dry_run as run
 
     run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}))
+
+
+def _chosen_reward(preset: str | None, config: Path | None) -> RewardConfig:
+    from anomalyr1.config import load_config
+    from anomalyr1.config.reward import RewardConfig
+
+    if config is None:
+        return RewardConfig() if preset is None else RewardConfig(preset=preset)
+    if preset is not None:
+        raise InputError(
+            f"expected one reward to score with, found --preset {preset} and --config {config}; "
+            f"drop one of them, or compare the two with --against {preset}"
+        )
+    return load_config(config).reward
 
 
 def histogram(values: Sequence[float], low: float, high: float) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
 from yaml import YAMLError
 
+from anomalyr1.config.section import problems, unknown_key
 from anomalyr1.config.sections import Config
 from anomalyr1.errors import InputError
+from anomalyr1.storage import one_line, read_yaml
+
+_UNREADABLE = (OmegaConfBaseException, YAMLError, ValueError, TypeError, RecursionError)
 
 
 def load_config(
@@ -34,25 +36,27 @@ def load_config(
 
     Raises:
         InputError: one line that names every unknown key (with the nearest known one) and every
-            value of a wrong type.
+            value of a wrong type or out of its range.
     """
+    layers = [*_read(path, ()), *map(_override, overrides)]
     try:
-        merged = OmegaConf.merge(_read(path, ()), _dotlist(overrides))
-        raw = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+        raw: Any = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
+    except _UNREADABLE as error:
         raise InputError(
-            f"expected a readable config in {path}, found: {_one_line(error)}"
+            f"expected a readable config in {path}, found: {one_line(error)}"
         ) from None
-    problems: list[str] = []
-    config = _build(Config, raw, "", problems)
+    found: list[str] = []
+    try:
+        config = TypeAdapter(Config).validate_python(raw)
+    except ValidationError as error:
+        found += problems(Config, error)
     for section, names in (verbatim or {}).items():
-        given = raw.get(section) if isinstance(raw, dict) else None
+        given = raw.get(section)
         for key in given if isinstance(given, dict) else ():
             if key not in names:
-                problems.append(_unknown(f"{section}.{key}", str(key), names))
-    if problems:
-        raise InputError(f"{path}: {'; '.join(problems)}")
-    assert isinstance(config, Config)
+                found.append(unknown_key(f"{section}.{key}", str(key), names))
+    if found:
+        raise InputError(f"{path}: {'; '.join(found)}")
     return config
 
 
@@ -61,93 +65,28 @@ def dump_config(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
 
 
-def _read(path: Path, inherited: tuple[Path, ...]) -> Any:
+def _read(path: Path, inherited: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """The mappings of a file and its bases, the innermost base first."""
+    if not path.is_file():
+        raise InputError(f"expected a config file at {path.absolute()}, found none; check the path")
     path = path.resolve()
     if path in inherited:
         raise InputError(f"expected a chain of bases that ends, found {path} inheriting itself")
-    if not path.is_file():
-        raise InputError(f"expected a config file at {path}, found none; check the path")
-    loaded: Any = OmegaConf.load(path)
-    if not OmegaConf.is_dict(loaded):
+    loaded = read_yaml(path, "a readable config", resolve=False)
+    if not isinstance(loaded, dict):
         raise InputError(f"expected a mapping of sections in {path}, found something else")
     base = loaded.pop("base", None)
-    if base is None:
-        return loaded
-    return OmegaConf.merge(_read(path.parent / str(base), (*inherited, path)), loaded)
+    below = [] if base is None else _read(path.parent / str(base), (*inherited, path))
+    return [*below, loaded]
 
 
-def _dotlist(overrides: Sequence[str]) -> Any:
-    for override in overrides:
-        key, separator, _ = override.partition("=")
-        if not separator or not key.strip():
-            raise InputError(f"expected an override like section.key=value, found {override!r}")
-    return OmegaConf.from_dotlist(list(overrides))
-
-
-def _build(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
-    """`value` as an instance of the type `kind`; problems are appended, never raised."""
-    if kind is Any:
-        return value
-    if is_dataclass(kind) and isinstance(kind, type):
-        return _build_section(kind, value, where, problems)
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _build_union([a for a in arguments if a is not type(None)], value, where, problems)
-    if origin is Literal:
-        if value not in arguments:
-            allowed = ", ".join(str(argument) for argument in arguments)
-            problems.append(f"{where}: expected one of {allowed}, found {value!r}")
-        return value
-    if origin is list and isinstance(value, list):
-        return [_build(arguments[0], v, f"{where}[{i}]", problems) for i, v in enumerate(value)]
-    if origin in (dict, Mapping) and isinstance(value, dict):
-        return {k: _build(arguments[1], v, f"{where}.{k}", problems) for k, v in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    wanted = origin or kind
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        name = getattr(wanted, "__name__", str(wanted))
-        problems.append(f"{where}: expected {name}, found {value!r}")
-    return value
-
-
-def _build_union(options: Sequence[Any], value: Any, where: str, problems: list[str]) -> Any:
-    tried: list[str] = []
-    for option in options:
-        tried = []
-        built = _build(option, value, where, tried)
-        if not tried:
-            return built
-    problems.extend(tried)
-    return value
-
-
-def _build_section(kind: type, value: Any, where: str, problems: list[str]) -> Any:
-    if not isinstance(value, dict):
-        problems.append(f"{where}: expected a section of keys, found {value!r}")
-        return None
-    hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    arguments = {}
-    for key, item in value.items():
-        name = f"{where}.{key}" if where else str(key)
-        if key in known:
-            arguments[key] = _build(hints[key], item, name, problems)
-        else:
-            problems.append(_unknown(name, str(key), known))
+def _override(override: str) -> Any:
+    key, separator, _ = override.partition("=")
+    if not separator or not key.strip():
+        raise InputError(f"expected an override like section.key=value, found {override!r}")
     try:
-        return kind(**arguments)
-    except InputError as error:
-        problems.append(f"{where}: {error}")
-        return None
-
-
-def _unknown(name: str, key: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
-    return f"unknown key {name} (nearest: {nearest[0]})" if nearest else f"unknown key {name}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        return OmegaConf.from_dotlist([override])
+    except _UNREADABLE as error:
+        raise InputError(
+            f"expected an override like section.key=value, found {override!r} ({one_line(error)})"
+        ) from None

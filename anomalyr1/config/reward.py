@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from anomalyr1.config.section import Count, Flag, Number, Text, Verbatim, section
 from anomalyr1.errors import InputError
 
 
-@dataclass
+@section
 class IouOptions:
     """Options of the `iou` term (rewards/iou.py has the equations).
 
@@ -23,22 +26,13 @@ class IouOptions:
     """
 
     similarity: Literal["iou", "giou", "siou"] = "iou"
-    threshold: float | None = None
-    label_aware: bool = False
-    size_gamma: float = 0.5
-    size_scale: float = 64.0
-
-    def __post_init__(self) -> None:
-        """Refuse options outside their range."""
-        if self.threshold is not None and not 0 < self.threshold <= 1:
-            raise InputError(f"expected threshold in (0, 1] or null, found {self.threshold}")
-        if not 0 <= self.size_gamma < 1:
-            raise InputError(f"expected size_gamma in [0, 1), found {self.size_gamma}")
-        if self.size_scale <= 0:
-            raise InputError(f"expected size_scale above 0, found {self.size_scale}")
+    threshold: Annotated[Number, Field(gt=0, le=1)] | None = None
+    label_aware: Flag = False
+    size_gamma: Annotated[Number, Field(ge=0, lt=1)] = 0.5
+    size_scale: Annotated[Number, Field(gt=0)] = 64.0
 
 
-@dataclass
+@section
 class LengthOptions:
     """Options of the opt-in `length` penalty, in completion tokens (DAPO, equation 13).
 
@@ -47,19 +41,19 @@ class LengthOptions:
         soft_tokens: the penalty grows from 0 to -1 over the last this many tokens.
     """
 
-    max_tokens: int = 1024
-    soft_tokens: int = 256
+    max_tokens: Count = 1024
+    soft_tokens: Count = 256
 
     def __post_init__(self) -> None:
-        """Refuse a soft range that is empty or longer than the whole."""
-        if not 0 < self.soft_tokens <= self.max_tokens:
+        """Refuse a soft range that is longer than the whole."""
+        if self.soft_tokens > self.max_tokens:
             raise InputError(
                 f"expected soft_tokens from 1 to max_tokens {self.max_tokens}, "
                 f"found {self.soft_tokens}"
             )
 
 
-@dataclass
+@section
 class RepetitionOptions:
     """Options of the opt-in `repetition` penalty.
 
@@ -68,24 +62,33 @@ class RepetitionOptions:
         max_penalty: what a completion of nothing but one repeated n-gram approaches; at most 0.
     """
 
-    ngram: int = 3
-    max_penalty: float = -1.0
-
-    def __post_init__(self) -> None:
-        """Refuse a reward for repetition."""
-        if self.ngram < 1:
-            raise InputError(f"expected ngram of at least 1, found {self.ngram}")
-        if self.max_penalty > 0:
-            raise InputError(f"expected max_penalty of at most 0, found {self.max_penalty}")
+    ngram: Count = 3
+    max_penalty: Annotated[Number, Field(le=0)] = -1.0
 
 
-@dataclass
+@section
+class TermConfig:
+    """One entry of `terms`.
+
+    Attributes:
+        weight: of the term; 0 leaves it out.
+        options: keyword arguments of a reward of the user's own; those of a built-in term stand in
+            a section of their own (`iou`, `length`, `repetition`).
+    """
+
+    weight: Number = 1.0
+    options: Verbatim = field(default_factory=dict)
+
+
+@section
 class RewardConfig:
     """What a completion is worth.
 
     Attributes:
         preset: name of a row of `rewards.build.PRESETS`, where weights, table and gate start from.
         weights: term -> weight, over the preset's; a weight of 0 leaves the term out.
+        terms: terms beside the preset's: a built-in name, or the dotted path of a callable of TRL's
+            form (rewards/own.py), which is imported when the rewards are built.
         table: outcome -> value of the `consistency` term, over the preset's.
         gate: `strict` (exactly one think and one answer block, nothing outside) or `released` (the
             released code's search for such a pair anywhere); None keeps the preset's.
@@ -94,9 +97,10 @@ class RewardConfig:
         repetition: options of the `repetition` term.
     """
 
-    preset: str = "roam"
-    weights: dict[str, float] = field(default_factory=dict)
-    table: dict[str, float] = field(default_factory=dict)
+    preset: Text = "roam"
+    weights: dict[str, Number] = field(default_factory=dict)
+    terms: dict[str, TermConfig] = field(default_factory=dict)
+    table: dict[str, Number] = field(default_factory=dict)
     gate: Literal["strict", "released"] | None = None
     iou: IouOptions = field(default_factory=IouOptions)
     length: LengthOptions = field(default_factory=LengthOptions)

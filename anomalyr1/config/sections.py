@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from anomalyr1.config.reward import RewardConfig
+from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
 from anomalyr1.errors import InputError
 
+Rate = Annotated[Number, Field(ge=0)]
 
-@dataclass(frozen=True)
+
+@section
 class DataConfig:
     """What is trained on. Paths are relative to the working directory.
 
@@ -26,17 +31,17 @@ class DataConfig:
         root: where the images are, if not where the benchmark says.
     """
 
-    benchmark: str | None = None
-    mixture: str | None = None
-    heldout: str | None = None
-    heldout_limit: int = 64
-    question_types: list[str] | None = None
-    shuffle_options: int | None = None
-    limit: int | None = None
-    root: str | None = None
+    benchmark: Text | None = None
+    mixture: Text | None = None
+    heldout: Text | None = None
+    heldout_limit: Count = 64
+    question_types: list[Text] | None = None
+    shuffle_options: AnyWhole | None = None
+    limit: Count | None = None
+    root: Text | None = None
 
 
-@dataclass(frozen=True)
+@section
 class PromptConfig:
     """What the policy is shown; the same for SFT, GRPO and evaluation.
 
@@ -54,32 +59,32 @@ class PromptConfig:
     """
 
     template: Literal["choice", "inspect"] = "choice"
-    references: int = 1
+    references: Whole = 1
     reference_kind: Literal["similar", "random"] = "similar"
-    domain_knowledge: str | None = None
-    knowledge_tokens: int = 512
-    max_prompt_tokens: int = 4096
+    domain_knowledge: Text | None = None
+    knowledge_tokens: Count = 512
+    max_prompt_tokens: Count = 4096
 
 
-@dataclass(frozen=True)
+@section
 class LoraSection:
     """Low-rank adaptation (Hu et al. 2022); the language model's linear layers by default."""
 
-    r: int = 64
-    alpha: int = 128
-    dropout: float = 0.05
-    target_modules: str | list[str] = r"^(?!.*visual).*\.(q|k|v|o|gate|up|down)_proj$"
+    r: Count = 64
+    alpha: Count = 128
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.05
+    target_modules: Text | list[Text] = r"^(?!.*visual).*\.(q|k|v|o|gate|up|down)_proj$"
 
 
-@dataclass(frozen=True)
+@section
 class LearningRates:
     """Rates of parts that differ from `grpo.learning_rate` (or sft's); None is that rate."""
 
-    vision: float | None = None
-    projector: float | None = None
+    vision: Rate | None = None
+    projector: Rate | None = None
 
 
-@dataclass(frozen=True)
+@section
 class PolicyConfig:
     """Which model answers, and how it is held in memory.
 
@@ -98,17 +103,25 @@ class PolicyConfig:
         lora: train adapters instead of the weights; None trains the weights.
     """
 
-    path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
-    revision: str | None = None
+    path: Text = "Qwen/Qwen2.5-VL-3B-Instruct"
+    revision: Text | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] = "sdpa"
-    min_pixels: int = 3136
-    max_pixels: int = 480000
-    freeze_vision: bool = True
-    freeze_projector: bool = False
-    shared_prefix: bool = True
+    min_pixels: Count = 3136
+    max_pixels: Count = 480000
+    freeze_vision: Flag = True
+    freeze_projector: Flag = False
+    shared_prefix: Flag = True
     learning_rates: LearningRates = field(default_factory=LearningRates)
     lora: LoraSection | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no image can keep."""
+        if self.max_pixels < self.min_pixels:
+            raise InputError(
+                f"expected max_pixels of at least min_pixels {self.min_pixels}, "
+                f"found {self.max_pixels}"
+            )
 
     @property
     def kernel(self) -> str:
@@ -116,7 +129,7 @@ class PolicyConfig:
         return "sdpa" if self.attention == "flex_attention" else self.attention
 
 
-@dataclass(frozen=True)
+@section
 class PreflightConfig:
     """What `train` tries before its first step, and `reward dry-run` on its own.
 
@@ -127,23 +140,13 @@ class PreflightConfig:
         batch_size: completions decoded together.
     """
 
-    skip: bool = False
-    prompts: int = 8
-    generations: int | None = None
-    batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        """Refuse a trial that could show nothing."""
-        if self.prompts < 1 or self.batch_size < 1:
-            raise InputError(
-                f"expected prompts and batch_size of at least 1, found {self.prompts} and "
-                f"{self.batch_size}"
-            )
-        if self.generations is not None and self.generations < 2:
-            raise InputError(f"expected generations of at least 2, found {self.generations}")
+    skip: Flag = False
+    prompts: Count = 8
+    generations: Annotated[AnyWhole, Field(ge=2)] | None = None
+    batch_size: Count = 32
 
 
-@dataclass(frozen=True)
+@section
 class SignalConfig:
     """What is done about groups that teach little; everything is off by default.
 
@@ -155,16 +158,11 @@ class SignalConfig:
     """
 
     zero_variance: Literal["keep", "drop", "resample"] = "keep"
-    max_rounds: int = 2
+    max_rounds: Count = 2
     difficulty: Literal["none", "emit"] = "none"
 
-    def __post_init__(self) -> None:
-        """Refuse resampling that never samples."""
-        if self.max_rounds < 1:
-            raise InputError(f"expected max_rounds of at least 1, found {self.max_rounds}")
 
-
-@dataclass(frozen=True)
+@section
 class EvalConfig:
     """How a policy is evaluated.
 
@@ -181,19 +179,19 @@ class EvalConfig:
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
     """
 
-    benchmark: str | None = None
-    batch_size: int = 16
-    max_new_tokens: int = 512
-    limit: int | None = None
-    bootstrap: int = 2000
-    gallery: int = 48
-    question_types: list[str] | None = None
-    shuffle_options: int | None = None
-    root: str | None = None
-    allow_seen: bool = False
+    benchmark: Text | None = None
+    batch_size: Count = 16
+    max_new_tokens: Count = 512
+    limit: Count | None = None
+    bootstrap: Count = 2000
+    gallery: Whole = 48
+    question_types: list[Text] | None = None
+    shuffle_options: AnyWhole | None = None
+    root: Text | None = None
+    allow_seen: Flag = False
 
 
-@dataclass(frozen=True)
+@section
 class SegmentationConfig:
     """How boxes become masks at evaluation.
 
@@ -204,11 +202,11 @@ class SegmentationConfig:
     """
 
     kind: Literal["none", "box", "grabcut", "sam2"] = "grabcut"
-    checkpoint: str = "facebook/sam2.1-hiera-tiny"
-    model_config: str = "configs/sam2.1/sam2.1_hiera_t.yaml"
+    checkpoint: Text = "facebook/sam2.1-hiera-tiny"
+    model_config: Text = "configs/sam2.1/sam2.1_hiera_t.yaml"
 
 
-@dataclass(frozen=True)
+@section
 class Config:
     """One run. A verb reads the sections it needs; all files share one form.
 
@@ -224,18 +222,18 @@ class Config:
         grpo: handed verbatim to `trl.GRPOConfig`.
     """
 
-    run_dir: str = "runs/default"
-    seed: int = 0
+    run_dir: Text = "runs/default"
+    seed: Annotated[Whole, Field(lt=2**32)] = 0
     resume: Literal["auto", "never", "force"] = "auto"
-    early_stop_patience: int | None = None
-    keep_completions_every: int = 10
+    early_stop_patience: Count | None = None
+    keep_completions_every: Whole = 10
     data: DataConfig = field(default_factory=DataConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     preflight: PreflightConfig = field(default_factory=PreflightConfig)
     signal: SignalConfig = field(default_factory=SignalConfig)
-    sft: dict[str, Any] = field(default_factory=dict)
-    grpo: dict[str, Any] = field(default_factory=dict)
+    sft: Verbatim = field(default_factory=dict)
+    grpo: Verbatim = field(default_factory=dict)
     eval: EvalConfig = field(default_factory=EvalConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)

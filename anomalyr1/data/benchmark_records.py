@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.schema import GROUNDING, QUESTION_TYPES, Box, Question, Sample
+from anomalyr1.schema import GROUNDING, OPTION_LETTERS, QUESTION_TYPES, Box, Question, Sample
+from anomalyr1.values import has_half_character, is_number, is_plain_path, places
 
 Record = dict[str, Any]
 
@@ -46,6 +47,13 @@ def read_record(key: str, record: Any, root: Path, faults: list[str]) -> Sample 
         split=split,
     )
     return sample if len(faults) == before else None
+
+
+def note_unwritable(key: str, record: Any, faults: list[str]) -> None:
+    """Note what Python reads in a record and no other file can hold: half a character, NaN."""
+    for place, value in places(record, _is_unwritable):
+        where = place or "the record"
+        faults.append(f"{key}: expected texts and finite numbers, found {value!r} in {where}")
 
 
 def write_record(sample: Sample, original: Mapping[str, Any] | None = None) -> Record:
@@ -110,7 +118,7 @@ def category_prefix(key: str) -> str:
 def safe_path(key: str, path: str, faults: list[str]) -> str:
     """Return `path`; note a fault when it is not a plain path below the root."""
     parts = path.split("/")
-    bad = not path or path.startswith("/") or "\\" in path or "\0" in path
+    bad = not path or path.startswith("/") or "\\" in path or not is_plain_path(path)
     if bad or ":" in parts[0] or ".." in parts or "." in parts or "" in parts:
         faults.append(
             f"{key}: expected a path below the root, found {path!r} (no '..', no absolute path)"
@@ -175,14 +183,7 @@ def _boxes(where: str, value: Any, faults: list[str]) -> tuple[Box, ...] | None:
 
 
 def _is_box(corners: Any) -> bool:
-    return (
-        isinstance(corners, list)
-        and len(corners) == 4
-        and all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-            for v in corners
-        )
-    )
+    return isinstance(corners, list) and len(corners) == 4 and all(map(is_number, corners))
 
 
 def _questions(
@@ -245,13 +246,19 @@ def _choice_fault(options: Any, answer: Any) -> str | None:
     if not isinstance(options, dict) or not options:
         return f"expected Options to be letter -> text, found {options!r}"
     for letter, text in options.items():
-        if len(letter) != 1 or not "A" <= letter <= "Z":
+        if len(letter) != 1 or letter not in OPTION_LETTERS:
             return f"expected option letters A, B, C, ...; found {letter!r}"
         if not isinstance(text, str):
             return f"expected the text of option {letter}, found {text!r}"
     if not isinstance(answer, str) or answer not in options:
         return f"expected Answer to be one of {', '.join(options)}; found {answer!r}"
     return None
+
+
+def _is_unwritable(value: Any) -> bool:
+    if isinstance(value, str):
+        return has_half_character(value)
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _numbers(box: Box) -> Sequence[float]:

@@ -10,10 +10,9 @@ Of ms-swift's `objects` (`ref`, `bbox`, `bbox_type` real, norm1 or norm1000) the
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from anomalyr1.errors import InputError
 from anomalyr1.geometry import clamp
 from anomalyr1.parsing.box_lists import read_boxes, split_list
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, QUESTION_TYPES, Box, Question, Sample
-from anomalyr1.storage import read_json, read_jsonl
+from anomalyr1.storage import read_json, read_jsonl_as
+from anomalyr1.values import has_half_character, is_number, is_plain_path
 
 SLACK = 1.0  # pixels that a box may end outside its image
 
@@ -32,6 +32,11 @@ _SCALES = {"unit": 1.0, "thousand": 1000.0}
 _OPTION = re.compile(r"^\(?([A-Z])[.):]\s+(.+)$", re.M)
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.S)
 _LETTER = re.compile(r"\(?([A-Za-z])\)?[.):]?(?:\s+(.*))?", re.S)
+
+
+# (image, references, question, boxes of the image) of a pair of turns
+_Pair = tuple[str, list[str], Question, tuple[Box, ...] | None]
+_Asked = tuple[str | None, str | None, list[_Pair]]  # mask, side, pairs of turns of a row
 
 
 def read_rows(
@@ -62,10 +67,15 @@ def read_rows(
     samples: dict[str, Sample] = {}
     root = image_root.absolute()
     reader = _Reader(root, default_type, next(f for f in FRAMES if f == frame))
-    for where, row in _numbered(file):
+
+    def read(row: dict[str, Any], number: int) -> _Asked:
+        where = f"row {number} of {file}" if file.suffix == ".json" else f"{file}:{number}"
         mask, split = _kept(row, "mask", where), _kept(row, "split", where)
         mask = None if mask is None else _key(mask, root, where)
-        for key, references, question, boxes in reader.questions(row, where):
+        return mask, split, list(reader.questions(row, where))
+
+    for mask, split, asked in _read(file, read):
+        for key, references, question, boxes in asked:
             known = samples.get(key) or Sample(key, root, (), mask=mask, split=split)
             samples[key] = replace(
                 known,
@@ -81,17 +91,13 @@ def kept_boxes(boxes: Sequence[Box] | None) -> list[list[Any]] | None:
     return None if boxes is None else [[*box.xyxy, box.label] for box in boxes]
 
 
-def _numbered(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if file.suffix == ".json":
-        rows = read_json(file, "a list of training rows")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise InputError(f"expected a list of training rows in {file}; mend the file")
-        yield from ((f"row {number} of {file}", row) for number, row in enumerate(rows, start=1))
-    else:
-        rows = read_jsonl(file, "exported rows")
-        lines = enumerate(file.read_bytes().split(b"\n"), start=1)
-        numbers = [number for number, line in lines if line.strip()]
-        yield from ((f"{file}:{number}", row) for number, row in zip(numbers, rows, strict=True))
+def _read(file: Path, read: Callable[[dict[str, Any], int], _Asked]) -> list[_Asked]:
+    if file.suffix != ".json":
+        return read_jsonl_as(read, file, "exported rows")
+    rows = read_json(file, "a list of training rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"expected a list of training rows in {file}; mend the file")
+    return [read(row, number) for number, row in enumerate(rows, start=1)]
 
 
 class _Reader:
@@ -103,10 +109,8 @@ class _Reader:
         self._frame = frame
         self._sizes: dict[str, tuple[int, int] | None] = {}
 
-    def questions(
-        self, row: dict[str, Any], where: str
-    ) -> Iterator[tuple[str, list[str], Question, tuple[Box, ...] | None]]:
-        """(image, references, question, boxes of the image) of every pair of turns."""
+    def questions(self, row: dict[str, Any], where: str) -> Iterator[_Pair]:
+        """Every pair of turns of a row."""
         turns, frame = read_turns(row, where)
         ours = len(turns) == 1  # the keys beside the conversation speak of one question
         for number, turn in enumerate(turns, start=1):
@@ -189,8 +193,8 @@ def _question(
                 f"expected an option letter or a list of boxes as the answer at {where}, found "
                 f"{answer[:60]!r}: a free answer cannot be scored; leave the row out"
             )
-        if not text:
-            raise other_form(where, "a turn without a question")
+        if not text or has_half_character(text):
+            raise other_form(where, "a turn without a question, or with half a character")
         return Question(text, GROUNDING, boxes=boxes), boxes
     letter = _letter(around, options)
     if letter is None:
@@ -198,8 +202,8 @@ def _question(
             f"expected a row of VLM-R1 or ms-swift at {where}, found another form: the answer "
             f"{answer[:40]!r} is none of the options"
         )
-    if not text:
-        raise other_form(where, "a turn without a question")
+    if not text or any(map(has_half_character, (text, *options, *options.values()))):
+        raise other_form(where, "a turn without a question, or with half a character")
     kind = row.get("question_type")
     if kind not in QUESTION_TYPES or kind == GROUNDING:
         plain = {option.strip().rstrip(".").casefold() for option in options.values()}
@@ -244,8 +248,7 @@ def _is_kept(entry: Any) -> bool:
     return (
         isinstance(entry, list)
         and len(entry) == 5
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in entry[:4])
-        and all(math.isfinite(v) for v in entry[:4])
+        and all(map(is_number, entry[:4]))
         and (entry[4] is None or isinstance(entry[4], str))
     )
 
@@ -274,6 +277,6 @@ def _key(image: str, root: Path, where: str) -> str:
             path = path.relative_to(root)
         except ValueError:
             raise InputError(f"expected images below {root} at {where}, found {image}") from None
-    if ".." in path.parts or not path.parts:
-        raise InputError(f"expected images below {root} at {where}, found {image}")
+    if ".." in path.parts or not path.parts or not is_plain_path(image):
+        raise InputError(f"expected images below {root} at {where}, found {image!r}")
     return path.as_posix()

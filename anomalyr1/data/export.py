@@ -1,8 +1,9 @@
 """The same data for other trainers: conversations as VLM-R1 reads them, messages as ms-swift does.
 
 A row is a question. Images are the references, then the query. Boxes are in pixels of the original
-image. Both forms carry the keys question, question_type, options and mask besides, which other
-trainers pass over, so that reading a row back gives the question it was made from.
+image. Both forms carry the keys question, question_type, options, mask, boxes, split and key
+besides, which other trainers pass over, so that reading a row back (`anomalyr1.data.conversations`)
+gives the question it was made from.
 
 VLM-R1: {"id", "image": [paths], "conversations": [{"from": "human"}, {"from": "gpt"}]}, paths
 relative to the image folder. ms-swift: {"messages", "images": [absolute paths], "solution"}.
@@ -37,8 +38,10 @@ def export_benchmark(
     """Write `out`/rows.jsonl and, for VLM-R1, `out`/data.yaml that names it.
 
     Raises:
-        InputError: the form does not exist.
+        InputError: the form does not exist, or fewer than no references are asked for.
     """
+    if references < 0:
+        raise InputError(f"expected references of at least 0, found {references}")
     if form not in FORMS:
         raise InputError(f"expected a format out of {', '.join(FORMS)}, found {form!r}")
     if template not in ("choice", "inspect"):
@@ -48,7 +51,7 @@ def export_benchmark(
         _row(form, sample, number, question, references, asked)
         for sample in benchmark.samples
         for number, question in enumerate(sample.questions)
-        if not (question.is_grounding and question.boxes is None)
+        if not (question.is_grounding and sample.gold_boxes(question) is None)
     ]
     file = out / "rows.jsonl"
     write_jsonl(file, rows)
@@ -73,7 +76,7 @@ def _row(
     shown = choose_references(sample, references)
     user = build_messages(sample, question, template, references=len(shown))[1]["content"]
     text = "".join(IMAGE if part["type"] == "image" else part["text"] for part in user)
-    gold = sample.boxes if question.boxes is None else question.boxes
+    gold = sample.gold_boxes(question)
     answer = format_answer(question, template, gold or ())
     images = (*shown, sample.image)
     kept = {

@@ -22,6 +22,7 @@ from PIL import Image
 
 from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_bytes
 
 BITS = 256
 _DIGITS = BITS // 4
@@ -99,10 +100,7 @@ def file_sha256(path: Path) -> str:
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"expected a file at {path}, found none ({error.strerror})") from None
+    return hashlib.sha256(read_bytes(path, "a file")).hexdigest()
 
 
 def fingerprint(path: Path) -> Fingerprint:

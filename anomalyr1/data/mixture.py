@@ -26,9 +26,11 @@ from anomalyr1.data.seeding import seeded_order
 from anomalyr1.data.turns import FRAMES
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
-from anomalyr1.storage import write_text
+from anomalyr1.storage import read_yaml, write_text
+from anomalyr1.values import is_number
 
 _STRATEGY = re.compile(r"(first|last|end|random):(\d+(?:\.\d+)?)(%?)")
+MOST_WEIGHT = 1000
 _KEYS = frozenset({"json_path", "sampling_strategy", "weight", "image_root", "boxes"})
 
 
@@ -57,10 +59,7 @@ def read_mixture(file: Path) -> tuple[Part, ...]:
     Raises:
         InputError: the file is missing or is not of that form.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"expected a mixture at {file}, found none ({error})") from None
+    content = read_yaml(file, "a readable mixture")
     entries = content.get("datasets") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"expected a list under datasets in {file}, found {entries!r}")
@@ -90,8 +89,11 @@ def mix(parts: Sequence[Part], seed: int = 0) -> list[Sample]:
     """
     mixed: list[Sample] = []
     for number, part in enumerate(parts):
-        if not part.weight > 0:
-            raise InputError(f"expected a weight above 0 for {part.path}, found {part.weight}")
+        if not 0 < part.weight <= MOST_WEIGHT:
+            raise InputError(
+                f"expected a weight above 0 and of at most {MOST_WEIGHT} for {part.path}, found "
+                f"{part.weight}"
+            )
         chosen = sample_part(_load(part), part.strategy, (seed, number))
         whole, rest = divmod(part.weight, 1)
         mixed += chosen * int(whole)
@@ -135,7 +137,7 @@ def _part(entry: Any, file: Path) -> Part:
     if unknown:
         raise InputError(f"expected {', '.join(sorted(_KEYS))} in {file}, found {sorted(unknown)}")
     weight = entry.get("weight", 1)
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+    if not is_number(weight):
         raise InputError(f"expected a number for weight in {file}, found {weight!r}")
     root, boxes = entry.get("image_root"), entry.get("boxes", "pixels")
     if boxes not in FRAMES:

@@ -9,19 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalyr1.data.benchmark_records import Record, read_record, write_record
+from anomalyr1.data.benchmark_records import (
+    Record,
+    note_unwritable,
+    read_record,
+    write_record,
+)
 from anomalyr1.data.faults import refusal
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
-from anomalyr1.storage import read_json, write_json
+from anomalyr1.storage import one_line, read_bytes, read_json, write_json
+from anomalyr1.values import is_plain_path
 
 BENCHMARK_NAME = "mmad.json"
 MANIFEST_NAME = "manifest.json"
+_UNWRITABLE = re.compile(rb"\\u[dD][89a-fA-F]|NaN|Infinity|[eE]\+?\d\d\d")
 
 ReferenceKind = Literal["similar", "random"]
 
@@ -72,11 +80,13 @@ def read_benchmark(path: Path | str, *, root: Path | None = None) -> tuple[Bench
     path = Path(path)
     file = path / BENCHMARK_NAME if path.is_dir() else path
     faults: list[str] = []
-    records, sha256 = _read_records(file, faults)
+    records, sha256, unwritable = _read_records(file, faults)
     manifest = _read_manifest(file.parent / MANIFEST_NAME)
     folder = (root or _root(file.parent, manifest)).absolute()
     samples = []
     for key, record in records.items():
+        if unwritable:
+            note_unwritable(key, record, faults)
         sample = read_record(key, record, folder, faults)
         if sample is not None:
             samples.append(sample)
@@ -136,7 +146,9 @@ def missing_files(
     return list(missing)
 
 
-def _read_records(file: Path, faults: list[str]) -> tuple[dict[str, Any], str]:
+def _read_records(file: Path, faults: list[str]) -> tuple[dict[str, Any], str, bool]:
+    """The records, the hash of the file, and whether it may hold what no other file can."""
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) != len(pairs):
@@ -145,23 +157,19 @@ def _read_records(file: Path, faults: list[str]) -> tuple[dict[str, Any], str]:
             faults.extend(f"{name}: this key is given twice in one object" for name in twice)
         return value
 
+    content = read_bytes(file, f"a benchmark ({BENCHMARK_NAME})")
     try:
-        content = file.read_bytes()
         records = json.loads(content, object_pairs_hook=unique)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"expected a benchmark ({BENCHMARK_NAME}) at {file}, found no such file; check the path"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(
-            f"expected a benchmark at {file}, found broken JSON ({error}); mend the file"
+            f"expected a benchmark at {file}, found broken JSON ({one_line(error)}); mend the file"
         ) from None
     if not isinstance(records, dict) or not records:
         found = "an empty object" if records == {} else type(records).__name__
         raise InputError(
             f"expected an object of records keyed by image path in {file}, found {found}"
         )
-    return records, hashlib.sha256(content).hexdigest()
+    return records, hashlib.sha256(content).hexdigest(), bool(_UNWRITABLE.search(content))
 
 
 def _read_manifest(file: Path) -> dict[str, Any] | None:
@@ -177,7 +185,7 @@ def _read_manifest(file: Path) -> dict[str, Any] | None:
 
 def _root(folder: Path, manifest: dict[str, Any] | None) -> Path:
     root = (manifest or {}).get("root", ".")
-    if not isinstance(root, str) or not root:
+    if not isinstance(root, str) or not root or not is_plain_path(root):
         raise InputError(
             f"expected root to be a folder in {folder / MANIFEST_NAME}, found {root!r}; "
             "give it relative to the manifest, or absolute"

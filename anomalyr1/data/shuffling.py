@@ -10,7 +10,7 @@ from anomalyr1.schema import Question
 
 _FIXED_LAST = re.compile(r"^\s*(all|none|both|neither|any) of (the above|these|the options)", re.I)
 _NAMES_LETTERS = re.compile(
-    r"^\s*(?i:both |either |neither )?(?i:options? )?[A-E]( and | or |, )[A-E]\b"
+    r"^\s*(?i:both |either |neither )?(?i:options? )?([A-Z])(?: and | or |, )([A-Z])\b"
 )
 
 
@@ -28,7 +28,7 @@ def shuffle_options(question: Question, key: str, seed: int) -> Question:
     """
     letters, texts = list(question.options), list(question.options.values())
     fixed = [index for index, text in enumerate(texts) if _FIXED_LAST.match(text)]
-    if any(_NAMES_LETTERS.match(text) for text in texts) or (
+    if any(_names_letters(text, question) for text in texts) or (
         fixed and fixed != list(range(len(texts) - len(fixed), len(texts)))
     ):
         return question
@@ -42,3 +42,9 @@ def shuffle_options(question: Question, key: str, seed: int) -> Question:
     if answer is not None:
         answer = letters[order.index(letters.index(answer))]
     return replace(question, options=options, answer=answer)
+
+
+def _names_letters(text: str, question: Question) -> bool:
+    """Whether an option's text speaks of the question's options by their letters."""
+    named = _NAMES_LETTERS.match(text)
+    return named is not None and any(letter in question.options for letter in named.groups())

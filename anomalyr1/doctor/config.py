@@ -45,7 +45,7 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
         fixed: dict[str, Any] = {"max_length": None} if name == "sft" else {}
         try:
             with clear_environment():  # a launcher's variables would start a process group
-                trl_arguments(kinds[name], name, _anywhere(given), config, **fixed)
+                trl_arguments(kinds[name], name, {**given, **_ANY_MACHINE}, config, **fixed)
         except InputError as error:
             lines.append(refused(name, error))
     return config, lines or [Line("file", "ok", f"{path}: every key and value is known")]
@@ -77,14 +77,6 @@ def training_sections(config: Config) -> dict[str, dict[str, Any]]:
     return {name: given for name in ("grpo", "sft") if (given := getattr(config, name))}
 
 
-def _anywhere(given: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in given.items() if key not in _ANY_MACHINE}
-    if given.get("use_vllm") and installed("vllm") is None:
-        ours = [key for key in kept if key != "use_vllm" and not key.startswith("vllm_")]
-        kept = {key: kept[key] for key in ours}
-    return {**kept, **_ANY_MACHINE}
-
-
 def _precision(section: str, given: Mapping[str, Any], facts: Facts) -> Line:
     """TRL computes in bfloat16 unless told otherwise, which transformers refuses without a GPU."""
     fp16, on_cpu = bool(given.get("fp16")), bool(given.get("use_cpu"))
@@ -106,23 +98,17 @@ def _precision(section: str, given: Mapping[str, Any], facts: Facts) -> Line:
 
 
 def _packages(section: str, given: Mapping[str, Any], broken: Mapping[str, str]) -> list[Line]:
-    lines = []
-    for key, package, instead in (
-        ("use_vllm", "vllm", f"{section}.use_vllm=false"),
-        ("deepspeed", "deepspeed", f"leave {section}.deepspeed out"),
-    ):
-        value, name = given.get(key), f"{section}.{key}"
-        if not value:
-            continue
-        if installed(package) is None:
-            lines.append(_absent(name, package, instead))
-        elif package in broken:
-            lines.append(Line(name, "problem", f"{package} cannot be imported", instead))
-        elif isinstance(value, str) and not Path(value).is_file():
-            lines.append(Line(name, "problem", f"no file at {value}", "correct the path"))
-        else:
-            lines.append(Line(name, "ok", f"{package} {installed(package)}"))
-    return lines
+    value, name = given.get("deepspeed"), f"{section}.deepspeed"
+    instead = f"leave {name} out"
+    if not value:
+        return []
+    if installed("deepspeed") is None:
+        return [_absent(name, "deepspeed", instead)]
+    if "deepspeed" in broken:
+        return [Line(name, "problem", "deepspeed cannot be imported", instead)]
+    if isinstance(value, str) and not Path(value).is_file():
+        return [Line(name, "problem", f"no file at {value}", "correct the path")]
+    return [Line(name, "ok", f"deepspeed {installed('deepspeed')}")]
 
 
 def _trackers(section: str, given: Mapping[str, Any]) -> list[Line]:

@@ -22,7 +22,6 @@ OPTIONAL: Mapping[str, tuple[str, str, bool]] = {
         "SAM2_BUILD_CUDA=0 pip install --no-build-isolation 'anomalyr1[sam2]'",
         False,
     ),
-    "vllm": ("fast rollouts", "pip install 'anomalyr1[vllm]'", True),
     "flash-attn": (
         "flash_attention_2",
         "pip install flash-attn --no-build-isolation",
@@ -82,7 +81,18 @@ def package_lines(facts: Facts | str, broken: Mapping[str, str]) -> list[Line]:
             lines.append(Line(package, "problem", f"import fails: {broken[package]}", advice))
         else:
             lines.append(_version_line(package, wanted.get(package)))
+    if installed("vllm") is not None:
+        lines.append(_vllm_line(broken))
     return lines
+
+
+def _vllm_line(broken: Mapping[str, str]) -> Line:
+    """Nothing here samples with vLLM, but trl imports one that is there."""
+    if "vllm" in broken:
+        advice = "pip uninstall vllm: nothing here uses it, and trl imports it"
+        return Line("vllm", "problem", f"import fails: {broken['vllm']}", advice)
+    found = f"{installed('vllm')}, not used: grpo.use_vllm is refused"
+    return Line("vllm", "ok", found)
 
 
 def _torch_line(version: str, facts: Facts | str) -> Line:

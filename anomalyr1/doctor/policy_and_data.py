@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, snapshot_download
 
-from anomalyr1.config import Config, PolicyConfig
+from anomalyr1.config import Config, PolicyConfig, PromptConfig
 from anomalyr1.doctor.lines import Line, count, refused
 from anomalyr1.errors import InputError
+from anomalyr1.policy.family import FAMILIES, QWEN2_5_VL, Family, family_of
 from anomalyr1.policy.hub import could_be_hub_id
+from anomalyr1.schema import Sample
+from anomalyr1.storage import read_json
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """How a run asks: what is shown, through which processor to which family, which questions."""
+
+    prompt: PromptConfig
+    reader: tuple[Any, Family] | None
+    types: Sequence[str] | None
+
+    def try_on(self, samples: Sequence[Sample]) -> None:
+        """Raise InputError where the policy, if it is here, could not be asked these questions."""
+        from anomalyr1.refusals import refuse, refused_rows, require_askable
+
+        processor, family = self.reader or (None, None)
+        if family is not None:
+            require_askable(samples, self.prompt, family, self.types)
+        refuse(refused_rows(samples, self.prompt, processor, question_types=self.types))
 
 
 def input_lines(config: Config, progress: Progress = iter) -> tuple[list[Line], int]:
@@ -23,7 +44,7 @@ def input_lines(config: Config, progress: Progress = iter) -> tuple[list[Line], 
     Nothing is downloaded: of a hub id it is said whether a copy is here.
     """
     lines, size = _policy(config.policy)
-    lines += _benchmarks(config, progress)
+    lines += _benchmarks(config, _reader(config.policy), progress)
     if config.eval.benchmark is not None:
         lines.append(_segmentation(config))
     return lines, size
@@ -32,6 +53,7 @@ def input_lines(config: Config, progress: Progress = iter) -> tuple[list[Line], 
 def _policy(policy: PolicyConfig, name: str = "policy.path") -> tuple[list[Line], int]:
     from transformers import AutoConfig
 
+    from anomalyr1.policy.adapters import ADAPTER_CONFIG, read_adapter_config
     from anomalyr1.policy.load import load_processor
 
     folder = _local(policy.path, policy.revision)
@@ -41,18 +63,20 @@ def _policy(policy: PolicyConfig, name: str = "policy.path") -> tuple[list[Line]
         load_processor(replace(policy, path=str(folder), revision=None))
     except InputError as error:
         return [refused(name, error)], 0
-    adapter = folder / "adapter_config.json"
-    if adapter.is_file():
+    if (folder / ADAPTER_CONFIG).is_file():
         if policy.lora is not None:
             found = f"{policy.path} is an adapter, and policy.lora asks for another on top"
             advice = f"anomalyr1 merge {policy.path} --out FOLDER, and start from that"
             return [Line(name, "problem", found, advice)], 0
-        base = str(json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path"))
+        try:
+            base = read_adapter_config(folder)["base_model_name_or_path"]
+        except InputError as error:
+            return [refused(name, error)], 0
         below = _base(base, policy.revision)
         return [Line(name, "ok", f"{policy.path}: an adapter of {base}"), below], 0
     try:
         kind = AutoConfig.from_pretrained(str(folder), trust_remote_code=False).model_type
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a library says of a file cut off or of another form
         found = f"{policy.path} has no config that loads ({_first_line(error)})"
         return [Line(name, "problem", found, "fetch or save it again")], 0
     return _weights(name, policy.path, folder, kind)
@@ -74,7 +98,13 @@ def _weights(name: str, path: str, folder: Path, kind: str) -> tuple[list[Line],
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            names = sorted(set(read_json(index, "an index of weights")["weight_map"].values()))
+        except InputError as error:
+            return [refused(name, error)], 0
+        except (KeyError, TypeError, AttributeError):
+            found = f"{index} has no `weight_map`"
+            return [Line(name, "problem", found, "fetch or save the weights again")], 0
     size = 0
     for number, shard in enumerate(names, start=1):
         try:
@@ -84,30 +114,56 @@ def _weights(name: str, path: str, folder: Path, kind: str) -> tuple[list[Line],
             found = f"{path}: {shard} ({number} of {len(names)}) cannot be read ({error})"
             return [Line(name, "problem", found, "fetch or save the weights again")], 0
     found = f"{path}: {kind}{', ' if kind else ''}{_amount(size)} of weights"
-    if kind not in ("", "qwen2_5_vl"):
-        advice = "shared prefixes and frozen parts are made for qwen2_5_vl; try a short run"
+    family = family_of(kind) if kind else QWEN2_5_VL
+    if family.unit is None:
+        known = " and ".join(known.name for known in FAMILIES)
+        advice = f"it answers with letters alone; boxes are asked of {known}. Try a short run"
+        return [Line(name, "note", found, advice)], size
+    if family.unshared:
+        advice = f"policy.shared_prefix=true has no effect: {family.unshared}"
         return [Line(name, "note", found, advice)], size
     return [Line(name, "ok", found)], size
 
 
-def _benchmarks(config: Config, progress: Progress) -> list[Line]:
+def _reader(policy: PolicyConfig) -> tuple[Any, Family] | None:
+    """Processor and family of the policy, to look at questions with; None where it is not here."""
+    from anomalyr1.policy.load import load_processor, read_family
+
+    folder = _local(policy.path, policy.revision)
+    if folder is None:
+        return None
+    section = replace(policy, path=str(folder), revision=None)
+    try:
+        return load_processor(section), read_family(section)
+    except InputError:
+        return None
+
+
+def _benchmarks(
+    config: Config, reader: tuple[Any, Family] | None, progress: Progress
+) -> list[Line]:
     """Every benchmark that the config names, the parts of a mixture among them."""
     data, asked = config.data, config.eval
     named = [
-        ("data.benchmark", data.benchmark, data.root),
-        ("data.heldout", data.heldout, data.root),
-        ("eval.benchmark", asked.benchmark, asked.root),
+        ("data.benchmark", data.benchmark, data.root, data.question_types),
+        ("data.heldout", data.heldout, data.root, data.question_types),
+        ("eval.benchmark", asked.benchmark, asked.root, asked.question_types),
     ]
-    lines = [_benchmark(config, key, path, root, progress) for key, path, root in named if path]
+    lines = [
+        _benchmark(key, path, root, _Asking(config.prompt, reader, types), progress)
+        for key, path, root, types in named
+        if path
+    ]
     if data.mixture is not None:
-        lines += _mixture(config, data.mixture, progress)
+        asking = _Asking(config.prompt, reader, data.question_types)
+        lines += _mixture(data.mixture, asking, progress)
     if not lines:
         advice = "data.benchmark=FOLDER to train, eval.benchmark=FOLDER to evaluate"
         lines.append(Line("benchmark", "problem", "the config names none", advice))
     return lines
 
 
-def _mixture(config: Config, mixture: str, progress: Progress) -> Iterator[Line]:
+def _mixture(mixture: str, asking: _Asking, progress: Progress) -> Iterator[Line]:
     from anomalyr1.data.conversations import read_rows
     from anomalyr1.data.mixture import holds_rows, read_mixture
 
@@ -116,21 +172,23 @@ def _mixture(config: Config, mixture: str, progress: Progress) -> Iterator[Line]
             if holds_rows(part):
                 root = part.image_root or part.path.parent
                 samples = read_rows(part.path, root, frame=part.boxes)
+                asking.try_on(samples)
                 found = f"{part.path}: {len(samples)} images in exported rows"
                 yield Line("data.mixture", "ok", found)
             else:
-                yield _benchmark(config, "data.mixture", str(part.path), None, progress)
+                yield _benchmark("data.mixture", str(part.path), None, asking, progress)
     except InputError as error:
         yield refused("data.mixture", error)
 
 
-def _benchmark(config: Config, key: str, path: str, root: str | None, progress: Progress) -> Line:
+def _benchmark(key: str, path: str, root: str | None, asking: _Asking, progress: Progress) -> Line:
     """What stops a run, or what `data check` finds. A root given here is not the check's."""
     from anomalyr1.data.checking.check import check_benchmark
     from anomalyr1.rows import open_benchmark
 
     try:
-        _, samples = open_benchmark(path, key, config.prompt, root=root)
+        _, samples = open_benchmark(path, key, asking.prompt, root=root)
+        asking.try_on(samples)
         if root is not None:
             return Line(key, "ok", f"{path}: {len(samples)} images, every file under {root}")
         findings = check_benchmark(path, near_bits=-1, progress=progress)

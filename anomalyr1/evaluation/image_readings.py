@@ -2,81 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from anomalyr1.evaluation.prediction_lines import is_normal
-from anomalyr1.geometry import Frame
 from anomalyr1.metrics.mcq import ChoiceRecord
 from anomalyr1.parsing import parse_response
-from anomalyr1.schema import ANOMALY_DETECTION, Box, Prediction, Question, Response, subtask_of
+from anomalyr1.prompts import gold_in_model
+from anomalyr1.rewards.luggage import frame_of
+from anomalyr1.rewards.reading import Reading
+from anomalyr1.schema import ANOMALY_DETECTION, Box, Prediction, Question, dataset_of, subtask_of
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A prediction and what its completion says."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionReading(Reading):
+    """The reading of a prediction, which rewards can judge as they do any, and the prediction."""
 
     prediction: Prediction
-    response: Response
-
-    @property
-    def is_grounding(self) -> bool:
-        """The question asks for boxes, not for a letter."""
-        return not self.prediction.options
 
     @property
     def is_readable(self) -> bool:
         """An answer of the kind that was asked for could be read."""
         if self.is_grounding:
-            return self.response.boxes is not None
+            return self.boxes_in_model is not None
         return self.response.answer is not None
+
+    @property
+    def boxes_in_image(self) -> tuple[Box, ...] | None:
+        """The stated boxes in original-image pixels, cut to the image; None where unreadable.
+
+        A file that records no model frame speaks in original pixels already.
+        """
+        frame = frame_of(self.prediction.size, self.prediction.frame)
+        if self.boxes_in_model is None or frame is None:
+            return self.boxes_in_model
+        return tuple(frame.to_original(box) for box in self.boxes_in_model)
+
+    @property
+    def gold_in_image(self) -> tuple[Box, ...] | None:
+        """The gold boxes in original-image pixels; None where the benchmark has none on record."""
+        return self.prediction.gold_boxes
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReading:
     """The boxes that stand for an image, in original-image pixels.
 
-    `predicted` is None where the answer holds no readable list. `gold` is None where the benchmark
-    has no boxes on record. `size` is (width, height), None where the file does not tell it.
+    `boxes_in_image` is None where the answer holds no readable list. `gold_in_image` is None where
+    the benchmark has no boxes on record. `size` is (width, height), None where the file does not
+    tell it.
     """
 
     image: str
     normal: bool
     size: tuple[int, int] | None
-    predicted: tuple[Box, ...] | None
-    gold: tuple[Box, ...] | None
+    boxes_in_image: tuple[Box, ...] | None
+    gold_in_image: tuple[Box, ...] | None
     mask: str | None
 
     @property
     def dataset(self) -> str:
         """First part of the key."""
-        return self.image.split("/", 1)[0]
+        return dataset_of(self.image)
 
 
-def question_of(prediction: Prediction) -> Question:
-    """The question as far as the prediction records it: enough to parse and reward a completion."""
-    return Question(
-        text=prediction.question,
-        type=prediction.question_type,
-        options=prediction.options,
-        answer=prediction.answer,
-        boxes=prediction.gold_boxes,
-    )
-
-
-def read_completions(predictions: Iterable[Prediction]) -> list[Reading]:
+def readings_of(predictions: Iterable[Prediction]) -> list[PredictionReading]:
     """Parse every completion; none raises."""
-    return [Reading(p, parse_response(p.completion, question_of(p))) for p in predictions]
+    return [_reading(prediction) for prediction in predictions]
 
 
-def choice_records(readings: Iterable[Reading]) -> list[ChoiceRecord]:
+def choice_records(readings: Iterable[PredictionReading]) -> list[ChoiceRecord]:
     """The choice questions, in file order."""
     return [
         ChoiceRecord(
             image=reading.prediction.image,
-            dataset=reading.prediction.image.split("/", 1)[0],
+            dataset=reading.prediction.dataset,
             subtask=subtask_of(reading.prediction.question_type),
-            normal=is_normal(reading.prediction),
+            normal=reading.prediction.is_normal,
             gold=reading.prediction.answer,
             answer=reading.response.answer,
         )
@@ -85,13 +86,13 @@ def choice_records(readings: Iterable[Reading]) -> list[ChoiceRecord]:
     ]
 
 
-def image_readings(readings: Iterable[Reading]) -> list[ImageReading]:
+def image_readings(readings: Iterable[PredictionReading]) -> list[ImageReading]:
     """One set of boxes for every image that was asked for boxes, in file order.
 
     An image's boxes come from its grounding question, else from an `inspect` answer: that of its
     Anomaly Detection question, else of its first.
     """
-    sources: dict[str, Reading] = {}
+    sources: dict[str, PredictionReading] = {}
     for reading in readings:
         if not (reading.is_grounding or reading.prediction.template == "inspect"):
             continue
@@ -101,28 +102,22 @@ def image_readings(readings: Iterable[Reading]) -> list[ImageReading]:
     return [_image_reading(reading) for reading in sources.values()]
 
 
-def boxes_in_image(reading: Reading) -> tuple[Box, ...] | None:
-    """The stated boxes in original-image pixels, cut to the image; None where none can be read.
-
-    A file that records no model frame speaks in original pixels already.
-    """
-    boxes = reading.response.boxes
-    prediction = reading.prediction
-    if boxes is None or prediction.frame is None or prediction.size is None:
-        return boxes
-    frame = Frame(*prediction.size, *prediction.frame)
-    return tuple(frame.to_original(box) for box in boxes)
-
-
-def by_dataset(images: Sequence[ImageReading]) -> dict[str, list[ImageReading]]:
-    """Images grouped by dataset, in order of first appearance."""
-    groups: dict[str, list[ImageReading]] = {}
-    for image in images:
-        groups.setdefault(image.dataset, []).append(image)
-    return groups
+def _reading(prediction: Prediction) -> PredictionReading:
+    question = Question(
+        prediction.question, prediction.question_type, prediction.options, prediction.answer
+    )
+    frame = frame_of(prediction.size, prediction.frame)
+    return PredictionReading(
+        question=question,
+        response=parse_response(prediction.completion, question),
+        gold_in_model=gold_in_model(prediction.gold_boxes, question, prediction.template, frame),
+        frame=prediction.frame,
+        tokens=prediction.completion_ids,
+        prediction=prediction,
+    )
 
 
-def _priority(reading: Reading) -> tuple[bool, bool, int]:
+def _priority(reading: PredictionReading) -> tuple[bool, bool, int]:
     prediction = reading.prediction
     return (
         not reading.is_grounding,
@@ -131,13 +126,13 @@ def _priority(reading: Reading) -> tuple[bool, bool, int]:
     )
 
 
-def _image_reading(reading: Reading) -> ImageReading:
+def _image_reading(reading: PredictionReading) -> ImageReading:
     prediction = reading.prediction
     return ImageReading(
         image=prediction.image,
-        normal=is_normal(prediction),
+        normal=prediction.is_normal,
         size=prediction.size,
-        predicted=boxes_in_image(reading),
-        gold=prediction.gold_boxes,
+        boxes_in_image=reading.boxes_in_image,
+        gold_in_image=reading.gold_in_image,
         mask=prediction.mask,
     )

@@ -6,21 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import ImageReading, Reading, image_readings
+from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
+from anomalyr1.evaluation.mask_lines import MaskLine
 from anomalyr1.evaluation.masks import SOURCES
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.boxes import ImageBoxes, box_scores
 from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
-from anomalyr1.storage import read_jsonl
+from anomalyr1.schema import dataset_of
+from anomalyr1.storage import read_jsonl_as
 
 T = TypeVar("T")
 
 
 def localization(
-    readings: Sequence[Reading], masks_dir: Path, resamples: int = RESAMPLES
+    readings: Sequence[PredictionReading], masks_dir: Path, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """`boxes`, and `masks` by segmenter and source; empty where nothing was asked to be located.
 
@@ -32,7 +36,7 @@ def localization(
     """
     images = image_readings(readings)
     result: dict[str, Any] = {}
-    with_gold = [image for image in images if image.gold is not None]
+    with_gold = [image for image in images if image.gold_in_image is not None]
     if with_gold:
         result["boxes"] = _grouped(
             with_gold, lambda image: image.dataset, lambda group: _box_scores(group, resamples)
@@ -57,17 +61,18 @@ def _grouped(
 
 def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
     """Box metrics; an unreadable answer predicts no box and is a wrong verdict on the image."""
-    boxes = [ImageBoxes(image.predicted or (), image.gold or ()) for image in images]
+    boxes = [ImageBoxes(image.boxes_in_image or (), image.gold_in_image or ()) for image in images]
     verdicts = [
         Verdict(
-            normal=not image.gold,
-            correct=image.predicted is not None and bool(image.predicted) == bool(image.gold),
+            normal=not image.gold_in_image,
+            correct=image.boxes_in_image is not None
+            and bool(image.boxes_in_image) == bool(image.gold_in_image),
         )
         for image in images
     ]
     return {
         **box_scores(boxes, resamples),
-        "unreadable": sum(image.predicted is None for image in images),
+        "unreadable": sum(image.boxes_in_image is None for image in images),
         "detection": detection(verdicts),
     }
 
@@ -86,7 +91,7 @@ def _mask_scores(path: Path, images: Sequence[ImageReading], resamples: int) -> 
             code = row["masks"][source]
             if code is not None:
                 compared = count_pixels(decode_mask(code), target)
-                counts[source].append((image.split("/", 1)[0], compared))
+                counts[source].append((dataset_of(image), compared))
     result: dict[str, Any] = {
         source: _grouped(
             pairs,
@@ -108,26 +113,27 @@ def read_masks(path: Path, images: Sequence[ImageReading]) -> dict[str, Mapping[
         InputError: a line belongs to other predictions than `images`.
     """
     known = {image.image: image for image in images}
-    rows: dict[str, Mapping[str, Any]] = {}
-    for row in read_jsonl(path, "masks"):
+
+    def read(row: dict[str, Any], number: int) -> dict[str, Any]:
         try:
-            image, made_from = row["image"], row["key"]["predicted"]
-            row["masks"], row["target"], row["target_from"]
-        except (KeyError, TypeError) as error:
+            image = MaskLine.model_validate(row).image
+        except ValidationError as error:
+            places = {str(found["loc"][0]): None for found in error.errors()}
             raise InputError(
-                f"expected masks as `anomalyr1 eval` writes them, found a line without {error} in "
-                f"{path}; make the masks again"
+                f"expected masks as `anomalyr1 eval` writes them, found a line without "
+                f"{', '.join(places)} at {path}:{number}; make the masks again"
             ) from None
-        if image not in known or made_from != _corners(known[image]):
+        if image not in known or row["key"].get("predicted") != _corners(known[image]):
             raise InputError(
                 f"expected masks of these predictions, found other boxes for {image} in {path}; "
                 "make the masks again"
             )
-        rows[image] = row
-    return rows
+        return row
+
+    return {row["image"]: row for row in read_jsonl_as(read, path, "masks")}
 
 
 def _corners(image: ImageReading) -> list[list[float]] | None:
-    if image.predicted is None:
+    if image.boxes_in_image is None:
         return None
-    return [[float(corner) for corner in box.xyxy] for box in image.predicted]
+    return [[float(corner) for corner in box.xyxy] for box in image.boxes_in_image]

@@ -18,7 +18,7 @@ from anomalyr1 import run_folder
 from anomalyr1.data.images import open_image, read_mask
 from anomalyr1.data.rle import encode_mask
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import ImageReading, image_readings, read_completions
+from anomalyr1.evaluation.image_readings import ImageReading, image_readings, readings_of
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.segmenter import Segmenter, fill_boxes, load_segmenter
@@ -56,7 +56,7 @@ def make_masks(
     Raises:
         InputError: predictions, an image or SAM2's checkpoint cannot be used.
     """
-    images = image_readings(read_completions(read_predictions(predictions)))
+    images = image_readings(readings_of(read_predictions(predictions)))
     if isinstance(segmenter, str):
         segmenter = load_segmenter(segmenter, checkpoint, device=device)
     folder = out_dir or predictions.parent / run_folder.MASKS
@@ -88,8 +88,8 @@ def _key(image: ImageReading, segmenter: Segmenter) -> dict[str, Any]:
     """All that a line depends on apart from the pixels."""
     return {
         "settings": segmenter.settings,
-        "predicted": _corners(image.predicted),
-        "gold": _corners(image.gold),
+        "predicted": _corners(image.boxes_in_image),
+        "gold": _corners(image.gold_in_image),
         "mask": image.mask,
     }
 
@@ -103,8 +103,8 @@ def _mask_row(image: ImageReading, root: Path, segmenter: Segmenter) -> dict[str
             f"{(width, height)} under {root}; give the data root the predictions were made from"
         )
     boxes = {
-        "predicted": image.predicted or (),
-        "gold": image.gold,
+        "predicted": image.boxes_in_image or (),
+        "gold": image.gold_in_image,
         "whole": (Box(0, 0, width, height),),
     }
     masks = {
@@ -112,7 +112,7 @@ def _mask_row(image: ImageReading, root: Path, segmenter: Segmenter) -> dict[str
         for source, of in boxes.items()
     }
     target, target_from, error = _target(image, root, (width, height))
-    if image.predicted is None:
+    if image.boxes_in_image is None:
         error = "unreadable boxes" if error is None else f"unreadable boxes; {error}"
     return {
         "image": image.image,
@@ -146,8 +146,8 @@ def _target(
             if mask.any():
                 return mask, "mask", None
             missing = f"the gold mask {image.mask} of a defect is empty"
-    elif image.gold:
-        return fill_boxes(image.gold, width, height), "boxes", None
+    elif image.gold_in_image:
+        return fill_boxes(image.gold_in_image, width, height), "boxes", None
     return None, None, missing
 
 

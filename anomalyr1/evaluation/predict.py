@@ -17,7 +17,7 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.prediction_lines import prediction_to_row
+from anomalyr1.evaluation.prediction_lines import prediction_to_row, resume_predictions
 from anomalyr1.evaluation.processes import (
     gather,
     join_processes,
@@ -26,14 +26,13 @@ from anomalyr1.evaluation.processes import (
     parts_of,
 )
 from anomalyr1.exposure import refuse_seen, seen_images
-from anomalyr1.policy.generate import generate
-from anomalyr1.policy.load import Policy, load_policy
+from anomalyr1.policy.generate import Completion, complete
+from anomalyr1.policy.load import Policy, load_policy, share_prefixes
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
 from anomalyr1.schema import Prediction
-from anomalyr1.shared_prefix.attention import prepare
-from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_json
+from anomalyr1.storage import append_jsonl, read_json, write_json
 
 
 def predict_benchmark(config: Config, console: Console | None = None) -> Path:
@@ -75,17 +74,19 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     state.wait_for_everyone()
     policy = load_policy(config.policy)
     policy.model.to(state.device)
-    obstacle = prepare(policy.model) if config.policy.shared_prefix else None
+    obstacle = share_prefixes(policy.model) if config.policy.shared_prefix else None
     if obstacle:
         console.print(
             f"shared prefix: off, {obstacle}; every question computes its images", soft_wrap=True
         )
     rows = build_rows(
-        samples, config.prompt, policy.processor, question_types=config.eval.question_types
+        samples,
+        config.prompt,
+        policy.processor,
+        policy.family,
+        question_types=config.eval.question_types,
     )
-    done = {
-        (row["image"], row["question_index"]) for row in resume_jsonl(path, "earlier predictions")
-    }
+    done = {(row["image"], row["question_index"]) for row in resume_predictions(path)}
     own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
     if state.is_main_process:
         write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
@@ -118,7 +119,7 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
 
 def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Prediction]:
     """Greedy completions of some rows, with all that scoring needs to know of each."""
-    completions = generate(
+    completions = complete(
         policy,
         [row.messages for row in rows],
         [[open_image(Path(name)) for name in row.images] for row in rows],
@@ -126,24 +127,29 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
         share=config.policy.shared_prefix,
     )
     for row, completion in zip(rows, completions, strict=True):
-        sample, question = row.sample, row.question
-        gold = sample.boxes if question.boxes is None else question.boxes
-        yield Prediction(
-            image=sample.image,
-            question_index=row.index,
-            question_type=question.type,
-            options=question.options,
-            answer=question.answer,
-            completion=completion,
-            template=row.template,
-            frame=(row.frame.model_width, row.frame.model_height),
-            size=(row.frame.width, row.frame.height),
-            gold_boxes=gold,
-            mask=sample.mask,
-            normal=sample.is_normal,
-            question=question.text,
-            references=row.references,
-        )
+        yield prediction_of(row, completion)
+
+
+def prediction_of(row: Row, completion: Completion) -> Prediction:
+    """A completion with all that it brings along, its row's gold boxes in original-image pixels."""
+    sample, question = row.sample, row.question
+    return Prediction(
+        image=sample.image,
+        question_index=row.index,
+        question_type=question.type,
+        options=question.options,
+        answer=question.answer,
+        completion=completion.text,
+        template=row.template,
+        frame=None if row.frame is None else row.frame.model_size,
+        size=row.size,
+        gold_boxes=sample.gold_boxes(question),
+        mask=sample.mask,
+        normal=sample.is_normal,
+        question=question.text,
+        references=row.references,
+        completion_ids=completion.ids,
+    )
 
 
 def batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:

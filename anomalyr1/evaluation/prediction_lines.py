@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from anomalyr1.errors import InputError
 from anomalyr1.schema import QUESTION_TYPES, Box, Prediction
-from anomalyr1.storage import read_jsonl
+from anomalyr1.storage import read_jsonl_as, resume_jsonl
+from anomalyr1.values import is_plain_path, whole_characters
 
 _EXPECTED = "predictions (one JSON object a line, as `anomalyr1 eval` writes them)"
 
@@ -44,6 +59,9 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         "references": list(prediction.references),
         "score": prediction.score,
         "seen": prediction.seen,
+        "completion_ids": None
+        if prediction.completion_ids is None
+        else list(prediction.completion_ids),
     }
 
 
@@ -55,32 +73,33 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
         where: how an error names the line, for instance `predictions.jsonl:12`.
 
     Raises:
-        InputError: a required key is missing or a value has the wrong form; the field is named.
+        InputError: required keys are missing or values have the wrong form; the fields are named.
     """
-    read = _Row(row, where)
-    size, frame = read.pair("size"), read.pair("frame")
-    if frame is not None and size is None:
-        read.fail("size", "the original image's [width, height], because `frame` is given", None)
-    question_type = read.text("question_type")
-    if question_type not in QUESTION_TYPES:
-        read.fail("question_type", f"one of {', '.join(QUESTION_TYPES)}", question_type)
+    try:
+        line = _Line.model_validate(row)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_faults(row, error)}; mend the line") from None
+    boxes, labels = line.gold_boxes, line.gold_labels
     return Prediction(
-        image=read.path("image", read.text("image")),
-        question_index=read.index("question_index"),
-        question_type=question_type,
-        options=read.options(),
-        answer=read.letter(),
-        completion=read.text("completion", empty=True),
-        template=read.text("template", default="choice"),
-        frame=frame,
-        size=size,
-        gold_boxes=read.boxes(),
-        mask=read.mask(),
-        normal=read.optional("normal", bool, "true, false or null"),
-        question=read.text("question", default="", empty=True),
-        references=read.references(),
-        score=read.score(),
-        seen=read.optional("seen", bool, "true, false or null"),
+        image=line.image,
+        question_index=line.question_index,
+        question_type=line.question_type,
+        options=line.options or {},
+        answer=line.answer,
+        completion=line.completion,
+        template=line.template or "choice",
+        frame=_pair(line.frame),
+        size=_pair(line.size),
+        gold_boxes=None
+        if boxes is None
+        else tuple(map(_box, boxes, labels or [None] * len(boxes))),
+        mask=line.mask,
+        normal=line.normal,
+        question=line.question or "",
+        references=tuple(line.references or ()),
+        score=line.score,
+        seen=line.seen,
+        completion_ids=None if line.completion_ids is None else tuple(line.completion_ids),
     )
 
 
@@ -88,152 +107,151 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Every prediction of a file, in its order.
 
     Raises:
-        InputError: a line is not a prediction (line and field are named), two lines answer the same
-            question of the same image, or there is no line.
+        InputError: lines are not predictions (lines and fields are named), two lines answer the
+            same question of the same image, or there is no line.
     """
-    predictions: list[Prediction] = []
-    seen: dict[tuple[str, int], int] = {}
-    for index, row in enumerate(read_jsonl(path, _EXPECTED)):
-        try:
-            prediction = row_to_prediction(row)
-        except InputError:
-            prediction = row_to_prediction(row, f"{path}:{_line_number(path, index)}")
+    lines: dict[tuple[str, int], int] = {}
+
+    def read(row: dict[str, Any], number: int) -> Prediction:
+        prediction = row_to_prediction(row, f"{path}:{number}")
         key = (prediction.image, prediction.question_index)
-        if key in seen:
-            first, second = _line_number(path, seen[key]), _line_number(path, index)
+        first = lines.setdefault(key, number)
+        if first != number:
             raise InputError(
                 f"expected one prediction a question, found question {key[1]} of {key[0]} on lines "
-                f"{first} and {second} of {path}; remove one of them"
+                f"{first} and {number} of {path}; remove one of them"
             )
-        seen[key] = index
-        predictions.append(prediction)
+        return prediction
+
+    predictions = read_jsonl_as(read, path, _EXPECTED)
     if not predictions:
         raise InputError(f"expected {_EXPECTED} in {path}, found none; run the evaluation again")
     return predictions
 
 
-def is_normal(prediction: Prediction) -> bool:
-    """What the record says, else MMAD's rule: a path component equals "good"."""
-    if prediction.normal is not None:
-        return prediction.normal
-    return "good" in prediction.image.split("/")
+def resume_predictions(path: Path, expected: str = "earlier predictions") -> list[dict[str, Any]]:
+    """The lines that an interrupted evaluation left, a torn last one cut off the file.
+
+    Raises:
+        InputError: a line does not tell which question of which image it answers.
+    """
+
+    def check(row: dict[str, Any], number: int) -> dict[str, Any]:
+        if not isinstance(row.get("image"), str) or type(row.get("question_index")) is not int:
+            raise InputError(
+                f"{path}:{number}: expected `image` and `question_index` of a prediction, found "
+                f"{row.get('image')!r} and {row.get('question_index')!r}; mend or remove the line"
+            )
+        return row
+
+    return resume_jsonl(path, expected, check)
 
 
-class _Row:
-    """Reads the fields of one line and names the line and the field of a fault."""
-
-    def __init__(self, row: Mapping[str, Any], where: str) -> None:
-        self._row = row
-        self._where = where
-
-    def fail(self, field: str, expected: str, found: object) -> NoReturn:
-        shown = "nothing" if found is None else repr(found)[:80]
-        raise InputError(
-            f"{self._where}: expected `{field}` to be {expected}, found {shown}; mend the line"
-        )
-
-    def text(self, field: str, default: str | None = None, empty: bool = False) -> str:
-        value = self._row.get(field)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, str):
-            self.fail(field, "a text", value)
-        if not value and not empty:
-            self.fail(field, "a text that is not empty", value)
-        return value
-
-    def path(self, field: str, value: str) -> str:
-        parts = value.split("/")
-        if not value or parts[0] == "" or ".." in parts or "\\" in value:
-            self.fail(field, "a path below the data root, with forward slashes", value)
-        return value
-
-    def mask(self) -> str | None:
-        value = self.optional("mask", str, "a path below the data root or null")
-        return self.path("mask", value) if value else None
-
-    def index(self, field: str) -> int:
-        value = self._row.get(field)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            self.fail(field, "a whole number, counted from 0", value)
-        return value
-
-    def optional(self, field: str, kind: type, expected: str) -> Any:
-        value = self._row.get(field)
-        if value is not None and not isinstance(value, kind):
-            self.fail(field, expected, value)
-        return value
-
-    def options(self) -> dict[str, str]:
-        value = self.optional("options", dict, "an object {letter: text} or null")
-        if value is None:
-            if "options" not in self._row:
-                self.fail("options", "an object {letter: text} or null", None)
-            return {}
-        if not all(isinstance(text, str) for text in value.values()):
-            self.fail("options", "an object {letter: text} or null", value)
-        return dict(value)
-
-    def letter(self) -> str | None:
-        if "answer" not in self._row:
-            self.fail("answer", "the gold letter or null", None)
-        value: str | None = self.optional("answer", str, "the gold letter or null")
-        options = self._row.get("options")
-        if value is not None and options and value not in options:
-            self.fail("answer", f"one of the options {', '.join(options)}", value)
-        return value
-
-    def pair(self, field: str) -> tuple[int, int] | None:
-        value = self._row.get(field)
-        if value is None:
-            return None
-        if not _is_numbers(value, 2) or min(value) <= 0:
-            self.fail(field, "[width, height] in pixels", value)
-        return int(value[0]), int(value[1])
-
-    def boxes(self) -> tuple[Box, ...] | None:
-        value = self._row.get("gold_boxes")
-        if value is None:
-            return None
-        if not isinstance(value, list) or not all(_is_numbers(box, 4) for box in value):
-            self.fail("gold_boxes", "a list of [x1, y1, x2, y2] or null", value)
-        labels = self._row.get("gold_labels")
-        if labels is None:
-            labels = [None] * len(value)
-        if not isinstance(labels, list) or len(labels) != len(value):
-            self.fail("gold_labels", "as many labels as there are gold boxes", labels)
-        if not all(label is None or isinstance(label, str) for label in labels):
-            self.fail("gold_labels", "a list of texts or nulls", labels)
-        return tuple(
-            Box(float(x1), float(y1), float(x2), float(y2), label)
-            for (x1, y1, x2, y2), label in zip(value, labels, strict=True)
-        )
-
-    def references(self) -> tuple[str, ...]:
-        value = self._row.get("references") or []
-        if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
-            self.fail("references", "a list of paths", value)
-        return tuple(self.path("references", path) for path in value)
-
-    def score(self) -> float | None:
-        value = self._row.get("score")
-        if value is None:
-            return None
-        if not _is_numbers([value], 1) or not 0 <= value <= 1:
-            self.fail("score", "a number from 0 to 1 or null", value)
-        return float(value)
+def _below_root(path: str) -> str:
+    parts = path.split("/")
+    if parts[0] == "" or ".." in parts or "\\" in path or not is_plain_path(path):
+        raise ValueError("a path below the data root, with forward slashes")
+    return path
 
 
-def _is_numbers(value: object, length: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == length
-        and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
-        and all(math.isfinite(x) for x in value)
+# JSON can hold half a character in a text; a path cannot.
+_Text = InstanceOf[str]
+_Path = Annotated[StrictStr, AfterValidator(_below_root)]
+_Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+_Size = Annotated[list[Annotated[_Number, Field(gt=0)]], Field(min_length=2, max_length=2)]
+_Corners = Annotated[list[_Number], Field(min_length=4, max_length=4)]
+_Flag = Annotated[StrictBool | None, Field(description="true, false or null")]
+_PATH = "a path below the data root, with forward slashes"
+_SIZE = "[width, height] in pixels"
+_OPTIONS = "an object {letter: text} or null"
+
+
+class _Line(BaseModel):
+    """The form of a line; a `description` says what was expected, where an error does not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: _Path = Field(description=_PATH)
+    question_index: StrictInt = Field(ge=0, description="a whole number, counted from 0")
+    question_type: StrictStr = Field(description="a text that is not empty")
+    options: dict[_Text, _Text] | None = Field(description=_OPTIONS)
+    answer: _Text | None = Field(description="the gold letter or null")
+    completion: _Text = Field(description="a text")
+    template: StrictStr | None = Field(None, min_length=1, description="a text that is not empty")
+    frame: _Size | None = Field(None, description=_SIZE)
+    size: _Size | None = Field(None, description=_SIZE, validate_default=True)
+    gold_boxes: list[_Corners] | None = Field(
+        None, description="a list of [x1, y1, x2, y2] or null"
+    )
+    gold_labels: list[_Text | None] | None = Field(None, description="a list of texts or nulls")
+    mask: StrictStr | None = Field(None, description="a path below the data root or null")
+    normal: _Flag = None
+    question: _Text | None = Field(None, description="a text")
+    references: list[_Path] | None = Field(None, description="a list of paths")
+    score: _Number | None = Field(None, ge=0, le=1, description="a number from 0 to 1 or null")
+    seen: _Flag = None
+    completion_ids: list[StrictInt] | None = Field(
+        None, description="a list of whole numbers or null"
     )
 
+    @field_validator("question_type")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        if kind not in QUESTION_TYPES:
+            raise ValueError(f"one of {', '.join(QUESTION_TYPES)}")
+        return kind
 
-def _line_number(path: Path, index: int) -> int:
-    """The number in the file of the `index`-th line that is not blank."""
-    lines = path.read_bytes().split(b"\n")
-    return [number for number, line in enumerate(lines, start=1) if line.strip()][index]
+    @field_validator("answer")
+    @classmethod
+    def _is_an_option(cls, letter: str | None, above: ValidationInfo) -> str | None:
+        options = above.data.get("options")
+        if letter is not None and options and letter not in options:
+            raise ValueError(f"one of the options {whole_characters(', '.join(options))}")
+        return letter
+
+    @field_validator("size")
+    @classmethod
+    def _goes_with_a_frame(
+        cls, size: list[float] | None, above: ValidationInfo
+    ) -> list[float] | None:
+        if size is None and above.data.get("frame") is not None:
+            raise ValueError("the original image's [width, height], because `frame` is given")
+        return size
+
+    @field_validator("gold_labels")
+    @classmethod
+    def _one_a_box(
+        cls, labels: list[str | None] | None, above: ValidationInfo
+    ) -> list[str | None] | None:
+        boxes = above.data.get("gold_boxes")
+        if labels is not None and boxes is not None and len(labels) != len(boxes):
+            raise ValueError("as many labels as there are gold boxes")
+        return labels
+
+    @field_validator("mask")
+    @classmethod
+    def _is_a_path_or_nothing(cls, mask: str | None) -> str | None:
+        return _below_root(mask) if mask else None
+
+
+def _faults(row: Mapping[str, Any], error: ValidationError) -> str:
+    """What is wrong with each field, the first fault of it."""
+    faults: dict[str, str] = {}
+    for found in error.errors(include_url=False):
+        field = str(found["loc"][0])
+        value = row.get(field)
+        expected = _Line.model_fields[field].description
+        if found["type"] == "value_error":
+            expected = str(found["ctx"]["error"])
+        shown = "nothing" if value is None else repr(value)[:80]
+        faults.setdefault(field, f"expected `{field}` to be {expected}, found {shown}")
+    return "; ".join(faults.values())
+
+
+def _pair(size: list[float] | None) -> tuple[int, int] | None:
+    return None if size is None else (int(size[0]), int(size[1]))
+
+
+def _box(corners: list[float], label: str | None) -> Box:
+    x1, y1, x2, y2 = corners
+    return Box(x1, y1, x2, y2, label)

@@ -17,8 +17,9 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
+from anomalyr1.evaluation.prediction_lines import resume_predictions
 from anomalyr1.rows import Row
-from anomalyr1.storage import resume_jsonl, write_jsonl
+from anomalyr1.storage import write_jsonl
 
 # Shares are equal in questions, not in seconds: the fastest waits at the end for the slowest.
 _PATIENCE = timedelta(days=1)
@@ -62,10 +63,10 @@ def gather(path: Path, order: Iterable[tuple[str, int]] = ()) -> list[dict[str, 
     Raises:
         InputError: a line is broken.
     """
-    lines = resume_jsonl(path, "earlier predictions")
+    lines = resume_predictions(path)
     parts = parts_of(path)
     for part in parts:
-        lines += resume_jsonl(part, "predictions of one process")
+        lines += resume_predictions(part, "predictions of one process")
     # Killed between writing and deleting, an evaluation leaves the same lines in both.
     each = {(line["image"], line["question_index"]): line for line in lines}
     place = {key: number for number, key in enumerate(order)}

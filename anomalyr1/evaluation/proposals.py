@@ -7,7 +7,7 @@ from pathlib import Path
 from anomalyr1 import run_folder
 from anomalyr1.data.annotation_files import Proposal
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import image_readings, read_completions
+from anomalyr1.evaluation.image_readings import image_readings, readings_of
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.report.runs import data_root
 from anomalyr1.schema import ANOMALY_DETECTION
@@ -43,7 +43,7 @@ def read_proposals(path: Path, root: Path | None = None) -> tuple[list[Proposal]
     for prediction in predictions:
         if prediction.score is not None and prediction.question_type == ANOMALY_DETECTION:
             scores.setdefault(prediction.image, prediction.score)
-    images = image_readings(read_completions(predictions))
+    images = image_readings(readings_of(predictions))
     if not images:
         raise InputError(
             f"expected questions that ask for boxes in {file}, found none; evaluate with Defect "
@@ -53,9 +53,9 @@ def read_proposals(path: Path, root: Path | None = None) -> tuple[list[Proposal]
         Proposal(
             image.image,
             root / image.image,
-            tuple(box for box in image.predicted or () if box.area > 0),
+            tuple(box for box in image.boxes_in_image or () if box.area > 0),
             scores.get(image.image),
         )
         for image in images
     ]
-    return proposals, sum(image.predicted is None for image in images)
+    return proposals, sum(image.boxes_in_image is None for image in images)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1 import run_folder
-from anomalyr1.evaluation.image_readings import Reading, choice_records, read_completions
+from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
 from anomalyr1.evaluation.prediction_lines import read_predictions
@@ -55,7 +55,7 @@ def score(
         InputError: a line of a file cannot be read, or masks were made from other predictions.
     """
     path = Path(predictions)
-    readings = read_completions(read_predictions(path))
+    readings = readings_of(read_predictions(path))
     folder = Path(masks_dir) if masks_dir is not None else path.parent / run_folder.MASKS
     metrics = measure(path, readings, folder, resamples)
     write_json(Path(out) if out is not None else path.parent / run_folder.METRICS, metrics)
@@ -63,7 +63,7 @@ def score(
 
 
 def measure(
-    path: Path, readings: Sequence[Reading], masks_dir: Path, resamples: int = RESAMPLES
+    path: Path, readings: Sequence[PredictionReading], masks_dir: Path, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """What `score` writes, from completions that were read already."""
     metrics = {
@@ -81,7 +81,7 @@ def measure(
     return {**metrics, "localization": located} if located else metrics
 
 
-def _exposure(readings: Sequence[Reading], resamples: int) -> dict[str, Any]:
+def _exposure(readings: Sequence[PredictionReading], resamples: int) -> dict[str, Any]:
     """Accuracy apart for images the policy was trained on and for the others."""
     columns = {}
     for name, seen in (("seen", True), ("unseen", False)):
@@ -97,7 +97,7 @@ def _exposure(readings: Sequence[Reading], resamples: int) -> dict[str, Any]:
     return columns
 
 
-def _answers(readings: Sequence[Reading], resamples: int) -> dict[str, Any]:
+def _answers(readings: Sequence[PredictionReading], resamples: int) -> dict[str, Any]:
     """Everything in metrics.json that choice answers decide."""
     records = choice_records(readings)
     results: dict[str, Accuracy] = {
@@ -159,12 +159,12 @@ def _counts(records: Sequence[ChoiceRecord]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _invalid_rate(readings: Sequence[Reading]) -> float | None:
+def _invalid_rate(readings: Sequence[PredictionReading]) -> float | None:
     """Share of completions from which no answer could be read."""
     return percent(sum(not reading.is_readable for reading in readings), len(readings))
 
 
-def _detection(readings: Sequence[Reading]) -> dict[str, Any]:
+def _detection(readings: Sequence[PredictionReading]) -> dict[str, Any]:
     """Image-level detection from the Anomaly Detection answers, pooled and by dataset."""
     verdicts: dict[str, list[Verdict]] = {}
     asked = [

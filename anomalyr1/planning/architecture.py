@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, Qwen2_5_VLConf
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
+from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, read_adapter_config
+from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.load import freeze, lora_config
 
@@ -98,12 +99,11 @@ def read_architecture(policy: PolicyConfig) -> Architecture:
         InputError: there is no such checkpoint, or it is no Qwen2.5-VL.
     """
     path, adapter = policy.path, None
-    record = Path(path) / "adapter_config.json"
-    if record.is_file():
-        adapter, path = Path(path), str(json.loads(record.read_text())["base_model_name_or_path"])
+    if (Path(path) / ADAPTER_CONFIG).is_file():
+        adapter, path = Path(path), str(read_adapter_config(Path(path))["base_model_name_or_path"])
     config, source = _read(path, policy.revision)
     here = source != PUBLISHED or adapter is not None
-    if config.model_type != "qwen2_5_vl":
+    if config.model_type != QWEN2_5_VL.model_type:
         raise InputError(
             f"expected a Qwen2.5-VL at policy.path={policy.path}, found a {config.model_type}; "
             "only that architecture can be planned"
@@ -175,11 +175,7 @@ def part_of(name: str) -> str:
     """
     if ".lora_" in name:
         return "LoRA"
-    if ".visual.merger." in name:
-        return "projector"
-    if ".visual." in name:
-        return "vision"
-    return "head" if "lm_head" in name else "language"
+    return "head" if "lm_head" in name else QWEN2_5_VL.part_of(name)
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, Count]:
@@ -200,10 +196,10 @@ def _read(path: str, revision: str | None) -> tuple[Any, str]:
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=offline, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a library says of a file cut off or of another form
         if path in KNOWN and not local:
             return Qwen2_5_VLConfig(**KNOWN[path]), PUBLISHED
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"expected a Qwen2.5-VL checkpoint at policy.path={path}, found none that loads "
             f"({reason}); check the path, or plan with {' or '.join(KNOWN)}"

@@ -11,10 +11,10 @@ from anomalyr1.planning.settings import Settings
 from anomalyr1.planning.skeleton import Skeleton
 from anomalyr1.planning.tape import Layers, Parts, Tape
 from anomalyr1.planning.tokens import PromptTokens
-from anomalyr1.training.sharing import SharedPrefixTrainer
+from anomalyr1.training.trainer import PolicyTrainer
 
 # Tokens of one chunk in the passes without gradients.
-CHUNK_TOKENS = SharedPrefixTrainer.chunk_tokens
+CHUNK_TOKENS = PolicyTrainer.chunk_tokens
 # Chance plays a part in how groups fall into passes; so many passes stay within the estimate.
 USUAL = 0.99
 

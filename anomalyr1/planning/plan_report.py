@@ -201,13 +201,12 @@ def _verdict(plan: Plan) -> Text:
 def _advice(plan: Plan) -> Table:
     table = Table(title="What would save memory, each alone, GiB", title_justify="left")
     table.add_column("change", width=50)
-    table.add_column("price", width=18)
     for name in ("saves", "peak", "fits"):
         table.add_column(name, justify="right", no_wrap=True)
     for saving in plan.advice.single:
         cards = [card for card in CARDS if fit(saving.peak, card, plan.settings) == "yes"]
         fits = f"{cards[0]} GB" if cards else "none"
-        table.add_row(saving.what, saving.price, gib(saving.saved), gib(saving.peak), fits)
+        table.add_row(saving.what, gib(saving.saved), gib(saving.peak), fits)
     return table
 
 

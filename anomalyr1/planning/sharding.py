@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_json, read_yaml
 
 Kind = Literal["single", "DDP", "ZeRO-1", "ZeRO-2", "ZeRO-3", "FSDP"]
 
@@ -158,12 +156,8 @@ def _number(value: Any, otherwise: int) -> int | None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"expected an accelerate file at {path}, found: {reason}") from None
+    read = read_json if path.suffix == ".json" else read_yaml
+    content = read(path, "an accelerate file")
     if not isinstance(content, dict):
         raise InputError(f"expected a mapping of keys in {path}, found {type(content).__name__}")
     return content

@@ -65,7 +65,7 @@ def build_skeleton(
         cuda: plan for CUDA's kernels.
         options: of `Layers`.
     """
-    seen = replace(policy, min_pixels=0, max_pixels=0, shared_prefix=True)
+    seen = replace(policy, min_pixels=1, max_pixels=1, shared_prefix=True)
     held = {**options, "dtype": dtype, "upcast_adapter": upcast_adapter, "cuda": cuda}
     key = repr((architecture.config.to_json_string(), architecture.adapter, seen, held))
     if key not in _BUILT:

@@ -16,8 +16,11 @@ from anomalyr1.data.images import image_size
 from anomalyr1.data.mixture import mix, read_mixture
 from anomalyr1.errors import InputError
 from anomalyr1.planning.architecture import Architecture
-from anomalyr1.policy.load import image_tokens, load_processor, model_frame
+from anomalyr1.policy.family import family_of
+from anomalyr1.policy.load import load_processor
+from anomalyr1.policy.resizing import image_tokens, resized_size
 from anomalyr1.prompts import build_messages
+from anomalyr1.refusals import refuse, refused_rows
 from anomalyr1.rows import Row, build_rows, open_benchmark
 from anomalyr1.schema import Question, Sample
 
@@ -78,7 +81,10 @@ def prompt_tokens(config: Config, architecture: Architecture) -> PromptTokens:
 
     Args:
         config: the run.
-        architecture: tells the size of a patch where there is no processor.
+        architecture: tells the family, and the size of a patch where there is no processor.
+
+    Raises:
+        InputError: the processor would refuse some of the questions; they are named.
     """
     processor: Any = None
     if architecture.here:
@@ -86,38 +92,41 @@ def prompt_tokens(config: Config, architecture: Architecture) -> PromptTokens:
             processor = load_processor(config.policy)
         except InputError:
             processor = None
-    if processor is None:
-        return _estimated(config, architecture.config, None, "the tokenizer is not here")
+    faults: list[str] = []
+    rows: list[Row] = []
+    why = "the benchmark is not here"
     try:
-        samples = _samples(config)
-        if samples:
+        samples, types = _samples(config), config.data.question_types
+        faults = refused_rows(samples, config.prompt, processor, question_types=types)
+        if samples and processor is not None and not faults:
+            chosen = random.Random(config.seed).sample(samples, min(SAMPLE, len(samples)))
             # Rows that are too long are counted here and not refused.
             prompt = replace(config.prompt, max_prompt_tokens=sys.maxsize)
-            types = config.data.question_types
-            rows = build_rows(samples, prompt, processor, question_types=types)
-            return _measured(rows, config.prompt.max_prompt_tokens, processor)
+            family = family_of(architecture.config.model_type)
+            rows = build_rows(chosen, prompt, processor, family, question_types=types)
     except InputError as error:
         reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         why = f"the benchmark cannot be read: {reason}"
-        return _estimated(config, architecture.config, processor, why)
-    return _estimated(config, architecture.config, processor, "the benchmark is not here")
+    refuse(faults)
+    if rows:
+        return _measured(rows, config.prompt.max_prompt_tokens, processor)
+    why = "the tokenizer is not here" if processor is None else why
+    return _estimated(config, architecture.config, processor, why)
 
 
 def _samples(config: Config) -> list[Sample]:
-    """Some images of the training data; none where it is not on this machine."""
-    data, chance = config.data, random.Random(config.seed)
+    """The images of the training data; none where it is not on this machine."""
+    data = config.data
     if data.mixture is not None and Path(data.mixture).is_file():
         parts = enumerate(read_mixture(Path(data.mixture)))
-        mixed = [s for number, part in parts for s in mix([part], seed=config.seed + number)]
-        return chance.sample(mixed, min(SAMPLE, len(mixed)))
+        return [s for number, part in parts for s in mix([part], seed=config.seed + number)]
     if data.benchmark is not None and Path(data.benchmark).exists():
-        limit = min(SAMPLE, data.limit or SAMPLE)
         return open_benchmark(
             data.benchmark,
             "data.benchmark",
             config.prompt,
             root=data.root,
-            limit=limit,
+            limit=data.limit,
             seed=config.seed,
         )[1]
     return []
@@ -127,9 +136,8 @@ def _measured(rows: list[Row], limit: int, processor: Any) -> PromptTokens:
     merged = processor.image_processor.merge_size**2
     sizes: dict[str, int] = {}
     for path in {path for row in rows for path in row.images}:
-        sizes[path] = merged * image_tokens(
-            model_frame(*image_size(Path(path)), processor), processor
-        )
+        resized = resized_size(*image_size(Path(path)), processor)
+        sizes[path] = merged * image_tokens(resized, processor)
     widest = max(rows, key=lambda row: sum(sizes[path] for path in row.images))
     return PromptTokens(
         source=f"measured on {len(rows)} questions of {len({r.sample.image for r in rows})} images",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,41 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def read_adapter(adapter: Path) -> dict[str, Any]:
-    """The adapter's own account of its kind and its base.
+    """The account of its kind and its base of an adapter that has its weights.
 
     Raises:
         InputError: it names no base, or has no weights as safetensors.
     """
-    config: dict[str, Any] = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    base = config.get("base_model_name_or_path")
-    if not base:
-        raise InputError(
-            f"expected base_model_name_or_path in {adapter / ADAPTER_CONFIG}, found {base!r}; "
-            "write the path of the base there"
-        )
+    config = read_adapter_config(adapter)
     if not (adapter / ADAPTER_WEIGHTS).is_file():
         raise InputError(
             f"expected {ADAPTER_WEIGHTS} in {adapter}, found none; save the adapter again, as "
             "safetensors"
         )
     return config
+
+
+def read_adapter_config(adapter: Path) -> dict[str, Any]:
+    """The adapter's own account of its kind and its base, `base_model_name_or_path`.
+
+    Raises:
+        InputError: it names no base.
+    """
+    config: Any = read_json(adapter / ADAPTER_CONFIG, "the record of an adapter")
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str) or not base:
+        raise InputError(
+            f"expected base_model_name_or_path in {adapter / ADAPTER_CONFIG}, found {base!r}; "
+            "write the path of the base there"
+        )
+    return dict(config)
 
 
 def load_adapter(model: Any, adapter: Path, *, trainable: bool = False) -> Any:
@@ -53,7 +63,7 @@ def load_adapter(model: Any, adapter: Path, *, trainable: bool = False) -> Any:
             adapted = PeftModel.from_pretrained(
                 model, str(adapter), is_trainable=trainable, torch_device="cpu"
             )
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever a library says of files cut off or of another form
         raise _does_not_fit(adapter, first_line(error)) from None
     with safe_open(adapter / ADAPTER_WEIGHTS, framework="pt") as file:
         saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
@@ -65,9 +75,12 @@ def load_adapter(model: Any, adapter: Path, *, trainable: bool = False) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what a library says, or the kind of error where it says nothing."""
+    """The first line of what a library says, with the kind of error where that says little."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    kind = type(error).__name__
+    if not lines:
+        return kind
+    return f"{kind}: {lines[0]}" if isinstance(error, LookupError) else lines[0]
 
 
 def _does_not_fit(adapter: Path, found: str) -> InputError:

@@ -8,14 +8,23 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from qwen_vl_utils.vision_process import smart_resize
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
-from anomalyr1.geometry import Frame
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
+from anomalyr1.policy.family import FAMILIES, Family, family_of
 from anomalyr1.policy.hub import could_be_hub_id
+from anomalyr1.policy.resizing import require_pixel_limits
+from anomalyr1.shared_prefix.attention import prepare
+
+_KNOWN = " or ".join(family.name for family in FAMILIES)
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,11 @@ class Policy:
 
     model: PreTrainedModel
     processor: ProcessorMixin
+
+    @property
+    def family(self) -> Family:
+        """What is particular to its family, the frame of its boxes above all."""
+        return family_of(self.model.config.model_type)
 
 
 def load_policy(config: PolicyConfig, *, trainable: bool = False) -> Policy:
@@ -50,6 +64,7 @@ def load_policy(config: PolicyConfig, *, trainable: bool = False) -> Policy:
         revision = config.revision or adapter.get("revision")
         model = _load_model(str(adapter["base_model_name_or_path"]), revision, config)
         model = load_adapter(model, folder, trainable=trainable)
+    _require_fit(model, processor, config.path)
     if trainable:
         freeze(model, vision=config.freeze_vision, projector=config.freeze_projector)
     else:
@@ -69,14 +84,43 @@ def load_processor(config: PolicyConfig) -> ProcessorMixin:
         processor = AutoProcessor.from_pretrained(
             config.path, revision=config.revision, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a library says of files cut off or of another form
         raise _not_loadable(config.path, error) from None
+    require_pixel_limits(getattr(processor, "image_processor", None), config.path)
+    _require_template(processor, config.path)
     processor.image_processor.size = {
         "shortest_edge": config.min_pixels,
         "longest_edge": config.max_pixels,
     }
     processor.tokenizer.padding_side = "left"
     return processor
+
+
+def read_family(config: PolicyConfig) -> Family:
+    """The family of the policy, or of an adapter's base, from its config.json alone.
+
+    Raises:
+        InputError: nothing readable is at `config.path`.
+    """
+    path, revision, folder = config.path, config.revision, Path(config.path)
+    if (folder / ADAPTER_CONFIG).is_file():
+        adapter = read_adapter(folder)
+        path = str(adapter["base_model_name_or_path"])
+        revision = revision or adapter.get("revision")
+    try:
+        found = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _not_loadable(path, error) from None
+    return family_of(found.model_type)
+
+
+def share_prefixes(model: Any) -> str | None:
+    """Let a policy compute a prompt once for all that share it, in place.
+
+    Returns:
+        None, or why it cannot: its family's reason, else its class's or its kernel's.
+    """
+    return family_of(model.config.model_type).unshared or prepare(model)
 
 
 def lora_config(config: PolicyConfig) -> LoraConfig | None:
@@ -92,45 +136,26 @@ def lora_config(config: PolicyConfig) -> LoraConfig | None:
     )
 
 
-def freeze(model: torch.nn.Module, *, vision: bool, projector: bool) -> None:
-    """Stop gradients in the vision tower and, separately, in its patch merger (the projector)."""
-    frozen = {"vision": vision, "projector": projector}
-    for name, parameter in model.named_parameters():
-        if frozen.get(part_of(name), False):
-            parameter.requires_grad_(False)
+def freeze(model: Any, *, vision: bool, projector: bool) -> None:
+    """Stop gradients in the vision tower and, separately, in its patch merger (the projector).
 
-
-def part_of(name: str) -> str:
-    """The part of Qwen2.5-VL that a parameter belongs to.
-
-    >>> part_of("model.visual.merger.mlp.0.weight"), part_of("model.visual.blocks.0.norm1.weight")
-    ('projector', 'vision')
-    >>> part_of("model.language_model.layers.0.mlp.up_proj.weight")
-    'language'
+    Raises:
+        InputError: a part is to be frozen that the model does not have under its family's name.
     """
-    if ".visual.merger." in f".{name}":
-        return "projector"
-    return "vision" if ".visual." in f".{name}" else "language"
-
-
-def model_frame(width: int, height: int, processor: ProcessorMixin) -> Frame:
-    """The frame of an image of `width` x `height` pixels once this processor has resized it."""
-    images = processor.image_processor
-    model_height, model_width = smart_resize(
-        height,
-        width,
-        factor=images.patch_size * images.merge_size,
-        min_pixels=images.size["shortest_edge"],
-        max_pixels=images.size["longest_edge"],
-    )
-    return Frame(width, height, model_width, model_height)
-
-
-def image_tokens(frame: Frame, processor: Any) -> int:
-    """Prompt tokens that an image of this frame takes."""
-    images = processor.image_processor
-    factor: int = images.patch_size * images.merge_size
-    return (frame.model_width // factor) * (frame.model_height // factor)
+    family = family_of(model.config.model_type)
+    frozen = {part for part, asked in (("vision", vision), ("projector", projector)) if asked}
+    found = set()
+    for name, parameter in model.named_parameters():
+        part = family.part_of(name)
+        if part in frozen:
+            parameter.requires_grad_(False)
+            found.add(part)
+    for part in sorted(frozen - found):
+        raise InputError(
+            f"expected a {part} to freeze in a {family.name}, found no weights under "
+            f"{' or '.join(family.projectors) if part == 'projector' else family.tower}; set "
+            f"policy.freeze_{part}=false"
+        )
 
 
 def _load_model(path: str, revision: str | None, config: PolicyConfig) -> PreTrainedModel:
@@ -146,21 +171,44 @@ def _load_model(path: str, revision: str | None, config: PolicyConfig) -> PreTra
             use_safetensors=True,
             **options,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # as above; safetensors has an error of its own
         raise _not_loadable(path, error) from None
+
+
+def _require_fit(model: Any, processor: Any, path: str) -> None:
+    """A processor of another family would cut images into other patches than the tower knows."""
+    family, images = family_of(model.config.model_type), processor.image_processor
+    found = images.patch_size, images.merge_size
+    if family.unit is not None and found != (family.patch_size, family.merge_size):
+        raise InputError(
+            f"expected the processor of a {family.name} (patches of {family.patch_size} pixels, "
+            f"merged by {family.merge_size}) at policy.path={path}, found patches of {found[0]} "
+            f"merged by {found[1]}; save the processor again that belongs to the weights"
+        )
+
+
+def _require_template(processor: ProcessorMixin, path: str) -> None:
+    """A chat template that is cut off or empty would ask nothing, and say nothing of it."""
+    asked = [{"role": "user", "content": [{"type": "text", "text": "question"}]}]
+    try:
+        prompt = processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except Exception as error:
+        raise _not_loadable(path, error) from None
+    if "question" not in prompt:
+        raise _not_loadable(path, ValueError("its chat template leaves the question out"))
 
 
 def _require_local(path: str) -> None:
     """What cannot be a hub id is a folder: do not ask the network for it."""
     if not Path(path).is_dir() and not could_be_hub_id(path):
         raise InputError(
-            f"expected a Qwen2.5-VL checkpoint folder at policy.path={path}, found none; "
+            f"expected a {_KNOWN} checkpoint folder at policy.path={path}, found none; "
             "check the path, or make the policy first"
         )
 
 
 def _not_loadable(path: str, error: Exception) -> InputError:
     return InputError(
-        f"expected a Qwen2.5-VL checkpoint (hub id or folder) at policy.path={path}, "
+        f"expected a {_KNOWN} checkpoint (hub id or folder) at policy.path={path}, "
         f"found none that loads ({first_line(error)}); check the path or download it first"
     )

@@ -136,7 +136,7 @@ def _load_processor(adapter: Path) -> Any:
     """The processor as it was saved, with its own pixel caps."""
     try:
         return AutoProcessor.from_pretrained(str(adapter), trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a library says of files cut off or of another form
         raise InputError(
             f"expected the processor beside the adapter in {adapter}, found none that loads "
             f"({first_line(error)}); copy the files of the base's processor there"
@@ -156,7 +156,7 @@ def _load_base(base: str, revision: str | None, dtype: str, adapter: Path) -> An
         raise _no_base(adapter, base, "no such folder")
     try:
         model = _load(base, revision, names.get(dtype, "auto"))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as above
         raise _no_base(adapter, base, f"none that loads ({first_line(error)})") from None
     if model.dtype not in TOLERANCES:
         raise InputError(

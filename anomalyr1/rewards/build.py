@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.errors import InputError
@@ -13,6 +13,7 @@ from anomalyr1.parsing import Gate
 from anomalyr1.rewards.accuracy import accuracy
 from anomalyr1.rewards.format import format_score
 from anomalyr1.rewards.iou import Localization
+from anomalyr1.rewards.own import OwnTerm, own_term
 from anomalyr1.rewards.penalties import Repetition, SoftOverlong
 from anomalyr1.rewards.reading import Reading, read_batch
 from anomalyr1.rewards.roam import PAPER_TABLE, Consistency
@@ -76,14 +77,18 @@ class RewardTerm:
         return [self.score(reading) for reading in readings]
 
 
-def build_rewards(config: RewardConfig) -> tuple[list[RewardTerm], list[float]]:
-    """The terms of a reward and their weights, in the order of `TERMS`; weight 0 builds no term.
+Term: TypeAlias = RewardTerm | OwnTerm
 
+
+def build_rewards(config: RewardConfig) -> tuple[list[Term], list[float]]:
+    """The terms of a reward and their weights; weight 0 builds no term.
+
+    Built-in terms come first, in the order of `TERMS`, then the user's own in the config's order.
     The first term logs the telemetry, whichever preset is used.
 
     Raises:
         InputError: an unknown preset, term or outcome (the nearest name is given), an option out of
-            its range, or no term with a weight.
+            its range, a reward of the user's own that cannot be used, or no term with a weight.
 
     >>> terms, weights = build_rewards(RewardConfig(preset="paper"))
     >>> [term.__name__ for term in terms], weights
@@ -93,19 +98,61 @@ def build_rewards(config: RewardConfig) -> tuple[list[RewardTerm], list[float]]:
     given = {
         _known("a term in reward.weights", name, TERMS): w for name, w in config.weights.items()
     }
-    weights = {**preset.weights, **given}
-    names = [name for name in TERMS if weights.get(name)]
-    if not names:
+    own = {path: entry for path, entry in config.terms.items() if "." in path}
+    weights = {**preset.weights, **given, **_built_in(config)}
+    gate = config.gate or preset.gate
+    scores = _scores(config)
+    terms: list[Term] = [
+        RewardTerm(name, scores[name], gate) for name in TERMS if weights.get(name)
+    ]
+    terms += [own_term(path, e.options, gate) for path, e in own.items() if e.weight]
+    if not terms:
         raise InputError(
             f"expected a term with a weight other than 0, found none in preset {config.preset!r} "
             f"with weights {config.weights}; give one of {', '.join(TERMS)} a weight"
         )
-    scores = _scores(config)
-    gate = config.gate or preset.gate
-    terms = [
-        RewardTerm(name, scores[name], gate, logs=index == 0) for index, name in enumerate(names)
+    _refuse_namesakes(terms)
+    terms[0] = replace(terms[0], logs=True)
+    own_weights = {path: entry.weight for path, entry in own.items()}
+    return terms, [
+        float(own_weights[term.path] if isinstance(term, OwnTerm) else weights[term.name])
+        for term in terms
     ]
-    return terms, [float(weights[name]) for name in names]
+
+
+def _built_in(config: RewardConfig) -> dict[str, float]:
+    """The weights that `reward.terms` gives to built-in terms."""
+    weights = {}
+    for name, entry in config.terms.items():
+        if "." in name:
+            continue
+        what = "a term in reward.terms (or the dotted path of a callable)"
+        _known(what, name, TERMS)
+        if entry.options:
+            raise InputError(
+                f"expected no options of the built-in {name} in reward.terms, found "
+                f"{entry.options}; built-in terms have theirs in reward.iou, reward.length and "
+                "reward.repetition"
+            )
+        if name in config.weights:
+            raise InputError(
+                f"expected one weight of {name}, found one in reward.weights and one in "
+                "reward.terms; remove one of them"
+            )
+        weights[name] = entry.weight
+    return weights
+
+
+def _refuse_namesakes(terms: Sequence[Term]) -> None:
+    paths: dict[str, str] = {name: f"the built-in {name}" for name in TERMS}
+    for term in terms:
+        if isinstance(term, OwnTerm):
+            if term.name in paths:
+                raise InputError(
+                    f"expected terms with names of their own, found {term.path} beside "
+                    f"{paths[term.name]}; rename one of them"
+                )
+            paths[term.name] = term.path
 
 
 def _scores(config: RewardConfig) -> dict[str, Callable[[Reading], float | None]]:

@@ -14,7 +14,6 @@ def format_score(reading: Reading) -> float:
     so that empty tags earn nothing.
     """
     response = reading.response
-    wants_boxes = reading.is_grounding or reading.gold_boxes is not None
     letter_read = reading.is_grounding or response.answer is not None
-    boxes_read = not wants_boxes or response.boxes is not None
+    boxes_read = not reading.wants_boxes or response.boxes is not None
     return float(response.well_formed and letter_read and boxes_read)

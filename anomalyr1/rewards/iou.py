@@ -44,7 +44,7 @@ class Localization:
 
     def __call__(self, reading: Reading) -> float | None:
         """Score one completion."""
-        gold, predicted = reading.gold_boxes, reading.response.boxes
+        gold, predicted = reading.gold_in_model, reading.boxes_in_model
         if gold is None:
             return None
         if predicted is None or not reading.response.well_formed:

@@ -1,4 +1,4 @@
-"""A batch as TRL hands it to a reward, read once: each completion with its question and gold."""
+"""Completions, read once: each with its question and its gold, for rewards and for evaluation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from anomalyr1.parsing import Gate, parse_response
+from anomalyr1.rewards.luggage import COLUMNS, boxes_of, shown_options
 from anomalyr1.schema import GROUNDING, Box, Question, Response
 
 
@@ -15,53 +16,53 @@ from anomalyr1.schema import GROUNDING, Box, Question, Response
 class Reading:
     """One completion, what it says and what it should say.
 
-    `response` and `gold_boxes` speak in the model frame, whose size in pixels (width, height) is
-    `frame`. `answer` is the gold letter; `gold_boxes` is None where the row asks for no boxes or
-    their gold is unknown, `()` for a normal image. `tokens` are the completion's ids, None where
-    the caller gives none.
+    Boxes of both sides speak in the model frame, whose size in pixels (width, height) is `frame`:
+    `boxes_in_model` are the completion's, `gold_in_model` the gold ones, None where the prompt asks
+    for no boxes or their gold is unknown, `()` for a normal image. `question` holds the gold letter
+    and no boxes. `tokens` are the completion's ids, None where the caller gives none.
     """
 
+    question: Question
     response: Response
-    options: Mapping[str, str]
-    answer: str | None
-    gold_boxes: tuple[Box, ...] | None
-    question_type: str
+    gold_in_model: tuple[Box, ...] | None = None
     frame: tuple[float, float] | None = None
     tokens: Sequence[int] | None = None
 
     @property
     def is_grounding(self) -> bool:
-        """True when the answer is a list of boxes instead of a letter."""
-        return not self.options
+        """The question asks for boxes, not for a letter."""
+        return self.question.is_grounding
+
+    @property
+    def wants_boxes(self) -> bool:
+        """The prompt asks for boxes, as far as the gold tells: alone, or beside a letter."""
+        return self.is_grounding or self.gold_in_model is not None
+
+    @property
+    def boxes_in_model(self) -> tuple[Box, ...] | None:
+        """The boxes the completion states; None where it has no readable list."""
+        return self.response.boxes
 
 
 def read_batch(
     completions: Sequence[Any], columns: Mapping[str, Any], gate: Gate = "strict"
 ) -> list[Reading]:
-    """The completions of a batch beside their rows; the terms of one batch share the parsing.
+    """The completions of a batch beside their luggage; the terms of one batch share the parsing.
 
-    A column that is absent, or None in a row, means "unknown". Arrow gives every row the option
-    letters of all rows, those of other rows with text None: they are dropped.
+    A column that is absent, or None in a row, means "unknown".
 
     >>> columns = {"options": [{"A": "No.", "B": "Yes.", "C": None}], "answer": ["B"]}
     >>> text = "<think>So the answer is B.</think><answer>B</answer>"
     >>> [reading] = read_batch([text], columns)
-    >>> reading.response.answer, dict(reading.options)
+    >>> reading.response.answer, dict(reading.question.options)
     ('B', {'A': 'No.', 'B': 'Yes.'})
     """
-    count = len(completions)
-
-    def column(name: str) -> Sequence[Any]:
-        values = columns.get(name)
-        return [None] * count if values is None else values
-
-    rows = zip(
-        completions,
-        *(column(name) for name in ("options", "answer", "boxes", "box_labels", "question_type")),
-        *(column(name) for name in ("frame", "completion_ids")),
-        strict=True,
-    )
-    return [_reading(completion_text(completion), gate, *row) for completion, *row in rows]
+    given = [name for name in COLUMNS if columns.get(name) is not None]
+    rows = zip(completions, *(columns[name] for name in given), strict=True)
+    return [
+        _reading(completion_text(completion), dict(zip(given, row, strict=True)), gate)
+        for completion, *row in rows
+    ]
 
 
 def completion_text(completion: Any) -> str:
@@ -79,41 +80,20 @@ def completion_text(completion: Any) -> str:
     )
 
 
-def gold_boxes(boxes: Any, labels: Sequence[str | None] | None = None) -> tuple[Box, ...] | None:
-    """A gold column's `[[x1, y1, x2, y2], ...]` as boxes.
-
-    >>> gold_boxes([[0, 0, 2, 2]], ["dent"])
-    (Box(x1=0.0, y1=0.0, x2=2.0, y2=2.0, label='dent'),)
-    """
-    if boxes is None:
-        return None
-    names: Sequence[str | None] = labels if labels else [None] * len(boxes)
-    return tuple(
-        Box(float(x1), float(y1), float(x2), float(y2), name)
-        for (x1, y1, x2, y2), name in zip(boxes, names, strict=True)
-    )
-
-
-def _reading(
-    text: str,
-    gate: Gate,
-    options: Mapping[str, str | None] | None,
-    answer: str | None,
-    boxes: Any,
-    labels: Sequence[str | None] | None,
-    question_type: str | None,
-    frame: Sequence[float] | None,
-    tokens: Sequence[int] | None,
-) -> Reading:
-    shown = tuple((letter, text) for letter, text in (options or {}).items() if text is not None)
+def _reading(text: str, luggage: Mapping[str, Any], gate: Gate) -> Reading:
+    options = shown_options(luggage.get("options"))
+    frame = luggage.get("frame")
     return Reading(
-        response=_parse(text, shown, gate),
-        options=dict(shown),
-        answer=answer,
-        gold_boxes=gold_boxes(boxes, labels),
-        question_type=question_type or ("" if shown else GROUNDING),
+        question=Question(
+            text=luggage.get("question") or "",
+            type=luggage.get("question_type") or ("" if options else GROUNDING),
+            options=options,
+            answer=luggage.get("answer"),
+        ),
+        response=_parse(text, tuple(options.items()), gate),
+        gold_in_model=boxes_of(luggage.get("boxes"), luggage.get("box_labels")),
         frame=(float(frame[0]), float(frame[1])) if frame else None,
-        tokens=tokens,
+        tokens=luggage.get("completion_ids"),
     )
 
 

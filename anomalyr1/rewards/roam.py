@@ -66,8 +66,8 @@ def stated_answer(response: Response, grounding: bool) -> str | None:
 def gold_answer(reading: Reading) -> str | None:
     """s: the gold letter, or what the gold boxes say; None when the row has no gold."""
     if not reading.is_grounding:
-        return reading.answer
-    return None if reading.gold_boxes is None else verdict(reading.gold_boxes)
+        return reading.question.answer
+    return None if reading.gold_in_model is None else verdict(reading.gold_in_model)
 
 
 def outcome_of(reading: Reading) -> Outcome | None:

@@ -13,7 +13,6 @@ from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.schema import OUTCOMES, Box
 
 WHOLE_IMAGE_SHARE = 0.9
-_LETTERS = "ABCDE"
 
 
 def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
@@ -21,7 +20,8 @@ def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
 
     - `outcome/<outcome>`: share among completions with gold.
     - `fault/<fault>`: share of completions with the parse error (parsing/faults.py).
-    - `letter/<A-E>`, `letter/none`: the letters answered, among choice questions.
+    - `letter/<A-Z>`, `letter/none`: the letters answered, among choice questions; a letter that no
+      question of the batch offers is left out.
     - `reasoning/characters`: mean length of the reasoning; `reasoning/concludes`: share that names
       a conclusion.
     - `boxes/count`: boxes per completion that was asked for boxes; `boxes/whole_image`: share of
@@ -38,22 +38,22 @@ def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
     faults = [fault for reading in readings for fault in reading.response.errors]
     metrics |= _shares("fault", faults, FAULTS, len(readings))
     letters = [r.response.answer or "none" for r in readings if not r.is_grounding]
-    shown = sorted({*_LETTERS, "none", *letters})
-    metrics |= _shares("letter", letters, shown, len(letters))
+    offered = {letter for reading in readings for letter in reading.question.options}
+    metrics |= _shares("letter", letters, [*sorted(offered), "none"], len(letters))
     metrics |= _means(
         {
             "reasoning/characters": [len(r.response.reasoning or "") for r in readings],
             "reasoning/concludes": [r.response.conclusion is not None for r in readings],
-            "boxes/empty": [r.response.boxes == () for r in readings if r.is_grounding],
-            "boxes/count": [len(r.response.boxes or ()) for r in readings if _asks_boxes(r)],
+            "boxes/empty": [r.boxes_in_model == () for r in readings if r.is_grounding],
+            "boxes/count": [len(r.boxes_in_model or ()) for r in readings if r.wants_boxes],
             "boxes/whole_image": [whole for r in readings for whole in _whole_image(r)],
         }
     )
-    for question_type in sorted({reading.question_type for reading in readings} - {""}):
+    for question_type in sorted({reading.question.type for reading in readings} - {""}):
         of_type = [
             (reading, found)
             for reading, found in zip(readings, outcomes, strict=True)
-            if reading.question_type == question_type and found is not None
+            if reading.question.type == question_type and found is not None
         ]
         metrics |= _means(
             {
@@ -94,15 +94,11 @@ def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: sum(group) / len(group) for name, group in values.items() if group}
 
 
-def _asks_boxes(reading: Reading) -> bool:
-    return reading.is_grounding or reading.gold_boxes is not None
-
-
 def _whole_image(reading: Reading) -> list[bool]:
-    if reading.frame is None or not reading.response.boxes:
+    if reading.frame is None or not reading.boxes_in_model:
         return []
     width, height = reading.frame
-    return [_covers(box, width, height) for box in reading.response.boxes]
+    return [_covers(box, width, height) for box in reading.boxes_in_model]
 
 
 def _covers(box: Box, width: float, height: float) -> bool:

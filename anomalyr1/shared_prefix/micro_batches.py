@@ -67,7 +67,7 @@ def take_rows(
         else:
             raise NotImplementedError(f"rows cannot be taken from {name}")
     if batches[0].get("pixel_values") is not None:
-        parts = [RowImages.split(*(batch[name] for name in _IMAGES)) for batch in batches]
+        parts = [RowImages.of_batch(batch) for batch in batches]
         images = [part for part in parts if part is not None]
         joined = RowImages(
             [images[batch].pixels[row] for batch, row in picks],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,22 @@ class Prompt:
             ids = inputs["input_ids"][row][mask]
             prompts.append(cls(ids, torch.zeros_like(ids) if kinds is None else kinds[row][mask]))
         return prompts
+
+    @classmethod
+    def of_rows(
+        cls,
+        ids: Sequence[Sequence[int]],
+        kinds: Sequence[Any] | None,
+        device: torch.device,
+    ) -> list[Prompt]:
+        """Each row of unpadded tokens; without `kinds` all tokens are text."""
+        rows = [torch.tensor(row, device=device) for row in ids]
+        if kinds is None:
+            return [cls(row, torch.zeros_like(row)) for row in rows]
+        return [
+            cls(row, torch.as_tensor(kind, device=device))
+            for row, kind in zip(rows, kinds, strict=True)
+        ]
 
     def cut(self, start: int, end: int | None) -> Prompt:
         """Its tokens from `start` to before `end`."""

@@ -45,8 +45,7 @@ def _sorted(batches: Sequence[dict[str, Any]], pad_id: int) -> list[dict[str, An
     ]
     images = None
     if batches[0].get("pixel_values") is not None:
-        names = ("pixel_values", "image_grid_thw", "num_images")
-        split = [RowImages.split(*(batch[name] for name in names)) for batch in batches]
+        split = [RowImages.of_batch(batch) for batch in batches]
         held = [part for part in split if part is not None]
         images = RowImages(
             [row for part in held for row in part.pixels],

@@ -83,7 +83,9 @@ def generate_shared(
         image_grid_thw=vision.get("image_grid_thw"),
         attention_mask=prefix["attention_mask"],
     )
-    prefill = model(**prefix, **vision, position_ids=positions, use_cache=True, logits_to_keep=1)
+    prefill = _decoder_of(model)(
+        **prefix, **vision, position_ids=positions, use_cache=True, logits_to_keep=1
+    )
     # Its name before transformers 5.24.
     name = (
         "cache" if "cache" in inspect.signature(backbone.forward).parameters else "past_key_values"
@@ -106,6 +108,27 @@ def generate_shared(
     output: Tensor = model.generate(**inputs, **{name: cache}, **options)
     backbone.rope_deltas = None
     return output[:, inputs["input_ids"].size(1) :]
+
+
+def _decoder_of(model: Any) -> Any:
+    """The module that `generate` calls token by token.
+
+    With adapters it is the one below them. Called from above, the prefill would run under the
+    autocast that training wraps around the whole, and leave a cache of another dtype than decoding
+    reads.
+    """
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def completions_of(tokens: Tensor, eos_ids: Sequence[int]) -> list[list[int]]:
+    """The tokens of each row up to its first end-of-sequence token, which is kept.
+
+    >>> completions_of(torch.tensor([[5, 9, 0], [5, 6, 7]]), eos_ids=[9])
+    [[5, 9], [5, 6, 7]]
+    """
+    ends = torch.isin(tokens, torch.tensor(eos_ids, device=tokens.device))
+    first = torch.where(ends.any(1), ends.int().argmax(1) + 1, tokens.size(1))
+    return [row[:end].tolist() for row, end in zip(tokens, first.tolist(), strict=True)]
 
 
 def _padded(prompts: Sequence[Prompt], pad_id: int) -> dict[str, Tensor]:

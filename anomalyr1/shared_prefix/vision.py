@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLModel
@@ -34,6 +35,20 @@ class RowImages:
         patches = [int(grid.prod(dim=-1).sum()) for grid in grids]
         return cls(list(torch.split(pixel_values, patches)), grids)
 
+    @classmethod
+    def of_batch(cls, inputs: Mapping[str, Any]) -> RowImages | None:
+        """The same from a batch as TRL lays it out, with `num_images` of each row."""
+        names = ("pixel_values", "image_grid_thw", "num_images")
+        return cls.split(*(inputs.get(name) for name in names))
+
+    @classmethod
+    def of_fields(
+        cls, fields: Mapping[str, Any], counts: Sequence[int] | None, device: torch.device
+    ) -> RowImages | None:
+        """The same from what a processor handed over: tensors or lists of arrays."""
+        pixels, grids = fields.get("pixel_values"), fields.get("image_grid_thw")
+        return cls.split(_on_device(pixels, device), _on_device(grids, device), counts)
+
     def same(self, row: int, other: int) -> bool:
         """Whether two rows show the same images, in the same frames."""
         return torch.equal(self.grids[row], self.grids[other]) and torch.equal(
@@ -47,6 +62,13 @@ class RowImages:
             return {}
         pixels = torch.cat([self.pixels[row] for row in rows])
         return {"pixel_values": pixels, "image_grid_thw": grids}
+
+
+def _on_device(values: Any, device: torch.device) -> Tensor | None:
+    if values is None:
+        return None
+    held = values if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
+    return held.to(device)
 
 
 def tower_learns(visual: Any) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trl.import_utils import is_vllm_available
-
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
 from anomalyr1.run_folder import CHECKPOINTS
@@ -42,8 +40,9 @@ def trl_arguments(
     """TRL's own arguments from the verbatim section of the config.
 
     Raises:
-        InputError: a key that TRL does not know or that another section decides, or a combination
-            that TRL refuses (its own words are passed on).
+        InputError: a key that TRL does not know or that another section decides, what is known to
+            train on other prompts than were sampled from, or a combination that TRL refuses (its
+            own words are passed on).
     """
     for key in given:
         if key in _DECIDED_BY:
@@ -55,6 +54,7 @@ def trl_arguments(
             nearest = difflib.get_close_matches(key, trl_keys(kind), n=1, cutoff=0.0)[0]
             raise InputError(f"unknown key {section}.{key} (nearest: {nearest})")
     _refuse_values(kind, section, given)
+    refuse_vllm(section, given)
     _refuse_without_effect(section, given)
     ours = {"output_dir": str(Path(config.run_dir) / CHECKPOINTS), "seed": config.seed}
     try:
@@ -124,20 +124,31 @@ def _wanted(field: dataclasses.Field[Any], value: Any) -> str | None:
     return f"at most {_AT_MOST[name]}" if value > _AT_MOST.get(name, value) else None
 
 
+def refuse_vllm(section: str, given: Mapping[str, Any]) -> None:
+    """VLLM samples for no policy that looks at images until the two see the same prompt.
+
+    In TRL's colocate mode image tokens are widened before vLLM widens them again. In both modes
+    `policy.max_pixels` does not reach vLLM, and what it keeps of an image is that of the weights
+    before the last update.
+
+    Raises:
+        InputError: vLLM is switched on.
+    """
+    if given.get("use_vllm"):
+        raise InputError(
+            f"expected rollouts of transformers, found {section}.use_vllm=true: with images TRL "
+            "has vLLM sample from another prompt than the one trained on, or from image features "
+            "of older weights, and says nothing; leave the key out"
+        )
+
+
 def _refuse_without_effect(section: str, given: Mapping[str, Any]) -> None:
     """A key that another key makes pointless is a mistake, not a default to pass over."""
-    if given.get("use_vllm"):
-        if not is_vllm_available():
-            raise InputError(
-                f"expected vllm beside {section}.use_vllm=true, found none that TRL can use; "
-                "pip install 'anomalyr1[vllm]' on a CUDA machine, or set use_vllm=false"
-            )
-        return
     for key in given:
         if key.startswith("vllm_"):
             raise InputError(
                 f"expected {section}.use_vllm=true beside {section}.{key}, found use_vllm off, so "
-                "that the key has no effect; switch vllm on or leave the key out"
+                "that the key has no effect; leave the key out"
             )
     if given.get("sync_ref_model") and not given.get("beta"):
         raise InputError(

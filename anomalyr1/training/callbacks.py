@@ -26,7 +26,7 @@ from anomalyr1.storage import append_jsonl, write_jsonl
 _SUMMARY = {
     "loss": "loss",
     "reward": "reward",
-    "frac_reward_zero_std": "zero-variance",
+    "zero_variance": "zero variance",
     "kl": "kl",
     "entropy": "entropy",
     "completions/mean_length": "length",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import Trainer
 
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import Benchmark
@@ -17,24 +16,9 @@ from anomalyr1.storage import write_text
 CARD = "README.md"
 
 
-class Carded(Trainer):  # type: ignore[misc]
-    """Overrides what the trainer would say of itself, and says it in every folder it saves."""
-
-    def __init__(self, *args: Any, card: str = "", **kwargs: Any) -> None:
-        self._card = card
-        super().__init__(*args, **kwargs)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """The card of the folder that is pushed to a hub."""
-        if self.is_world_process_zero():
-            self._write_card(Path(self.args.output_dir))
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        super()._save(output_dir, state_dict)
-        self._write_card(Path(output_dir or self.args.output_dir))
-
-    def _write_card(self, folder: Path) -> None:
-        write_text(folder / CARD, self._card.replace("{steps}", str(self.state.global_step)))
+def write_card(folder: Path, card: str, steps: int) -> None:
+    """Put the card into a folder, with the number of steps done by now."""
+    write_text(folder / CARD, card.replace("{steps}", str(steps)))
 
 
 def model_card(

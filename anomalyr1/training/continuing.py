@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from transformers import TrainingArguments
 
 from anomalyr1 import run_folder
 from anomalyr1.config import Config, dump_config
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_json
+from anomalyr1.provenance import read_provenance
+from anomalyr1.storage import read_yaml
 
 TRAINED_BY = {"train": "GRPO", "sft": "SFT"}
 
@@ -35,46 +37,149 @@ _FREE_ARGUMENTS = (
     "gradient_checkpointing",
     "use_cpu",
     "run_name",
+    # Of dataloader_ those that decide neither which rows make a batch nor in which order.
+    "dataloader_num_workers",
+    "dataloader_pin_memory",
+    "dataloader_persistent_workers",
+    "dataloader_prefetch_factor",
+    "dataloader_multiprocessing_context",
 )
-_FREE_PREFIXES = ("logging_", "hub_", "push_to_hub", "dataloader_", "vllm_", "use_vllm", "eval_")
+_FREE_PREFIXES = ("logging_", "hub_", "push_to_hub", "eval_")
+
+# What decides the order of the rows and the size of a step, as TRL has worked it out from config,
+# launch and its own defaults. The seed and the data are compared with the config.
+_FEEDING = (
+    "gradient_accumulation_steps",
+    "num_generations",
+    "num_iterations",
+    "steps_per_generation",
+    "generation_batch_size",
+    "shuffle_dataset",
+    "train_sampling_strategy",
+    "packing",
+    "dataloader_drop_last",
+    "dataloader_in_order",
+)
 
 
-def refuse_changed(run_dir: Path, verb: str, config: Config) -> None:
-    """Hold the config of a run that goes on against the one on record.
+def feeding(arguments: TrainingArguments) -> dict[str, Any]:
+    """How rows are fed to the processes of this launch, for the record of the run."""
+    return {
+        "processes": arguments.world_size,
+        "per_device_train_batch_size": arguments.train_batch_size,
+        **{name: getattr(arguments, name) for name in _FEEDING if hasattr(arguments, name)},
+    }
+
+
+def refuse_changed(
+    run_dir: Path, verb: str, config: Config, fed: Mapping[str, Any] | None = None
+) -> None:
+    """Hold a run that goes on against the one on record: its config, and how its rows are fed.
 
     `resume: force` lets settings change, but not the data: the policy's record of the images it was
     trained on, by which an evaluation refuses them, is that of one config.
 
+    Args:
+        run_dir: the run folder.
+        verb: train or sft.
+        config: of this start.
+        fed: `feeding` of this start; what an older record does not tell passes.
+
     Raises:
         InputError: the folder was trained by another verb, or settings have changed; all are named.
     """
-    record = run_dir / run_folder.PROVENANCE
-    if not record.is_file():
-        return
-    verbs = [run["verb"] for run in read_json(record)["runs"]]
+    runs = _runs(run_dir)
+    verbs = [run["verb"] for run in runs]
     other = next((name for name in verbs if name in TRAINED_BY and name != verb), None)
     if other:
         raise InputError(
             f"expected a run of {TRAINED_BY[verb]} at {run_dir} to go on with, found one of "
             f"{TRAINED_BY[other]}; choose another run_dir"
         )
-    path = run_dir / run_folder.config_of(verb, verbs[0])
-    if not path.is_file():
-        return
-    before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-    after = _flat(yaml.safe_load(dump_config(config)))
-    changed = [
-        f"{key} (was {before.get(key)!r}, is {after.get(key)!r})"
-        for key in sorted(before.keys() | after.keys())
-        if not _is_free(key) and not _same(before.get(key), after.get(key))
+    changed = _changed_settings(run_dir, verb, verbs, config)
+    changed |= _changed_feeding(runs, verb, fed or {}, known=changed)
+    named = [
+        f"{key} (was {before!r}, is {after!r})"
+        for key, (before, after) in sorted(changed.items())
         if config.resume != "force" or key.startswith("data.")
     ]
-    if changed:
+    if named:
         raise InputError(
             f"expected the settings that the run at {run_dir} was begun with, found changed: "
-            f"{', '.join(changed)}; choose another run_dir or take the changes back "
+            f"{', '.join(named)}; choose another run_dir or take the changes back "
             "(resume=force goes on with other settings, but not with other data)"
         )
+
+
+def refuse_other_data(run_dir: Path, verb: str, data: Sequence[Mapping[str, Any]]) -> None:
+    """The benchmark file itself has not changed either, whatever `resume` says.
+
+    Args:
+        run_dir: the run folder.
+        verb: train or sft.
+        data: records of the benchmarks trained on.
+
+    Raises:
+        InputError: another benchmark stands where the one of the record stood.
+    """
+    recorded = _last(_runs(run_dir), verb).get("data") or []
+    before = [recorded] if isinstance(recorded, Mapping) else recorded
+    same = len(before) == len(data) and all(
+        was.get(key, now[key]) == now[key]
+        for was, now in zip(before, data, strict=True)
+        for key in ("sha256", "images")
+    )
+    if before and not same:
+        raise InputError(
+            f"expected the data that the run at {run_dir} was begun with, found changed: "
+            f"{', '.join(str(one['benchmark']) for one in data)}; choose another run_dir or put "
+            "the benchmark back as it was"
+        )
+
+
+def _runs(run_dir: Path) -> list[dict[str, Any]]:
+    """The record of all that was run on a folder, the oldest first; nothing without a record."""
+    record = run_dir / run_folder.PROVENANCE
+    runs: list[dict[str, Any]] = read_provenance(record)["runs"] if record.is_file() else []
+    return runs
+
+
+def _last(runs: Sequence[dict[str, Any]], verb: str) -> dict[str, Any]:
+    """The last run of a verb; empty where there is none."""
+    return next((run for run in reversed(runs) if run["verb"] == verb), {})
+
+
+def _changed_settings(
+    run_dir: Path, verb: str, verbs: Sequence[str], config: Config
+) -> dict[str, tuple[Any, Any]]:
+    """Key -> what it was and what it is."""
+    path = run_dir / run_folder.config_of(verb, verbs[0]) if verbs else run_dir
+    if not path.is_file():
+        return {}
+    before = _flat(read_yaml(path, "a readable config"))
+    after = _flat(yaml.safe_load(dump_config(config)))
+    return {
+        key: (before.get(key), after.get(key))
+        for key in before.keys() | after.keys()
+        if not _is_free(key) and not _same(before.get(key), after.get(key))
+    }
+
+
+def _changed_feeding(
+    runs: Sequence[dict[str, Any]],
+    verb: str,
+    now: Mapping[str, Any],
+    known: Mapping[str, Any],
+) -> dict[str, tuple[Any, Any]]:
+    """The same of the feeding, without what is `known` to have changed."""
+    section = {"train": "grpo"}.get(verb, verb)
+    before = _last(runs, verb).get("feeding", {})
+    names = {key: key if key == "processes" else f"{section}.{key}" for key in now}
+    return {
+        names[key]: (before[key], value)
+        for key, value in now.items()
+        if key in before and before[key] != value and names[key] not in known
+    }
 
 
 def _is_free(key: str) -> bool:

@@ -9,20 +9,25 @@ from datasets import Dataset, Features, Image, List, Value
 
 from anomalyr1.prompts import gold_completion
 from anomalyr1.rows import Row
+from anomalyr1.schema import OPTION_LETTERS
 
 _MESSAGES = List(
     {"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})}
 )
+# Beside the prompt, what its completions bring along to be scored (rewards/luggage.py). Arrow gives
+# every row all option letters, null where its question has none.
 _FEATURES = Features(
     {
         "sample_id": Value("string"),
         "question_type": Value("string"),
+        "question": Value("string"),
+        "template": Value("string"),
         "prompt": _MESSAGES,
         "completion": _MESSAGES,
         "images": List(Image(mode="RGB")),
         "answer": Value("string"),
-        "options": {letter: Value("string") for letter in "ABCDE"},
-        "boxes": List(List(Value("float32"))),
+        "options": {letter: Value("string") for letter in OPTION_LETTERS},
+        "boxes": List(List(Value("float64"))),
         "box_labels": List(Value("string")),
         "frame": List(Value("int32")),
     }
@@ -42,17 +47,19 @@ def to_dataset(rows: Sequence[Row], *, with_completion: bool = False) -> Dataset
 
 
 def _record(row: Row, with_completion: bool) -> dict[str, Any]:
-    gold = row.gold_boxes
+    gold = row.gold_in_model
     record: dict[str, Any] = {
         "sample_id": row.sample_id,
         "question_type": row.question.type,
+        "question": row.question.text,
+        "template": row.template,
         "prompt": row.messages,
         "images": list(row.images),
         "answer": row.question.answer,
         "options": dict(row.question.options),
         "boxes": None if gold is None else [list(box.xyxy) for box in gold],
-        "box_labels": None if gold is None else [box.label or "defect" for box in gold],
-        "frame": [row.frame.model_width, row.frame.model_height],
+        "box_labels": None if gold is None else [box.label for box in gold],
+        "frame": None if row.frame is None else list(row.frame.model_size),
     }
     if with_completion:
         text = gold_completion(row.sample, row.question, row.template, row.frame)

@@ -11,12 +11,13 @@ from anomalyr1.data.mixture import mix, read_mixture
 from anomalyr1.data.mmad import BENCHMARK_NAME, Benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.exposure import whole
+from anomalyr1.policy.family import Family
 from anomalyr1.rows import Row, build_rows, open_benchmark, require_files, shuffled
 from anomalyr1.schema import Sample
 
 
 def training_rows(
-    config: Config, processor: ProcessorMixin
+    config: Config, processor: ProcessorMixin, family: Family
 ) -> tuple[list[tuple[Benchmark, list[Sample]]], list[Row]]:
     """What is trained on: each benchmark with its samples in use, and all rows."""
     data = config.data
@@ -34,7 +35,7 @@ def training_rows(
         )
         used = [(benchmark, samples)]
     samples = [sample for _, part in used for sample in part]
-    rows = build_rows(samples, config.prompt, processor, question_types=data.question_types)
+    rows = build_rows(samples, config.prompt, processor, family, question_types=data.question_types)
     return used, rows
 
 

@@ -1,53 +1,60 @@
-"""Groups of a batch that was sampled and scored."""
+"""Groups of completions: their rewards, and which of them have zero variance."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 
-# Rewards closer than this are equal: the rounding of a weighted sum of a few terms.
-TOLERANCE = 1e-6
+from anomalyr1.rewards.variance import TOLERANCE
 
 
-def term_rewards(trainer: GRPOTrainer, rows: int) -> dict[str, Tensor]:
-    """Each term's rewards of the batch scored last, by group: (rows / G, G), NaN where None.
+def by_group(rewards: Tensor, size: int) -> Tensor:
+    """Rewards of one term as (groups, G).
 
-    They are read from the trainer's own record of its last completions, which every process holds
-    for all of them.
-
-    Args:
-        trainer: between two rollouts.
-        rows: completions of that batch over all processes.
+    >>> by_group(torch.tensor([1.0, 0.0, 0.0, 0.0]), 2).tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
     """
-    recorded = trainer._logs["rewards"]
-    size = trainer.num_generations
-    return {
-        name: torch.tensor(list(recorded[name])[-rows:]).view(-1, size)
-        for name in trainer.reward_func_names
-    }
+    return rewards.view(-1, size)
 
 
-def flat_groups(trainer: GRPOTrainer, rows: int) -> Tensor:
-    """True for each group of the batch scored last in which no completion is better than another.
-
-    Returns:
-        (rows / G,) bool over all processes, in their order.
-    """
-    terms = torch.stack(list(term_rewards(trainer, rows).values()))  # (terms, groups, G)
-    weighted = terms * trainer.reward_weights.cpu()[:, None, None]
-    if trainer.multi_objective_aggregation == "normalize_then_sum":
-        return torch.stack([is_flat(term) for term in weighted]).all(0)
-    totals = weighted.nansum(0).masked_fill(weighted.isnan().all(0), torch.nan)
-    return is_flat(totals)
-
-
-def is_flat(values: Tensor) -> Tensor:
+def zero_variance(values: Tensor) -> Tensor:
     """True for each row of (groups, G) whose values are all equal, NaN left out.
 
-    >>> is_flat(torch.tensor([[1.0, 1.0, float("nan")], [0.0, 1.0, 1.0]])).tolist()
+    >>> zero_variance(torch.tensor([[1.0, 1.0, float("nan")], [0.0, 1.0, 1.0]])).tolist()
     [True, False]
     """
     highest = values.nan_to_num(nan=-torch.inf).amax(1)
     lowest = values.nan_to_num(nan=torch.inf).amin(1)
     return highest - lowest <= TOLERANCE
+
+
+def zero_variance_groups(
+    rewards: Tensor,
+    weights: Tensor,
+    size: int,
+    aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize",
+) -> Tensor:
+    """True for each group in which no completion is better than another, so that none is learned.
+
+    Args:
+        rewards: (B, terms), NaN where a term does not apply; a group's completions stand together.
+        weights: (terms,) of the terms.
+        size: G, completions a group.
+        aggregation: TRL's `multi_objective_aggregation`. Normalised first, terms cannot cancel.
+
+    Returns:
+        (B / G,) bool.
+
+    >>> rewards = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+    >>> zero_variance_groups(rewards, torch.ones(2), size=2).tolist()
+    [True]
+    """
+    weighted = rewards * weights.to(rewards.device)
+    if aggregation == "normalize_then_sum":
+        return torch.stack(
+            [zero_variance(by_group(term, size)) for term in weighted.unbind(1)]
+        ).all(0)
+    totals = weighted.nansum(1).masked_fill(weighted.isnan().all(1), torch.nan)
+    return zero_variance(by_group(totals, size))

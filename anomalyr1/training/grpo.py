@@ -14,7 +14,7 @@ from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
-from anomalyr1.training.continuing import refuse_changed
+from anomalyr1.training.continuing import feeding, refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
@@ -45,10 +45,10 @@ def train(config: Config) -> Path:
     )
     checkpoint = prepare_run(run_dir, config.resume)
     if checkpoint is not None:
-        refuse_changed(run_dir, "train", config)
+        refuse_changed(run_dir, "train", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
-    used, rows = training_rows(config, policy.processor)
-    heldout = heldout_rows(config, policy.processor)
+    used, rows = training_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family)
     if checkpoint is None and not config.preflight.skip:
         preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
     trainer = PolicyTrainer(
@@ -68,9 +68,7 @@ def train(config: Config) -> Path:
         learning_rates=config.policy.learning_rates,
         shared_prefix=config.policy.shared_prefix,
         flex=config.policy.attention == "flex_attention",
-        zero_variance=config.signal.zero_variance,
-        max_rounds=config.signal.max_rounds,
-        difficulty=config.signal.difficulty,
+        signal=config.signal,
         run_dir=run_dir,
         keep_every=config.keep_completions_every,
     )

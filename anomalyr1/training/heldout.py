@@ -9,6 +9,7 @@ from transformers import EarlyStoppingCallback, ProcessorMixin, TrainerCallback
 
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
+from anomalyr1.policy.family import Family
 from anomalyr1.rows import Row, build_rows, open_benchmark
 
 
@@ -66,7 +67,7 @@ def early_stop(config: Config) -> list[TrainerCallback]:
     return [EarlyStoppingCallback(early_stopping_patience=config.early_stop_patience)]
 
 
-def heldout_rows(config: Config, processor: ProcessorMixin) -> list[Row] | None:
+def heldout_rows(config: Config, processor: ProcessorMixin, family: Family) -> list[Row] | None:
     """The rows scored during training, spread evenly over the held-out benchmark; None without."""
     data = config.data
     if data.heldout is None:
@@ -78,6 +79,6 @@ def heldout_rows(config: Config, processor: ProcessorMixin) -> list[Row] | None:
         root=data.root,
         shuffle=data.shuffle_options,
     )
-    rows = build_rows(samples, config.prompt, processor, question_types=data.question_types)
+    rows = build_rows(samples, config.prompt, processor, family, question_types=data.question_types)
     step = max(1, len(rows) // data.heldout_limit)
     return rows[::step][: data.heldout_limit]

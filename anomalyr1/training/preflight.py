@@ -20,10 +20,9 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.policy.generate import generate
-from anomalyr1.policy.load import Policy, load_policy
-from anomalyr1.rewards.build import RewardTerm, build_rewards
+from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.rewards.build import Term, build_rewards
 from anomalyr1.rows import Row
-from anomalyr1.shared_prefix.attention import prepare
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.preflight_report import print_report
@@ -41,7 +40,7 @@ def dry_run(config: Config, console: Console | None = None) -> Trial:
     rewards = build_rewards(config.reward)
     arguments = trl_arguments(GRPOConfig, "grpo", config.grpo, config)
     policy = load_policy(config.policy)
-    _, rows = training_rows(config, policy.processor)
+    _, rows = training_rows(config, policy.processor, policy.family)
     return preflight(config, arguments, policy, rows, *rewards, console=console)
 
 
@@ -50,7 +49,7 @@ def preflight(
     arguments: GRPOConfig,
     policy: Policy,
     rows: Sequence[Row],
-    terms: Sequence[RewardTerm],
+    terms: Sequence[Term],
     weights: Sequence[float],
     console: Console | None = None,
 ) -> Trial:
@@ -65,7 +64,7 @@ def preflight(
             message names the dead terms and what to do.
     """
     if config.policy.shared_prefix:
-        prepare(policy.model)
+        share_prefixes(policy.model)
     asked = spread(rows, config.preflight.prompts, config.seed)
     groups = sample_groups(config, arguments, policy, asked)
     trial = judge(asked, groups, policy, terms, weights)

@@ -5,35 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import Trainer
 
 from anomalyr1.config import LearningRates
 from anomalyr1.errors import InputError
-from anomalyr1.policy.load import part_of
+from anomalyr1.policy.family import family_of
 
 
-class PartRates(Trainer):  # type: ignore[misc]
-    """Overrides the making of the optimiser: some parts may learn at a rate of their own.
+def set_part_rates(optimizer: torch.optim.Optimizer, model: Any, rates: LearningRates) -> None:
+    """Give the vision tower and the projector rates of their own, where they have any.
 
     The schedule multiplies every part's rate by the same factor.
+
+    Args:
+        optimizer: fresh; its groups are changed in place.
+        model: whose parameters it holds.
+        rates: of the parts; None is the optimiser's own.
+
+    Raises:
+        InputError: a part with a rate has nothing that learns.
     """
-
-    def __init__(self, *args: Any, learning_rates: LearningRates | None = None, **kwargs: Any):
-        self.learning_rates = learning_rates or LearningRates()
-        super().__init__(*args, **kwargs)
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The stock optimiser, its parameter groups split by part."""
-        made = self.optimizer is None
-        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        if made:
-            named = (self.model if model is None else model).named_parameters()
-            split_groups(optimizer, {id(p): part_of(name) for name, p in named}, self._rates())
-        return optimizer
-
-    def _rates(self) -> dict[str, float]:
-        rates = {"vision": self.learning_rates.vision, "projector": self.learning_rates.projector}
-        return {part: rate for part, rate in rates.items() if rate is not None}
+    own = {"vision": rates.vision, "projector": rates.projector}
+    part_of = family_of(model.config.model_type).part_of
+    parts = {id(p): part_of(name) for name, p in model.named_parameters()}
+    split_groups(optimizer, parts, {part: rate for part, rate in own.items() if rate is not None})
 
 
 def split_groups(

@@ -13,37 +13,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import (
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
 from trl.trainer.utils import RepeatSampler
-
-
-class WholeWeights(Trainer):  # type: ignore[misc]
-    """Puts the weights of a checkpoint back, every one of them; for SFT and GRPO trainers.
-
-    Adapters, DeepSpeed and FSDP have loaders of their own, which know the names they saved.
-    """
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Continue from these weights."""
-        if model is None and not self.is_fsdp_enabled and not isinstance(self.model, PeftModel):
-            load_weights(self.model, resume_from_checkpoint)
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_best_model(self) -> None:
-        """End with the weights that did best on the held-out rows."""
-        own = self.is_deepspeed_enabled or self.is_fsdp_enabled
-        if own or isinstance(self.model, PeftModel):
-            super()._load_best_model()
-        else:
-            load_weights(self.model, self.state.best_model_checkpoint)
 
 
 def load_weights(model: Any, checkpoint: str) -> None:
@@ -74,6 +50,19 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
             # The first epoch is in the order that TRL gives it.
             self.generator = torch.Generator().manual_seed((self.seed or 0) + self.epoch())
         yield from super().__iter__()
+
+
+def epoch_sampler(stock: RepeatSampler, epoch: Callable[[], int]) -> EpochSampler:
+    """TRL's sampler of the same rows, the same after a resumption in a later epoch."""
+    return EpochSampler(
+        stock.data_source,
+        stock.mini_repeat_count,
+        stock.batch_size,
+        stock.repeat_count,
+        stock.shuffle,
+        stock.seed,
+        epoch=epoch,
+    )
 
 
 class RolloutBoundary(TrainerCallback):  # type: ignore[misc]

@@ -18,6 +18,7 @@ from anomalyr1.run_folder import POLICY
 from anomalyr1.schema import Sample
 from anomalyr1.training.callbacks import quiet
 from anomalyr1.training.checkpoints import is_finished, publish
+from anomalyr1.training.continuing import feeding, refuse_other_data
 
 
 def train_policy(
@@ -38,14 +39,20 @@ def train_policy(
 
     Returns:
         `<run_dir>/policy`.
+
+    Raises:
+        InputError: the benchmark has changed since the run was begun, or the launch file and the
+            config disagree.
     """
     run_dir = Path(config.run_dir)
     quiet(trainer)
-    if PartialState().is_main_process:
-        data = [benchmark_record(benchmark) for benchmark, _ in used]
-        write_provenance(run_dir, verb, config, data)
-    policy = run_dir / POLICY
     arguments = trainer.args
+    data = [benchmark_record(benchmark) for benchmark, _ in used]
+    if checkpoint:
+        refuse_other_data(run_dir, verb, data)
+    if PartialState().is_main_process:
+        write_provenance(run_dir, verb, config, data, feeding=feeding(arguments))
+    policy = run_dir / POLICY
     finished = checkpoint and is_finished(
         checkpoint, arguments.max_steps, arguments.num_train_epochs
     )

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
-from anomalyr1.shared_prefix.vision import spare_frozen_tower
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.callbacks import HistoryCallback
-from anomalyr1.training.card import Carded, model_card
+from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
-from anomalyr1.training.continuing import refuse_changed
+from anomalyr1.training.continuing import feeding, refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
-from anomalyr1.training.rates import PartRates
-from anomalyr1.training.resuming import WholeWeights
+from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.running import train_policy
 
 
-class TuningTrainer(Carded, WholeWeights, PartRates, SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer with exact resumption and learning rates of the parts."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        spare_frozen_tower(self.model)
+class TuningTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer with exact resumption, learning rates of the parts and a card."""
 
 
 def finetune(config: Config) -> Path:
@@ -55,10 +48,10 @@ def finetune(config: Config) -> Path:
     )
     checkpoint = prepare_run(run_dir, config.resume)
     if checkpoint is not None:
-        refuse_changed(run_dir, "sft", config)
+        refuse_changed(run_dir, "sft", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
-    used, rows = training_rows(config, policy.processor)
-    heldout = heldout_rows(config, policy.processor)
+    used, rows = training_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family)
     trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,

@@ -1,46 +1,90 @@
-"""The trainer of `anomalyr1 train`: shared prefixes, and completions kept for replay."""
+"""The trainer of `anomalyr1 train`: TRL's GRPO, each of its methods overridden once.
+
+What an override does stands in a function of its own file; here is who calls it, and when.
+"""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+from trl import GRPOTrainer
 
+from anomalyr1.config import SignalConfig
 from anomalyr1.run_folder import completions_file
+from anomalyr1.shared_prefix.images_once import prepared_once
+from anomalyr1.shared_prefix.regrouping import regroup
+from anomalyr1.shared_prefix.rollout import completions_of
 from anomalyr1.storage import write_jsonl
-from anomalyr1.training.card import Carded
-from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
-from anomalyr1.training.groups import is_flat
+from anomalyr1.training.difficulty import TERM, emit_weights, require_accuracy
+from anomalyr1.training.dynamic_sampling import (
+    Rollout,
+    act_on_zero_variance,
+    refuse_entropy_bonus,
+    scaled_loss,
+)
+from anomalyr1.training.groups import by_group, zero_variance, zero_variance_groups
 from anomalyr1.training.heartbeat import Heartbeat
-from anomalyr1.training.rates import PartRates
-from anomalyr1.training.resuming import EpochSampler, WholeWeights
+from anomalyr1.training.kept_completions import Remembered, kept_completions
+from anomalyr1.training.resuming import EpochSampler, epoch_sampler
+from anomalyr1.training.run_trainer import RunTrainer
+from anomalyr1.training.sharing import sample_shared, score_shared, set_up_sharing
 
 
-class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
-    """Goes on exactly where it was cut off, says what it works on, keeps completions.
+class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
+    """GRPO that computes a prompt once, acts on groups that teach little, and can be looked into.
 
-    Each file `completions/step-NNNNN.jsonl` is valid input of `anomalyr1 reward replay`.
+    Args:
+        shared_prefix: compute a prompt once for all of its completions; False is stock TRL.
+        flex: let FlexAttention serve packed groups where it can.
+        signal: what is done about groups that teach little; None leaves them alone.
+        run_dir: where heartbeats and kept completions go; None keeps none.
+        keep_every: steps between two files of completions, each valid input of
+            `anomalyr1 reward replay`; 0 keeps none.
     """
 
-    def __init__(self, *args: Any, run_dir: Path, keep_every: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._heartbeat = Heartbeat(run_dir, self.accelerator.process_index)
-        self._run_dir = run_dir
-        self._keep_every = keep_every
+    # Tokens of one chunk in the passes without gradients (old and reference log-probabilities).
+    chunk_tokens = 8192
+    _buffered_inputs: Any
+
+    def __init__(
+        self,
+        *args: Any,
+        reward_funcs: Any,
+        shared_prefix: bool = True,
+        flex: bool = False,
+        signal: SignalConfig | None = None,
+        run_dir: Path | None = None,
+        keep_every: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        super().__init__(*args, reward_funcs=[Remembered.of(term) for term in given], **kwargs)
+        self.sharing = set_up_sharing(self, wanted=shared_prefix, flex=flex)
+        self.signal = signal or SignalConfig()
+        if self.signal.difficulty == "emit":
+            require_accuracy(self.reward_func_names)
+        refuse_entropy_bonus(self, self.signal)
+        self._run_dir, self._keep_every = run_dir, keep_every
+        rank = self.accelerator.process_index
+        self._heartbeat = None if run_dir is None else Heartbeat(run_dir, rank)
+        # Of the batch scored last: rewards of all processes (rows, terms), records of this one.
+        self.scored = torch.empty(0)
+        self._records: list[dict[str, Any]] = []
+        self._said: dict[str, list[Any]] = {}
+
+    # The order of the rows, the same after a resumption.
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
         """TRL's order of the rows, the same after a resumption in a later epoch."""
         stock = super()._get_train_sampler(dataset)
         self._micro_steps: int = stock.num_samples // stock.batch_size * stock.repeat_count
-        return EpochSampler(
-            stock.data_source,
-            stock.mini_repeat_count,
-            stock.batch_size,
-            stock.repeat_count,
-            stock.shuffle,
-            stock.seed,
-            epoch=lambda: divmod(self.state.global_step, self._steps_per_epoch)[0],
+        return epoch_sampler(
+            stock, lambda: divmod(self.state.global_step, self._steps_per_epoch)[0]
         )
 
     @property
@@ -56,12 +100,86 @@ class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
             within = steps * self.args.gradient_accumulation_steps
             self._step = epochs * self._micro_steps + within
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        rows = [row["sample_id"] for row in inputs]
-        self._heartbeat.beat(self.state.global_step, "sampling", rows)
-        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        self._heartbeat.beat(self.state.global_step, "updating")
+    # The rollout: sample, score, and what is made of groups that teach little.
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """The next micro-batch; the completions of a prompt are kept together."""
+        before = self._buffered_inputs
+        inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
+        fresh = self._buffered_inputs is not before
+        if not self.sharing.regroups or not self.model.training or not fresh:
+            return inputs
+        self._buffered_inputs = regroup(
+            self._buffered_inputs,
+            self.args.gradient_accumulation_steps,
+            self._tokenizer.pad_token_id,
+        )
+        batch: dict[str, Any] = self._buffered_inputs[self._step % self.args.steps_per_generation]
         return batch
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """A sampled and scored batch of B rows, its advantages weighted, its groups replaced."""
+        if self._heartbeat is not None:
+            rows = [row["sample_id"] for row in inputs]
+            self._heartbeat.beat(self.state.global_step, "sampling", rows)
+        rollout = self._sampled(inputs)
+        if self.model.training:
+            self._metrics["train"]["zero_variance"].append(rollout.flat.float().mean().item())
+            if self.signal.zero_variance != "keep":
+                rollout = act_on_zero_variance(self, self.signal, rollout, self._sampled)
+            self._records = rollout.records
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self.state.global_step, "updating")
+        return rollout.batch
+
+    def _sampled(self, inputs: list[dict[str, Any]]) -> Rollout:
+        """TRL's rollout of some rows, with EMIT's weights; images are prepared once a call."""
+        once = self.sharing.logps and self._is_vlm
+        with prepared_once(self.processing_class.image_processor) if once else nullcontext():
+            batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.model.training and self.signal.difficulty == "emit":
+            self._weigh_by_difficulty(batch)
+        flat = zero_variance_groups(
+            self.scored, self.reward_weights, self._group_size, self.multi_objective_aggregation
+        ).cpu()
+        advantages = batch["advantages"].tolist()
+        records = [
+            {**record, "advantage": advantage}
+            for record, advantage in zip(self._records, advantages, strict=True)
+        ]
+        return Rollout(batch, flat, records)
+
+    def _weigh_by_difficulty(self, batch: dict[str, Any]) -> None:
+        """Weigh the advantages (B,), and those that TRL logs."""
+        accuracy = self.scored[:, self.reward_func_names.index(TERM)]
+        weights = emit_weights(by_group(accuracy, self.num_generations))
+        each = weights.repeat_interleave(self.num_generations)
+        local = len(batch["advantages"])
+        start = self.accelerator.process_index * local
+        batch["advantages"] *= each[start : start + local].to(batch["advantages"])
+        logged = self._logs["advantages"]
+        for place, weight in zip(range(-len(each), 0), each.tolist(), strict=True):
+            logged[place] *= weight
+        self._metrics["train"]["signal/difficulty_weight"].append(weights.mean().item())
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: list[Any] | None,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], Any]:
+        """Sample completions; each distinct prompt is run through the model once."""
+        if not self.sharing.rollout or has_tool_images:
+            stock: tuple[list[list[int]], Any] = super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+            return stock
+        tokens = sample_shared(self, prompt_ids, images, multimodal_fields)
+        return completions_of(tokens.cpu(), self.eos_token_ids), None
+
+    # Rewards, kept from where they are computed.
 
     def _calculate_rewards(
         self,
@@ -69,24 +187,74 @@ class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
         prompts: list[Any],
         completions: list[Any],
         completion_ids_list: list[Any],
-    ) -> torch.Tensor:
-        """Rewards (B*G, terms) of all processes.
-
-        The gold of each row goes along into the completions kept; the share of groups in which a
-        term does not vary is logged for each term, among the groups it applies to.
-        """
-        for column in ("question_type", "answer", "options", "boxes"):
-            self._log_completion_extra(column, [row[column] for row in inputs])
-        rewards: torch.Tensor = super()._calculate_rewards(
+    ) -> Tensor:
+        """Rewards (rows, terms) of all processes; the share of groups each term leaves flat."""
+        self._said = {}
+        rewards: Tensor = super()._calculate_rewards(
             inputs, prompts, completions, completion_ids_list
         )
-        mode = "train" if self.model.training else "eval"
-        size = self.num_generations if mode == "train" else self.num_generations_eval
+        self.scored = rewards
+        start = self.accelerator.process_index * len(inputs)
+        own = Remembered.rewards(
+            self.reward_funcs, self.reward_func_names, rewards[start : start + len(inputs)]
+        )
+        self._records = kept_completions(
+            inputs, completions, completion_ids_list, rewards=own, said=self._said
+        )
+        metrics = self._metrics["train" if self.model.training else "eval"]
         for name, values in zip(self.reward_func_names, rewards.unbind(1), strict=True):
-            groups = values.view(-1, size)
-            flat = is_flat(groups)[~groups.isnan().all(1)]
-            self._metrics[mode][f"rewards/{name}/frac_zero_std"].append(flat.float().mean().item())
+            groups = by_group(values, self._group_size)
+            flat = zero_variance(groups)[~groups.isnan().all(1)]
+            metrics[f"rewards/{name}/zero_variance"].append(flat.float().mean().item())
         return rewards
+
+    @property
+    def _group_size(self) -> int:
+        return int(self.num_generations if self.model.training else self.num_generations_eval)
+
+    def _log_completion_extra(self, column: str, values: list[Any]) -> None:
+        """What a reward says of each completion (TRL's `log_extra`) is kept with it."""
+        self._said[column] = list(values)
+        super()._log_completion_extra(column, values)
+
+    # The update.
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **vision: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Log-probabilities and entropies (B, C) of the completions, one prompt copy a group."""
+        if self.sharing.logps and not compute_aux_loss:
+            scored = score_shared(
+                self, model, input_ids, attention_mask, logits_to_keep, compute_entropy, vision
+            )
+            return (*scored, None)
+        stock: tuple[Tensor, Tensor | None, Tensor | None] = (
+            super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size=batch_size,
+                compute_entropy=compute_entropy,
+                compute_aux_loss=compute_aux_loss,
+                **vision,
+            )
+        )
+        return stock
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """TRL's loss; where it is a mean over rows, over those that were not dropped."""
+        return scaled_loss(super()._compute_loss(model, inputs), inputs)
+
+    # The record.
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as TRL does, then keep the completions when it is their step."""
@@ -94,38 +262,8 @@ class PolicyTrainer(Carded, WholeWeights, PartRates, DynamicSamplingTrainer):
         super().log(logs, start_time)
         step = self.state.global_step
         due = self._keep_every > 0 and (step == 1 or step % self._keep_every == 0)
-        if due and training and "reward" in logs and self.accelerator.is_main_process:
-            path = self._run_dir / completions_file(step)
-            write_jsonl(path, self._kept_completions(step))
-
-    def _kept_completions(self, step: int) -> list[dict[str, Any]]:
-        rows = []
-        for index, completion in enumerate(self._logs["completion"]):
-            row: dict[str, Any] = {"step": step, "completion": _text_of(completion)}
-            for column, values in self._logs["extra"].items():
-                row[column] = values[index]
-            row["options"] = _without_none(row.get("options"))
-            row["rewards"] = {
-                name: _number(values[index]) for name, values in self._logs["rewards"].items()
-            }
-            row["advantage"] = _number(self._logs["advantages"][index])
-            rows.append(row)
-        return rows
-
-
-def _text_of(completion: Any) -> str:
-    if isinstance(completion, str):
-        return completion
-    content = completion[-1]["content"]
-    if isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part["type"] == "text")
-
-
-def _without_none(options: dict[str, str | None] | None) -> dict[str, str] | None:
-    kept = {letter: text for letter, text in (options or {}).items() if text is not None}
-    return kept or None
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else float(value)
+        if due and training and "reward" in logs and self._run_dir is not None:
+            records = gather_object(self._records)
+            if self.accelerator.is_main_process:
+                rows = [{"step": step, **record} for record in records]
+                write_jsonl(self._run_dir / completions_file(step), rows)

@@ -10,14 +10,13 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from anomalyr1.policy.load import Policy
-from anomalyr1.rewards.build import RewardTerm
+from anomalyr1.rewards.build import Term
 from anomalyr1.rewards.format import format_score
 from anomalyr1.rewards.reading import read_batch
 from anomalyr1.rewards.roam import outcome_of
+from anomalyr1.rewards.variance import has_zero_variance
 from anomalyr1.rows import Row
 from anomalyr1.training.dataset import to_dataset
-
-_EQUAL = 1e-9  # rewards closer than this do not tell two completions apart
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def judge(
     rows: Sequence[Row],
     groups: Sequence[Sequence[str]],
     policy: Policy,
-    terms: Sequence[RewardTerm],
+    terms: Sequence[Term],
     weights: Sequence[float],
 ) -> Trial:
     """Score the groups, one a row, and measure what each term contributes."""
@@ -129,5 +128,5 @@ def _trial(name: str, values: Sequence[float | None], size: int) -> TermTrial:
         sd=pstdev(known) if known else None,
         applies=len(known) / len(values),
         groups=len(groups),
-        flat=sum(max(group) - min(group) <= _EQUAL for group in groups),
+        flat=sum(has_zero_variance(group) for group in groups),
     )

@@ -17,7 +17,9 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from anomalyr1.data.images import image_size, open_image
-from anomalyr1.policy.load import Policy, model_frame
+from anomalyr1.geometry import Frame
+from anomalyr1.policy.load import Policy
+from anomalyr1.policy.resizing import resized_size
 from anomalyr1.schema import Box, Sample
 
 # A cell is taught to a defect when the box covers this share of the cell, or the cell this share
@@ -62,7 +64,8 @@ def warm_up(
             "product": nn.Linear(width, len(products)),
         }
     )
-    vision = [p for name, p in model.named_parameters() if ".visual." in f".{name}"]
+    part_of = policy.family.part_of
+    vision = [p for name, p in model.named_parameters() if part_of(name) != "language"]
     optimizer = torch.optim.AdamW([*vision, *heads.parameters()], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     order = torch.Generator().manual_seed(seed)
@@ -115,22 +118,24 @@ def _cell_targets(
     policy: Policy, samples: Sequence[Sample], defects: Sequence[str], grid: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Defect number of each cell (N, cells), 0 for none; corners (N, 4) as shares of the frame."""
-    rows, columns = (int(value) // 2 for value in grid[0, 1:])
+    merge, side = policy.family.merge_size, policy.family.factor
+    rows, columns = (int(value) // merge for value in grid[0, 1:])
     kinds = torch.zeros(len(samples), rows * columns, dtype=torch.long)
     corners = torch.zeros(len(samples), 4)
     for number, sample in enumerate(samples):
-        frame = model_frame(*image_size(sample.path), policy.processor)
+        size = image_size(sample.path)
+        frame = Frame(*size, *resized_size(*size, policy.processor))  # pixels, whatever is spoken
         for gold in sample.boxes or ():
             box = frame.to_model(gold)
             sides = (frame.model_width, frame.model_height) * 2
             corners[number] = torch.tensor([v / s for v, s in zip(box.xyxy, sides, strict=True)])
             for cell in range(rows * columns):
-                if _covers(box, cell // columns, cell % columns):
+                if _covers(box, cell // columns, cell % columns, side):
                     kinds[number, cell] = 1 + defects.index(gold.label or "")
     return kinds, corners
 
 
-def _covers(box: Box, row: int, column: int, side: int = 28) -> bool:
+def _covers(box: Box, row: int, column: int, side: int) -> bool:
     width = min(box.x2, (column + 1) * side) - max(box.x1, column * side)
     height = min(box.y2, (row + 1) * side) - max(box.y1, row * side)
     common = max(0.0, width) * max(0.0, height)

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
-from typer.testing import CliRunner
+from commands import REPOSITORY, invoke
+from tiny_runs import ON_CPU, write_config
 
 from anomalyr1.ablation.grid import plan
 from anomalyr1.ablation.launch import ablate
@@ -17,35 +17,26 @@ from anomalyr1.ablation.table import comma_separated, markdown, summarize
 from anomalyr1.cli import app
 from anomalyr1.errors import InputError
 
-TRAIN = """
-policy: {{path: {policy}, max_pixels: 12544, freeze_vision: false}}
-data: {{benchmark: {benchmark}, question_types: [Defect Grounding]}}
-preflight: {{skip: true}}
-grpo:
-  max_steps: 1
-  per_device_train_batch_size: 4
-  num_generations: 2
-  max_completion_length: 8
-  learning_rate: 1.0e-3
-  logging_steps: 1
-  gradient_checkpointing: false
-  bf16: false
-  use_cpu: true
-  report_to: none
-"""
-EVAL = """
-policy: {{path: nowhere, max_pixels: 12544}}
-eval: {{benchmark: {benchmark}, max_new_tokens: 8, limit: 2, allow_seen: true}}
-segmentation: {{kind: none}}
-"""
-
 
 @pytest.fixture
 def configs(tmp_path, toy_benchmark, tiny_policy) -> Path:
     """A folder with a training and an evaluation config."""
-    values = {"benchmark": toy_benchmark, "policy": tiny_policy}
-    (tmp_path / "train.yaml").write_text(TRAIN.format(**values))
-    (tmp_path / "eval.yaml").write_text(EVAL.format(**values))
+    settings = {"max_steps": 1, "per_device_train_batch_size": 4, "num_generations": 2}
+    settings |= {"max_completion_length": 8, "learning_rate": 1e-3}
+    write_config(
+        tmp_path / "train.yaml",
+        policy={"path": tiny_policy, "max_pixels": 12544, "freeze_vision": False},
+        data={"benchmark": toy_benchmark, "question_types": ["Defect Grounding"]},
+        preflight={"skip": True},
+        grpo={**ON_CPU, **settings},
+    )
+    short = {"max_new_tokens": 8, "limit": 2, "allow_seen": True}
+    write_config(
+        tmp_path / "eval.yaml",
+        policy={"path": "nowhere", "max_pixels": 12544},
+        eval={"benchmark": toy_benchmark, **short},
+        segmentation={"kind": "none"},
+    )
     return tmp_path
 
 
@@ -196,7 +187,7 @@ def test_runs_are_recorded_skipped_and_taken_up_again(configs):
     path = ablation(
         configs, "list:\n  fine: {}\n  cut: {prompt.template: inspect, eval.batch_size: -1}\n"
     )
-    result = CliRunner().invoke(app, ["ablate", str(path)])
+    result = invoke(app, "ablate", path)
     assert result.exit_code == 1, result.output
     assert "[2/2] cut, seed 0: " in result.output and "eval failed: " in result.output
     table = (configs / "runs/table.md").read_text()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from pictures import save
 from PIL import Image
 
 SIZE = 48
@@ -16,13 +17,6 @@ def picture(seed: int, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(40, 215, (8, 8, 3), dtype=np.uint8))
     return np.asarray(small.resize(size, Image.Resampling.BICUBIC))
-
-
-def save(path: Path, pixels: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}
-    Image.fromarray(pixels).save(path, **options)
-    return path
 
 
 def mask(*boxes: tuple[int, int, int, int], size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:

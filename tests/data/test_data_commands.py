@@ -1,8 +1,9 @@
 import json
+import shutil
 
 import pytest
 import source_trees as trees
-from typer.testing import CliRunner
+from commands import invoke
 
 from anomalyr1.cli.data import app
 from anomalyr1.errors import InputError
@@ -11,19 +12,12 @@ VERBS = ("build", "synth", "split", "check", "stats", "export")
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=True)
-    if isinstance(result.exception, InputError):
-        raise result.exception
-    return result
+    return invoke(app, *arguments)
 
 
 @pytest.fixture
-def bench(tmp_path):
-    assert (
-        run("build", "mvtec", trees.mvtec(tmp_path / "source"), "--out", tmp_path / "b").exit_code
-        == 0
-    )
-    return tmp_path / "b"
+def bench(tmp_path, mvtec_benchmark):
+    return shutil.copytree(mvtec_benchmark, tmp_path / "b")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -72,7 +72,7 @@ def test_another_form_is_refused(tmp_path, content):
 
 
 def test_the_real_file(real_data):
-    knowledge = load_knowledge(real_data / "mmad/domain_knowledge.json")
+    knowledge = load_knowledge(real_data("mmad") / "domain_knowledge.json")
     assert sum(len(classes) for classes in knowledge.values()) == 38
     for dataset, classes in knowledge.items():
         for category in classes:

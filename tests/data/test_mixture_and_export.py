@@ -2,23 +2,19 @@ import json
 from dataclasses import replace
 
 import pytest
-import source_trees as trees
 
 from anomalyr1.data.conversations import read_rows
 from anomalyr1.data.export import export_benchmark
-from anomalyr1.data.making.builder import build_benchmark
-from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.data.mixture import Part, mix, read_mixture, sample_part, write_mixture
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.prompts import format_answer, template_for
+from anomalyr1.schema import GROUNDING, Box, Question
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mvtec")
-    build_benchmark(read_source("mvtec", trees.mvtec(folder / "source")), folder / "bench")
-    return load_benchmark(folder / "bench")
+def bench(mvtec_benchmark):
+    return load_benchmark(mvtec_benchmark)
 
 
 def comparable(samples, references):
@@ -38,6 +34,17 @@ def comparable(samples, references):
 def test_export_round_trip(bench, tmp_path, form, references):
     file, *_ = export_benchmark(bench, tmp_path, form=form, references=references)
     assert read_rows(file, bench.root) == comparable(bench.samples, references)
+
+
+@pytest.mark.parametrize("form", ["vlm-r1", "ms-swift"])
+def test_a_box_without_a_label_is_written_as_a_defect_and_read_back_without(bench, tmp_path, form):
+    """The word belongs to the written answer; in the data the box stays without a label."""
+    boxes = (Box(0, 0, 9, 9), Box(4, 4, 8, 8, "hole"))
+    question = Question("Locate.", GROUNDING, boxes=boxes)
+    sample = replace(bench.samples[0], questions=(question,), boxes=boxes)
+    file, *_ = export_benchmark(replace(bench, samples=(sample,)), tmp_path, form=form)
+    assert '\\"label\\": \\"defect\\"' in file.read_text()
+    assert read_rows(file, bench.root)[0].questions[0].boxes == boxes
 
 
 def rows(file):

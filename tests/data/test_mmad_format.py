@@ -248,6 +248,6 @@ def test_many_questions_load(tmp_path):
 
 
 def test_reads_the_mpdd_file(real_data):
-    benchmark = load_benchmark(real_data / "mmad/test_MPDD_format.json")
+    benchmark = load_benchmark(real_data("mmad") / "test_MPDD_format.json")
     assert len(benchmark.samples) == 458
     assert all(not s.similar_templates and s.mask is None for s in benchmark.samples)

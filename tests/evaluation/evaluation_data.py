@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from pictures import save
 
 from anomalyr1.evaluation.prediction_lines import prediction_to_row
 from anomalyr1.prompts import format_boxes
@@ -87,18 +87,13 @@ def draw(root: Path, predictions: Sequence[Prediction]) -> None:
             x1, y1, x2, y2 = (int(corner) for corner in box.xyxy)
             pixels[y1:y2, x1:x2] -= 110
             gold[y1:y2, x1:x2] = 255
-        _save(root / prediction.image, pixels.clip(0, 255).astype(np.uint8))
+        save(root / prediction.image, pixels.clip(0, 255).astype(np.uint8))
         for reference in prediction.references:
-            _save(root / reference, np.full((HEIGHT, WIDTH, 3), 180, dtype=np.uint8))
+            save(root / reference, np.full((HEIGHT, WIDTH, 3), 180, dtype=np.uint8))
         if prediction.mask is not None:
-            _save(root / prediction.mask, gold)
+            save(root / prediction.mask, gold)
 
 
 def write(path: Path, predictions: Sequence[Prediction]) -> Path:
     write_jsonl(path, [prediction_to_row(prediction) for prediction in predictions])
     return path
-
-
-def _save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)

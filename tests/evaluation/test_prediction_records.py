@@ -11,9 +11,9 @@ from evaluation_data import DEFECT, boxes, letter, question, to_frame
 
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.prediction_lines import (
-    is_normal,
     prediction_to_row,
     read_predictions,
+    resume_predictions,
     row_to_prediction,
 )
 from anomalyr1.schema import GROUNDING, Prediction
@@ -45,9 +45,9 @@ def test_round_trip_through_json(prediction: Prediction) -> None:
 def test_required_keys_are_enough_and_others_are_passed_over() -> None:
     prediction = row_to_prediction({**REQUIRED, "latency": 3, "logits": [1, 2]})
     assert prediction.template == "choice" and prediction.gold_boxes is None
-    assert is_normal(prediction)
-    assert not is_normal(row_to_prediction({**REQUIRED, "normal": False}))
-    assert not is_normal(row_to_prediction({**REQUIRED, "image": "GoodsAD/box/test/bad/1.jpg"}))
+    assert prediction.is_normal and prediction.dataset == "VisA"
+    assert not row_to_prediction({**REQUIRED, "normal": False}).is_normal
+    assert not row_to_prediction({**REQUIRED, "image": "GoodsAD/box/test/bad/1.jpg"}).is_normal
 
 
 @pytest.mark.parametrize("field", REQUIRED)
@@ -88,6 +88,14 @@ def test_a_missing_field_is_named(field: str) -> None:
         ("normal", "yes"),
         ("score", 1.5),
         ("score", float("nan")),
+        ("score", True),
+        ("image", "a\nb.png"),
+        ("image", "\ud800.png"),
+        ("gold_boxes", [[1, 2, 3, 10**400]]),
+        ("gold_boxes", [[1, 2, 3, True]]),
+        ("size", ["80", 60]),
+        ("template", ""),
+        ("seen", 1),
     ],
 )
 def test_a_wrong_value_is_named(field: str, value: object) -> None:
@@ -104,6 +112,24 @@ def test_labels_run_parallel_to_boxes() -> None:
         row_to_prediction(row)
 
 
+def test_every_fault_of_a_line_is_told() -> None:
+    wrong = {"image": 3, "options": None, "score": "high", "frame": [1, 2], "size": None}
+    with pytest.raises(InputError) as caught:
+        row_to_prediction({**REQUIRED, **wrong}, "p.jsonl:7")
+    assert str(caught.value) == (
+        "p.jsonl:7: expected `image` to be a path below the data root, with forward slashes, "
+        "found 3; expected `size` to be the original image's [width, height], because `frame` is "
+        "given, found nothing; expected `score` to be a number from 0 to 1 or null, found 'high'; "
+        "mend the line"
+    )
+
+
+def test_half_a_character_in_what_was_said_is_taken() -> None:
+    said = {"completion": "\ud83d", "question": "\udc00", "options": {"A": "\ud800", "B": "No."}}
+    prediction = row_to_prediction({**REQUIRED, **said})
+    assert prediction.completion == "\ud83d" and prediction.options["A"] == "\ud800"
+
+
 def write_lines(path: Path, *rows: dict[str, Any]) -> Path:
     path.write_text("\n\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
     return path
@@ -113,6 +139,30 @@ def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "p.jsonl", REQUIRED, {**REQUIRED, "question_index": "1"})
     with pytest.raises(InputError, match=r"p\.jsonl:3: expected `question_index`"):
         read_predictions(path)
+
+
+def test_all_bad_lines_are_told_at_once(tmp_path: Path) -> None:
+    rows = [{**REQUIRED, "question_index": number} for number in range(14)]
+    rows[0]["answer"] = "Z"
+    rows[13] = rows[12]
+    path = write_lines(tmp_path / "p.jsonl", *rows, *({**REQUIRED, "score": 2},) * 11)
+    path.write_text(path.read_text() + "{\n")
+    with pytest.raises(InputError) as caught:
+        read_predictions(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path} has 14 lines that cannot be used: {path}:1: expected `ans")
+    assert f"question 12 of {REQUIRED['image']} on lines 25 and 27 of {path}; remove" in message
+    assert message.count("expected `score`") == 8 and message.endswith("; and 4 more")
+
+
+def test_a_line_that_tells_no_question_is_refused_on_resumption(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "p.jsonl", REQUIRED, {"image": "a.png", "question_index": "0"})
+    path.write_text(path.read_text() + '{"image": "b.p')
+    with pytest.raises(InputError, match=r"p\.jsonl:3: expected `image` and `question_index`"):
+        resume_predictions(path)
+    path.write_text(json.dumps(REQUIRED) + '\n{"image": "b.p')
+    assert resume_predictions(path) == [REQUIRED]
+    assert path.read_text().count("\n") == 1 and path.read_text().endswith("\n")
 
 
 def test_a_question_answered_twice_is_refused_with_both_lines(tmp_path: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import assert_torch_free, run
 from evaluation_data import DEFECT, boxes, completion, letter, question, to_frame, write
 
 from anomalyr1.errors import InputError
@@ -173,25 +172,19 @@ def test_a_broken_line_is_an_input_error(tmp_path: Path) -> None:
 
 
 def test_scoring_needs_no_torch() -> None:
-    code = "import sys, anomalyr1.evaluation.score; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert_torch_free("import anomalyr1.evaluation.score")
 
 
 @pytest.mark.parametrize("accounting", ["strict", "compat"])
 def test_command(tmp_path: Path, accounting: str) -> None:
     path = write(tmp_path / "predictions.jsonl", PREDICTIONS)
     out = str(tmp_path / "m.json")
-    command = [sys.executable, "-m", "anomalyr1", "score", str(path), "--out", out]
-    if accounting == "compat":
-        command.append("--compat")
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    options = ["--compat"] if accounting == "compat" else []
+    printed = run("score", path, "--out", out, *options)
     macro = {"strict": "81.2", "compat": "68.8"}[accounting]  # (87.5 + 50) / 2 in compat
     assert f"macro {accounting} {macro}" in printed and f"micro {accounting}" in printed
     assert (tmp_path / "m.json").exists()
 
 
 def test_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "anomalyr1", "score", str(tmp_path / "absent.jsonl")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "absent.jsonl" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "absent.jsonl" in run("score", tmp_path / "absent.jsonl", status=2)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
-from conftest import REPOSITORY
+from commands import accelerate, command, completed, kill_when
+from tiny_runs import write_config
 
 from anomalyr1.evaluation.processes import gather, own_file, own_share, parts_of
 from anomalyr1.storage import write_jsonl
-
-CONFIG = """
-policy: {{path: {policy}, max_pixels: 12544}}
-eval: {{benchmark: {benchmark}, batch_size: 4, max_new_tokens: 24, gallery: 0, bootstrap: 20}}
-segmentation: {{kind: box}}
-"""
 
 
 def row(image, question):
@@ -57,32 +48,30 @@ def test_gathering_orders_lines_and_takes_each_once(tmp_path):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, tiny_policy, toy_benchmark) -> Path:
-    path = tmp_path_factory.mktemp("processes") / "eval.yaml"
-    path.write_text(CONFIG.format(policy=tiny_policy, benchmark=toy_benchmark))
-    return path
+    return write_config(
+        tmp_path_factory.mktemp("processes") / "eval.yaml",
+        policy={"path": tiny_policy, "max_pixels": 12544},
+        eval={
+            "benchmark": toy_benchmark,
+            "batch_size": 4,
+            "max_new_tokens": 24,
+            "gallery": 0,
+            "bootstrap": 20,
+        },
+        segmentation={"kind": "box"},
+    )
 
 
-def command(config: Path, run_dir: Path, processes: int) -> list[str]:
-    program = ["-m", "anomalyr1", "eval", str(config), f"run_dir={run_dir}"]
+def asked(config: Path, run_dir: Path, processes: int) -> list[str]:
+    verb = ("eval", config, f"run_dir={run_dir}")
     if processes == 1:
-        return [sys.executable, *program]
-    launch = Path(sys.executable).with_name("accelerate")
-    return [
-        str(launch), "launch", "--config_file", str(REPOSITORY / "configs/accelerate/cpu2.yaml"),
-        "--main_process_port", "0", *program,
-    ]  # fmt: skip
+        return command(*verb)
+    launch = ("--config_file", "configs/accelerate/cpu2.yaml", "--main_process_port", 0)
+    return accelerate(*launch, "-m", "anomalyr1", *verb)
 
 
 def run(config: Path, run_dir: Path, processes: int, status: int = 0) -> str:
-    done = subprocess.run(
-        command(config, run_dir, processes),
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
+    return completed(asked(config, run_dir, processes), status=status).stdout
 
 
 @pytest.fixture(scope="module")
@@ -107,20 +96,7 @@ def test_two_processes_answer_what_one_does(config, alone, tmp_path):
 def test_what_killed_processes_leave_is_gathered_by_one(config, alone, tmp_path):
     run_dir = tmp_path / "cut"
     path = run_dir / "predictions.jsonl"
-    process = psutil.Popen(
-        command(config, run_dir, 2),
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 240
-    while not any(part.stat().st_size for part in parts_of(path)):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    killed = [*process.children(recursive=True), process]
-    for one in killed:
-        one.kill()
-    psutil.wait_procs(killed, timeout=60)
+    kill_when(asked(config, run_dir, 2), lambda: any(p.stat().st_size for p in parts_of(path)))
     assert parts_of(path) and not path.exists()
     changed = config.with_name("changed.yaml")
     changed.write_text(config.read_text().replace("24", "23"))

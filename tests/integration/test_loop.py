@@ -3,88 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import REPOSITORY
+from commands import accelerate, command, completed, kill_when, run, run_here
 from safetensors.torch import load_file
-
-TINY = {
-    "policy.max_pixels": 12544,
-    "policy.freeze_vision": "false",
-    "prompt.references": 1,
-}
-TRAINER = {
-    "per_device_train_batch_size": 8,
-    "learning_rate": 0.001,
-    "logging_steps": 1,
-    "save_steps": 2,
-    "gradient_checkpointing": "false",
-    "bf16": "false",
-    "use_cpu": "true",
-    "report_to": "none",
-}
+from tiny_runs import grpo, history, overrides, typed
 
 
 def config(folder: Path, name: str, text: str = "seed: 0\n") -> Path:
     path = folder / name
     path.write_text(text)
     return path
-
-
-def overrides(section: str, policy: Path, benchmark: Path, run_dir: Path, **more) -> list[str]:
-    values = {
-        "run_dir": run_dir,
-        "policy.path": policy,
-        "data.benchmark": benchmark,
-        **TINY,
-        **{f"{section}.{key}": value for key, value in {**TRAINER, **more}.items()},
-    }
-    return [f"{key}={value}" for key, value in values.items()]
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "anomalyr1", *map(str, arguments)]
-
-
-def run(*arguments: object, status: int = 0, environment: dict | None = None) -> str:
-    done = subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=600,
-        env=environment,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
-def history(run_dir: Path) -> list[dict]:
-    lines = (run_dir / "log_history.jsonl").read_text().splitlines()
-    return [entry for entry in map(json.loads, lines) if "loss" in entry]
-
-
-def kill_when(arguments: list[str], ready) -> None:
-    """Start a command and SIGKILL it as soon as `ready()`."""
-    process = subprocess.Popen(
-        arguments, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while not ready():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +41,6 @@ def tuned(work, tiny_policy, toy_benchmark) -> Path:
     losses = [entry["loss"] for entry in history(work / "sft")]
     assert losses[-1] < 0.5 * losses[0]
     return work / "sft" / "policy"
-
-
-GRPO = {"num_generations": 4, "max_completion_length": 48, "loss_type": "grpo", "beta": 0.0}
-
-
-def grpo(policy: Path, benchmark: Path, run_dir: Path, **more) -> list[str]:
-    options = overrides("grpo", policy, benchmark, run_dir, **{**GRPO, "max_steps": 6, **more})
-    return [*options, "preflight.skip=true"]
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +72,14 @@ def test_training_leaves_what_a_reader_needs(trained):
 def test_kept_completions_can_be_replayed(trained):
     out = run("reward", "replay", trained / "completions" / "step-00006.jsonl")
     assert "accuracy" in out
+    scored = trained.parent / "scored.jsonl"
+    for file in (trained / "completions").iterdir():
+        run("reward", "replay", file, "--config", trained / "config.yaml", "--out", scored)
+        kept, again = (
+            [json.loads(line)["rewards"] for line in path.read_text().splitlines()]
+            for path in (file, scored)
+        )
+        assert again == kept
 
 
 def assert_continued(whole: Path, cut: Path) -> None:
@@ -231,10 +164,10 @@ def evaluation(policy: Path, benchmark: Path, run_dir: Path, **more) -> list[str
         "eval.benchmark": benchmark,
         "eval.batch_size": 4,
         "eval.max_new_tokens": 48,
-        "eval.allow_seen": "true",  # the toy benchmark is trained on and asked again
+        "eval.allow_seen": True,  # the toy benchmark is trained on and asked again
         **more,
     }
-    return [f"{key}={value}" for key, value in values.items()]
+    return typed(values)
 
 
 @pytest.fixture(scope="module")
@@ -296,19 +229,11 @@ def test_two_processes_end_with_one_policy(work, tuned, toy_benchmark):
         max_steps=2,
         per_device_train_batch_size=4,
     )
-    launch = [
-        str(Path(sys.executable).with_name("accelerate")),
-        "launch",
-        "--config_file",
-        "configs/accelerate/cpu2.yaml",
-        "-m",
-        "anomalyr1",
-        "train",
-        str(config(work, "train.yaml")),
-        *options,
-    ]
-    done = subprocess.run(launch, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    launch = accelerate(
+        "--config_file", "configs/accelerate/cpu2.yaml",
+        "-m", "anomalyr1", "train", config(work, "train.yaml"), *options,
+    )  # fmt: skip
+    completed(launch, timeout=600)
     two = work / "two"
     assert [entry["step"] for entry in history(two)] == [1, 2]
     assert (two / "policy" / "model.safetensors").is_file()
@@ -333,7 +258,7 @@ def test_mistakes_are_one_line_and_status_2(verb, change, found, work, tuned, to
         "train": grpo(tuned, toy_benchmark, work / "mistake"),
         "eval": evaluation(tuned, toy_benchmark, work / "mistake"),
     }[verb]
-    out = run(verb, config(work, f"{verb}.yaml"), *options, *change, status=2)
+    out = run_here(verb, config(work, f"{verb}.yaml"), *options, *change, status=2)
     assert found in out.replace("\n", " ")
     assert not (work / "mistake" / "predictions.jsonl").exists()
     assert not (work / "mistake" / "checkpoints" / "checkpoint-2").exists()

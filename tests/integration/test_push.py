@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
+from commands import run
 from local_hub import local_hub
 from safetensors.torch import load
-from test_loop import config, grpo, run
+from tiny_runs import grpo, write_config
 
 
 def test_a_trained_policy_is_pushed_whole(tiny_policy, toy_benchmark, tmp_path):
@@ -15,20 +14,20 @@ def test_a_trained_policy_is_pushed_whole(tiny_policy, toy_benchmark, tmp_path):
         toy_benchmark,
         tmp_path / "run",
         max_steps=2,
-        push_to_hub="true",
+        push_to_hub=True,
         hub_model_id="somebody/inspector",
         hub_strategy="end",
-        hub_private_repo="true",
+        hub_private_repo=True,
     )
-    arguments = ["train", config(tmp_path, "push.yaml"), *options]
+    path = write_config(tmp_path / "push.yaml", seed=0)
     with local_hub() as (hub, address):
         environment = {
-            **{k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "HF_TOKEN")},
+            "HF_HUB_OFFLINE": None,
             "HF_ENDPOINT": address,
             "HF_TOKEN": "hf_of_nobody",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        run(*arguments, environment=environment)
+        run("train", path, *options, **environment)
     assert hub.private == {"somebody/inspector": True}
     pushed = hub.files["somebody/inspector"]
     policy = tmp_path / "run" / "policy"

@@ -47,7 +47,7 @@ def main(policy: str, out: str, rows: int, shared: bool) -> None:
     weights = run.accelerator.unwrap_model(run.model).state_dict()
     record = {
         "processes": run.accelerator.num_processes,
-        "shared": run.shared_prefix,
+        "shared": run.sharing.logps,
         "loss": [entry["loss"] for entry in history],
         "grad_norm": [entry["grad_norm"] for entry in history],
         "kl": [entry["kl"] for entry in history],

@@ -59,15 +59,15 @@ def scored_apart(run, model, data) -> None:
     """
     from tiny_trainer import batch
 
-    from anomalyr1.training import sharing
+    from anomalyr1.shared_prefix import logprobs
 
     length = 3 if dist.get_rank() == 0 else 12
     tokens, attention, width, vision = batch(run, data, [length] * 6)
-    counts, inner = [], sharing.chunked
+    counts, inner = [], logprobs.chunked
     # Room for both groups of three short completions, not for those of long ones.
     prompts = attention[[0, 3], :-width].sum().item()
     run.chunk_tokens = prompts + 2 * 3 * (1 + 3)
-    sharing.chunked = lambda *given: (counts.append(found := inner(*given)), found)[1]
+    logprobs.chunked = lambda *given: (counts.append(found := inner(*given)), found)[1]
     with torch.no_grad():
         logps, _, _ = run._get_per_token_logps_and_entropies(
             model, tokens, attention, width, **vision

@@ -9,8 +9,6 @@ from pathlib import Path
 from anomalyr1.metrics.mcq import ChoiceRecord
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 
-FOLDER = Path(__file__).parents[3] / "shared/data/mmad/published_results"
-
 # Questions per dataset: Anomaly Detection on normals and on anomalous images, then the other six.
 QUESTIONS = {
     "DS-MVTec": (465, 1226, 1205, 1193, 1213, 1205, 464, 1367),
@@ -35,9 +33,10 @@ class PublishedTable:
         return [normal, anomalous, *(row[name] for name in SUBTASKS[1:])]
 
 
-def published_tables() -> list[PublishedTable]:
+def published_tables(mmad: Path) -> list[PublishedTable]:
+    """The tables in a folder of MMAD's files, in order of their names."""
     tables = []
-    for path in sorted(FOLDER.glob("*.csv")):
+    for path in sorted((mmad / "published_results").glob("*.csv")):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         cells = {row.pop(""): {name: float(value) for name, value in row.items()} for row in rows}

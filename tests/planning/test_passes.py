@@ -166,8 +166,8 @@ def test_the_tile_is_that_of_the_installed_trl():
     from trl.trainer import utils
 
     from anomalyr1.planning import head, passes
-    from anomalyr1.training.sharing import SharedPrefixTrainer
+    from anomalyr1.training.trainer import PolicyTrainer
 
     assert head.TILE_TOKENS == TOKEN_CHUNK_SIZE
     assert head.TILE_WORDS == utils._CHUNKED_LOGPROB_CHUNK_SIZE
-    assert SharedPrefixTrainer.chunk_tokens == passes.CHUNK_TOKENS
+    assert PolicyTrainer.chunk_tokens == passes.CHUNK_TOKENS

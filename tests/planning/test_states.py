@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import REPOSITORY
 
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
@@ -15,7 +16,7 @@ from anomalyr1.planning.sharding import Sharding, read_sharding
 from anomalyr1.planning.skeleton import Weight
 from anomalyr1.planning.states import hold
 
-LAUNCHES = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
+LAUNCHES = REPOSITORY / "configs" / "accelerate"
 # 100 frozen and 900 trained weights in 16 bits; a reference policy of the same 1000 weights.
 SKELETON = SimpleNamespace(
     weights=(Weight(100, 2, False), Weight(900, 2, True)),

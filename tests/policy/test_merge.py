@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import invoke
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from typer.testing import CliRunner
 
 from anomalyr1.cli import app
 from anomalyr1.config import LoraSection, PolicyConfig
@@ -75,7 +75,7 @@ def adapter(trained, tmp_path) -> Path:
 
 def test_the_merged_policy_is_base_and_adapter(trained, tiny_policy, tmp_path):
     out = tmp_path / "new" / "merged"
-    result = CliRunner().invoke(app, ["merge", str(trained), "--out", str(out)])
+    result = invoke(app, "merge", trained, "--out", out)
     assert result.exit_code == 0, result.output
     assert f"policy: {out}" in result.output and "largest difference" in result.output
     processor = AutoProcessor.from_pretrained(str(out))
@@ -126,8 +126,8 @@ def test_what_has_no_adapter_is_refused(tiny_policy, tmp_path):
     assert "nothing to merge, it is already whole" in refused(tiny_policy, out)
     assert "neither an adapter nor a checkpoint" in refused(tmp_path, out)
     assert "found none; check the path" in refused(tmp_path / "nowhere", out)
-    result = CliRunner().invoke(app, ["merge", str(tmp_path), "--out", str(out)])
-    assert isinstance(result.exception, InputError)
+    with pytest.raises(InputError):
+        invoke(app, "merge", tmp_path, "--out", out)
 
 
 def test_a_full_folder_is_not_written_into(adapter, tmp_path):

@@ -10,7 +10,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.geometry import iou, set_iou
 from anomalyr1.rewards.iou import Localization, similarities
 from anomalyr1.rewards.reading import Reading
-from anomalyr1.schema import Box, Response
+from anomalyr1.schema import Box, Question, Response
 
 SQUARE = Box(0, 0, 2, 2)
 HALF_OFF = Box(1, 0, 3, 2)  # IoU 1/3 with SQUARE
@@ -19,7 +19,7 @@ FAR = Box(8, 0, 10, 2)
 
 def score(predicted, gold, well_formed=True, **options):
     response = Response("", "", None, None, predicted, well_formed)
-    return Localization(IouOptions(**options))(Reading(response, {}, None, gold, ""))
+    return Localization(IouOptions(**options))(Reading(Question("", ""), response, gold))
 
 
 def best_by_brute_force(predicted, gold):

@@ -68,6 +68,16 @@ def test_a_number_about_nothing_is_left_out():
     assert batch_metrics([]) == {}
 
 
+def test_letters_are_those_that_the_batch_offers():
+    """Beyond the fifth letter too, also where nobody answers it; none that no question offers."""
+    many = {letter: letter for letter in "ABCDEFG"}
+    columns = {"options": [many, YES_NO, None], "answer": ["F", "B", None]}
+    metrics = batch_metrics(read_batch(["<answer>F</answer>", "?", "[]"], columns))
+    letters = {name: value for name, value in metrics.items() if name.startswith("letter/")}
+    others = dict.fromkeys((f"letter/{name}" for name in "ABCDEG"), 0.0)
+    assert letters == {**others, "letter/F": 1 / 2, "letter/none": 1 / 2}
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_logged_exactly_once_a_batch(preset):
     terms, _ = build_rewards(RewardConfig(preset=preset))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from pictures import noise
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.load import load_policy
 from anomalyr1.shared_prefix.images_once import prepared_once, see_once
-
-
-def picture(seed: int, width: int = 112, height: int = 112) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
-    return Image.fromarray(pixels)
 
 
 @pytest.fixture
@@ -23,7 +17,7 @@ def policy(tiny_policy):
 
 
 # Two copies of one picture, another of the same size, one of another size, the first again.
-BATCH = [picture(0), picture(0), picture(1), picture(2, 140, 84), picture(0)]
+BATCH = [noise(0), noise(0), noise(1), noise(2, 140, 84), noise(0)]
 
 
 def test_preparation_gives_the_same_patches(policy):
@@ -74,7 +68,7 @@ def test_the_vision_tower_sees_each_image_once(policy):
 
 
 def test_distinct_images_pass_untouched(policy):
-    batch = [picture(0), picture(1)]
+    batch = [noise(0), noise(1)]
     processor = policy.processor.image_processor
     with prepared_once(processor):
         inputs = processor(images=batch, return_tensors="pt")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from pictures import noise
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.generate import generate
@@ -19,12 +18,7 @@ LONG = "Locate every defect in the image. Is there a defect in the object? What 
 SHORT = "Is there a defect?"
 
 
-def picture(seed: int, width: int, height: int) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
-    return Image.fromarray(pixels)
-
-
-A, B = picture(0, 112, 112), picture(1, 140, 84)
+A, B = noise(0, 112, 112), noise(1, 140, 84)
 BATCHES = {
     "questions of one image": [([A], SHORT), ([A], LONG), ([A], "Tile?")],
     "images apart": [([A], SHORT), ([B], SHORT), ([A], LONG), ([A, B], LONG), ([A, B], SHORT)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from anomalyr1.config import Config, DataConfig, LoraSection, PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.provenance import write_provenance
 from anomalyr1.training.arguments import trl_arguments
-from anomalyr1.training.continuing import refuse_changed
+from anomalyr1.training.continuing import feeding, refuse_changed, refuse_other_data
 from anomalyr1.training.rates import split_groups
 
 BEGUN = Config(
@@ -80,6 +81,105 @@ def test_another_verb_is_refused(run_dir):
 
 def test_a_folder_without_a_record_is_left_alone(tmp_path):
     refuse_changed(tmp_path, "train", BEGUN)
+
+
+FED = {
+    "processes": 2,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "generation_batch_size": 16,
+    "num_generations": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        ({"processes": 4}, ["processes (was 2, is 4)"]),
+        # TRL's default was another when the run was begun, so that the config tells nothing.
+        ({"num_generations": 8}, ["grpo.num_generations (was 4, is 8)"]),
+        (
+            {"gradient_accumulation_steps": 1, "generation_batch_size": 8},
+            [
+                "grpo.gradient_accumulation_steps (was 2, is 1)",
+                "grpo.generation_batch_size (was 16, is 8)",
+            ],
+        ),
+    ],
+)
+def test_what_feeds_the_processes_may_not_change(tmp_path, now, found):
+    write_provenance(tmp_path, "train", BEGUN, feeding=FED)
+    write_provenance(tmp_path, "eval", Config())
+    refuse_changed(tmp_path, "train", BEGUN, FED)
+    refuse_changed(tmp_path, "train", replace(BEGUN, resume="force"), FED | now)
+    with pytest.raises(InputError) as error:
+        refuse_changed(tmp_path, "train", BEGUN, FED | now)
+    message = str(error.value)
+    assert all(each in message for each in found) and "\n" not in message
+    assert message.count(" (was ") == len(found)
+    # After a forced start the record is of that one.
+    write_provenance(tmp_path, "train", BEGUN, feeding=FED | now)
+    refuse_changed(tmp_path, "train", BEGUN, FED | now)
+
+
+def test_a_change_of_the_config_is_named_once(tmp_path):
+    grpo = {**BEGUN.grpo, "num_generations": 4}
+    write_provenance(tmp_path, "train", replace(BEGUN, grpo=grpo), feeding=FED)
+    config = replace(BEGUN, grpo={**grpo, "num_generations": 8})
+    with pytest.raises(InputError) as error:
+        refuse_changed(tmp_path, "train", config, FED | {"num_generations": 8})
+    assert str(error.value).count("num_generations") == 1
+
+
+def test_an_older_record_tells_nothing_of_the_processes(run_dir):
+    refuse_changed(run_dir, "train", BEGUN, FED)
+
+
+@pytest.mark.parametrize("kind", [GRPOConfig, SFTConfig])
+def test_what_is_kept_of_the_feeding(kind, tmp_path):
+    batches = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    given = {**batches, "use_cpu": True, "bf16": False}
+    found = feeding(kind(output_dir=str(tmp_path), **given))
+    assert json.loads(json.dumps(found)) == found
+    assert found.items() >= {"processes": 1, **batches, "dataloader_drop_last": False}.items()
+    if kind is GRPOConfig:
+        assert found["generation_batch_size"] == 8 and found["steps_per_generation"] == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["dataloader_drop_last", "dataloader_in_order", "use_vllm", "vllm_mode"]
+)
+def test_what_changes_the_rows_or_how_they_are_sampled_is_not_free(run_dir, key):
+    config = replace(BEGUN, grpo={**BEGUN.grpo, key: True})
+    with pytest.raises(InputError, match=rf"grpo\.{key} \(was None, is True\)"):
+        refuse_changed(run_dir, "train", config)
+    workers = {**BEGUN.grpo, "dataloader_num_workers": 2, "dataloader_pin_memory": False}
+    refuse_changed(run_dir, "train", replace(BEGUN, grpo=workers))
+
+
+RECORD = {"benchmark": "bench/mmad.json", "sha256": "aaa", "images": 8}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ([RECORD], [RECORD], True),
+        ([RECORD], [{**RECORD, "sha256": "bbb"}], False),
+        ([RECORD], [{**RECORD, "benchmark": "moved/mmad.json"}], True),
+        ([RECORD, RECORD], [RECORD, {**RECORD, "images": 4}], False),
+        ([RECORD], [RECORD, RECORD], False),  # a part was added to a mixture
+        ([], [RECORD], True),  # an older record
+        ([{"benchmark": "bench/mmad.json"}], [RECORD], True),
+    ],
+)
+def test_the_data_at_the_same_path_are_the_same(tmp_path, before, now, same):
+    write_provenance(tmp_path, "train", BEGUN, before)
+    if same:
+        refuse_other_data(tmp_path, "train", now)
+    else:
+        with pytest.raises(InputError, match="put the benchmark back") as error:
+            refuse_other_data(tmp_path, "train", now)
+        assert "\n" not in str(error.value)
 
 
 WRONG = {

@@ -8,7 +8,7 @@ from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
 from anomalyr1.config import LoraSection
 from anomalyr1.shared_prefix.vision import backbone_of
-from anomalyr1.training import sharing
+from anomalyr1.training import run_trainer
 
 LORA = LoraSection(r=4, alpha=8, dropout=0.0)
 
@@ -40,7 +40,7 @@ def test_what_learns_learns_the_same(freeze_projector, lora, tiny_policy, tmp_pa
     options = {"lora": lora, "freeze_vision": True, "freeze_projector": freeze_projector}
     ours, flowed = train(tiny_policy, tmp_path, **options)
     assert not flowed
-    monkeypatch.setattr(sharing, "spare_frozen_tower", lambda model: None)
+    monkeypatch.setattr(run_trainer, "spare_frozen_tower", lambda model: None)
     stock, flowed = train(tiny_policy, tmp_path, **options)
     assert flowed  # transformers asks for gradients that nobody needs
     assert ours.keys() == stock.keys() and len(ours) > 0

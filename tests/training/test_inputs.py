@@ -8,6 +8,7 @@ import pytest
 
 from anomalyr1.config import Config, DataConfig, PolicyConfig, PromptConfig
 from anomalyr1.errors import InputError
+from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.load import load_processor
 from anomalyr1.prompts import KNOWLEDGE_HEADER
 from anomalyr1.training.feed import training_rows
@@ -30,7 +31,7 @@ def test_a_mixture_samples_and_repeats_its_parts(toy_benchmark, processor, tmp_p
         {"json_path": str(toy_benchmark), "sampling_strategy": "first:2", "weight": 2},
         {"json_path": str(toy_benchmark), "sampling_strategy": "last:1"},
     )
-    used, rows = training_rows(Config(data=DataConfig(mixture=file)), processor)
+    used, rows = training_rows(Config(data=DataConfig(mixture=file)), processor, QWEN2_5_VL)
     assert [len(samples) for _, samples in used] == [4, 1]
     assert len(rows) == 5 * 3
     assert all(len(benchmark.sha256) == 64 for benchmark, _ in used)
@@ -40,7 +41,7 @@ def test_a_mixture_stands_alone(toy_benchmark, processor, tmp_path):
     file = mixture(tmp_path, {"json_path": str(toy_benchmark)})
     data = DataConfig(mixture=file, benchmark=str(toy_benchmark))
     with pytest.raises(InputError, match=r"data\.mixture alone"):
-        training_rows(Config(data=data), processor)
+        training_rows(Config(data=data), processor, QWEN2_5_VL)
 
 
 def test_domain_knowledge_is_off_by_default_and_within_its_budget(
@@ -50,9 +51,9 @@ def test_domain_knowledge_is_off_by_default_and_within_its_budget(
     text = "The tile is plain. " + "A spot is dark. " * 50
     path.write_text(json.dumps({"Toy": {"tile": {"good": text}}}))
     data = DataConfig(benchmark=str(toy_benchmark))
-    _, plain = training_rows(Config(data=data), processor)
+    _, plain = training_rows(Config(data=data), processor, QWEN2_5_VL)
     prompt = PromptConfig(domain_knowledge=str(path), knowledge_tokens=40)
-    _, told = training_rows(Config(data=data, prompt=prompt), processor)
+    _, told = training_rows(Config(data=data, prompt=prompt), processor, QWEN2_5_VL)
 
     def words(row) -> str:
         return "".join(part.get("text") or "" for part in row.messages[1]["content"])

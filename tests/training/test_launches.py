@@ -2,61 +2,53 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from commands import REPOSITORY, accelerate, completed
+from tiny_runs import history, write_config
 
 KINDS = {"fsdp2": "FSDP", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED"}
-CONFIG = """
-policy: {{path: data/tiny-policy, max_pixels: 12544, freeze_projector: true}}
-data: {{benchmark: {benchmark}}}
-preflight: {{skip: true}}
-grpo:
-  max_steps: 3
-  save_steps: 1
-  logging_steps: 1
-  per_device_train_batch_size: 8
-  num_generations: 4
-  max_completion_length: 32
-  learning_rate: 0.0001
-  lr_scheduler_type: constant
-  beta: 0.04
-  report_to: none
-  bf16: true
-"""
+SETTINGS = {
+    "max_steps": 3,
+    "save_steps": 1,
+    "logging_steps": 1,
+    "per_device_train_batch_size": 8,
+    "num_generations": 4,
+    "max_completion_length": 32,
+    "learning_rate": 0.0001,
+    "lr_scheduler_type": "constant",
+    "beta": 0.04,
+    "report_to": "none",
+    "bf16": True,
+}
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, toy_benchmark) -> Path:
-    path = tmp_path_factory.mktemp("launches") / "train.yaml"
-    path.write_text(CONFIG.format(benchmark=toy_benchmark))
-    return path
+    return write_config(
+        tmp_path_factory.mktemp("launches") / "train.yaml",
+        policy={"path": "data/tiny-policy", "max_pixels": 12544, "freeze_projector": True},
+        data={"benchmark": toy_benchmark},
+        preflight={"skip": True},
+        grpo=SETTINGS,
+    )
 
 
 def launch(config: Path, launch_file: Path, run_dir: Path, *options: str):
-    return subprocess.run(
-        [
-            str(Path(sys.executable).with_name("accelerate")), "launch",
-            "--config_file", str(launch_file), "--num_processes", "2",
-            "tests/launched/as_gpus.py", "train", str(config), f"run_dir={run_dir}", *options,
-        ],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+    command = accelerate(
+        "--config_file", launch_file, "--num_processes", 2,
+        "tests/launched/as_gpus.py", "train", config, f"run_dir={run_dir}", *options,
     )  # fmt: skip
+    return completed(command, status=None, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
 
 
 def train(config: Path, kind: str, run_dir: Path, *options: str) -> list[dict]:
     done = launch(config, REPOSITORY / f"configs/accelerate/{kind}.yaml", run_dir, *options)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.count(f"distributed type: {KINDS[kind]}\n") == 2
-    entries = [json.loads(line) for line in (run_dir / "log_history.jsonl").open()]
-    return [entry for entry in entries if "loss" in entry]
+    return history(run_dir)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_log_probabilities_and_gradients(half, flex, tiny_policy, tmp_path):
             bf16=half,
             trainer_options={"flex": shared and flex},
         )
-        assert run.flex is (shared and flex)
+        assert run.sharing.flex is (shared and flex)
         run.model.train()
         tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
         tokens, attention = tokens.cuda(), attention.cuda()
@@ -59,7 +59,7 @@ def test_training_runs(tiny_policy, tmp_path):
         tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), use_cpu=False, bf16=True, max_steps=2
     )
     run.train()
-    assert run.shared_prefix and run.shared_rollout
+    assert run.sharing.logps and run.sharing.rollout
     assert all(torch.isfinite(weight).all() for weight in run.model.parameters())
 
 

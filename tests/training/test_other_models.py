@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +12,25 @@ from PIL import Image
 from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 from transformers import AutoProcessor, Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-from anomalyr1.config import PolicyConfig
+from anomalyr1.config import (
+    Config,
+    DataConfig,
+    EvalConfig,
+    PolicyConfig,
+    PreflightConfig,
+    PromptConfig,
+    SegmentationConfig,
+)
+from anomalyr1.doctor.policy_and_data import input_lines
+from anomalyr1.errors import InputError
+from anomalyr1.evaluation.pipeline import evaluate
 from anomalyr1.policy.generate import generate
 from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.tiny import image_token_ids
 from anomalyr1.shared_prefix.attention import prepare, sharing_obstacle
+from anomalyr1.training.dataset import to_dataset
+from anomalyr1.training.grpo import train
+from anomalyr1.training.sft import finetune
 
 REASON = "Qwen2VLForConditionalGeneration is not a Qwen2.5-VL"
 
@@ -73,3 +90,82 @@ def test_it_answers_without_sharing(older):
     content = [{"type": "image"}, {"type": "text", "text": "Is there a defect?"}]
     asked = [[{"role": "user", "content": content}]]
     assert len(generate(policy, asked, [[picture]], max_new_tokens=4)) == 1
+
+
+LETTERS = ["Anomaly Detection", "Object Classification"]
+TRAINER = {
+    "max_steps": 1,
+    "per_device_train_batch_size": 2,
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+}
+
+
+def run_of(older, bench, folder, *, types=None, template="choice") -> Config:
+    return Config(
+        run_dir=str(folder),
+        policy=PolicyConfig(path=str(older), max_pixels=112 * 112),
+        data=DataConfig(benchmark=str(bench), question_types=types),
+        prompt=PromptConfig(references=1, template=template),
+        preflight=PreflightConfig(skip=True),
+        eval=EvalConfig(benchmark=str(bench), question_types=types, max_new_tokens=4, bootstrap=20),
+        segmentation=SegmentationConfig(kind="box"),
+        grpo={**TRAINER, "num_generations": 2, "max_completion_length": 8},
+        sft=TRAINER,
+    )
+
+
+@pytest.mark.parametrize("verb", [train, finetune, evaluate])
+@pytest.mark.parametrize(("types", "template"), [(None, "choice"), (LETTERS, "inspect")])
+def test_it_is_not_asked_for_boxes(verb, types, template, older, toy_benchmark, tmp_path):
+    """Nobody here knows the frame it would state them in."""
+    config = run_of(older, toy_benchmark, tmp_path / "run", types=types, template=template)
+    with pytest.raises(InputError) as refusal:
+        verb(config)
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert "expected a Qwen2.5-VL or Qwen3-VL where boxes are asked for, found qwen2_vl" in message
+    assert f"{8 if types is None else 16} such question(s)" in message
+    assert not list(Path(config.run_dir).rglob("*.jsonl"))
+
+
+def test_it_answers_and_learns_letters(older, toy_benchmark, tmp_path):
+    config = run_of(older, toy_benchmark, tmp_path / "run", types=LETTERS)
+    evaluate(config)
+    lines = (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 16 and all(row["frame"] is None for row in rows)
+    assert {tuple(row["size"]) for row in rows} == {(112, 112), (160, 90)}
+    for verb in (train, finetune):
+        folder = tmp_path / verb.__name__
+        trained = verb(run_of(older, toy_benchmark, folder, types=LETTERS))
+        assert (trained / "model.safetensors").is_file()
+
+
+def test_doctor_says_what_it_can_be_asked(older, toy_benchmark, tmp_path):
+    lines, _ = input_lines(run_of(older, toy_benchmark, tmp_path, types=LETTERS))
+    said = {line.name: line for line in lines}
+    assert said["policy.path"].status == "note" and "letters alone" in said["policy.path"].advice
+    assert said["data.benchmark"].status == "ok"
+    lines, _ = input_lines(run_of(older, toy_benchmark, tmp_path))
+    said = {line.name: line for line in lines}
+    assert said["data.benchmark"].status == "problem"
+    assert "found qwen2_vl" in said["data.benchmark"].found
+
+
+def test_gold_of_an_unknown_frame_states_no_corners(older, toy_benchmark, tmp_path, monkeypatch):
+    """What sft would teach: the option, and not where it is seen in pixels of somebody else."""
+    from anomalyr1.training import sft
+
+    taught = []
+
+    def kept(rows, **options):
+        data = to_dataset(rows, **options)
+        taught.extend(turn[0]["content"][0]["text"] for turn in data["completion"])
+        return data
+
+    monkeypatch.setattr(sft, "to_dataset", kept)
+    finetune(run_of(older, toy_benchmark, tmp_path / "run", types=LETTERS))
+    assert len(taught) == 16 and not any("[" in text for text in taught)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 
 import pytest
+import tiny_runs
 import torch
-from conftest import REPOSITORY
+from commands import REPOSITORY, completed, invoke, torchrun
 from rich.console import Console
 from trl import GRPOConfig
 from typer.testing import CliRunner
@@ -32,19 +31,9 @@ SILENT = "<think>Hm.</think><answer>{0}</answer>"
 
 @pytest.fixture
 def overrides(tmp_path, toy_benchmark, tiny_policy) -> list[str]:
-    section = {
-        "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 12,
-        "max_steps": 1, "save_steps": 1, "learning_rate": 1e-3, "logging_steps": 1,
-        "gradient_checkpointing": "false", "bf16": "false", "use_cpu": "true", "report_to": "none",
-    }  # fmt: skip
-    return [
-        f"run_dir={tmp_path / 'run'}",
-        f"data.benchmark={toy_benchmark}",
-        f"policy.path={tiny_policy}",
-        "policy.max_pixels=12544",
-        "preflight.prompts=3",
-        *(f"grpo.{key}={value}" for key, value in section.items()),
-    ]
+    settings = {"num_generations": 4, "max_completion_length": 12, "max_steps": 1, "save_steps": 1}
+    run = tiny_runs.overrides("grpo", tiny_policy, toy_benchmark, tmp_path / "run", **settings)
+    return [*run, "preflight.prompts=3"]
 
 
 @pytest.fixture
@@ -66,7 +55,7 @@ def policy(config):
 
 @pytest.fixture
 def rows(config, policy):
-    return training_rows(config, policy.processor)[1]
+    return training_rows(config, policy.processor, policy.family)[1]
 
 
 def by_type(rows, question_type):
@@ -201,8 +190,8 @@ def test_the_command_prints_the_table_and_refuses(empty_config, overrides):
     result = CliRunner().invoke(app, ["dry-run", str(empty_config), *overrides])
     assert isinstance(result.exception, InputError)
     assert "Pre-flight: 3 questions, 4 completions each" in result.output
-    result = CliRunner().invoke(app, ["dry-run", str(empty_config), "preflight.promts=3"])
-    assert "unknown key preflight.promts (nearest: prompts)" in str(result.exception)
+    with pytest.raises(InputError, match=r"unknown key preflight\.promts \(nearest: prompts\)"):
+        invoke(app, "dry-run", empty_config, "preflight.promts=3")
 
 
 def test_train_tries_once_and_not_again_when_it_goes_on(monkeypatch, empty_config, overrides):
@@ -228,11 +217,8 @@ def test_a_trial_that_shows_nothing_is_refused(empty_config, override, expected)
 
 @pytest.mark.slow
 def test_two_processes_refuse_together(empty_config, overrides):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, "-m", "anomalyr1", "train", empty_config, *overrides],
-        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
-    )  # fmt: skip
+    launch = torchrun("-m", "anomalyr1", "train", empty_config, *overrides)
+    done = completed(launch, status=None)
     assert done.returncode != 0
     assert done.stdout.count("Pre-flight: 3 questions") == 1
     assert done.stderr.count("format rate of 0") == 2  # each process says why it stops

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
-from conftest import REPOSITORY
+from commands import completed, torchrun
 
 
 def run(policy, out, processes: int, rows: int, kind: str) -> dict:
     out.mkdir()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = REPOSITORY / "tests/launched/processes.py"
-    done = subprocess.run(
-        [*launch, f"--nproc_per_node={processes}", script, policy, out, str(rows), kind],
-        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    script = ("tests/launched/processes.py", policy, out, rows, kind)
+    completed(torchrun(*script, processes=processes))
     return json.loads((out / "record.json").read_text())
 
 
@@ -44,11 +37,46 @@ def test_two_processes_equal_one(alone, tiny_policy, tmp_path, kind, rows):
 def test_sharded_weights_give_the_same_numbers(kind, tiny_policy, tmp_path):
     if kind.startswith("zero"):
         pytest.importorskip("deepspeed")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = REPOSITORY / "tests/launched/sharded.py"
-    done = subprocess.run(
-        [*launch, script, tiny_policy, tmp_path, kind],
-        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = completed(torchrun("tests/launched/sharded.py", tiny_policy, tmp_path, kind))
     assert done.stdout.count("as expected") == 2
+
+
+CONFIG = """
+run_dir: {run_dir}
+policy: {{path: {policy}, max_pixels: 12544, freeze_vision: false}}
+data: {{benchmark: {benchmark}}}
+preflight: {{skip: true}}
+grpo:
+  max_steps: 1
+  save_steps: 1
+  logging_steps: 1
+  per_device_train_batch_size: 4
+  num_generations: 4
+  max_completion_length: 8
+  report_to: none
+  bf16: false
+  use_cpu: true
+"""
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_another_number_of_processes(
+    tiny_policy, toy_benchmark, tmp_path
+):
+    """Its steps would have other sizes, and rows would be skipped or seen twice."""
+    run_dir, config = tmp_path / "run", tmp_path / "train.yaml"
+    config.write_text(CONFIG.format(run_dir=run_dir, policy=tiny_policy, benchmark=toy_benchmark))
+
+    def train(processes: int, *overrides: str, status: int | None = None):
+        verb = ("-m", "anomalyr1", "train", config, *overrides)
+        return completed(torchrun(*verb, processes=processes), status=status)
+
+    train(2, status=0)
+    done = train(1, "grpo.max_steps=2")
+    assert done.returncode != 0 and "exitcode  : 2" in done.stderr, done.stderr[-3000:]
+    assert "processes (was 2, is 1)" in done.stderr
+    assert "grpo.generation_batch_size (was 8, is 4)" in done.stderr
+    assert "Traceback" not in done.stderr.split("processes (was 2, is 1)")[0]
+    assert not (run_dir / "checkpoints/checkpoint-2").exists()
+    runs = json.loads((run_dir / "provenance.json").read_text())["runs"]
+    assert [run["feeding"]["processes"] for run in runs] == [2]

@@ -9,55 +9,19 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_runs import history, toy_run
 
-from anomalyr1.config import (
-    Config,
-    DataConfig,
-    LearningRates,
-    LoraSection,
-    PolicyConfig,
-    PreflightConfig,
-    RewardConfig,
-)
-from anomalyr1.config.reward import RepetitionOptions
+from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.training.grpo import train
 from anomalyr1.training.resuming import EpochSampler, RolloutBoundary, load_weights
 from anomalyr1.training.sft import finetune
 
-COMMON = {
-    "per_device_train_batch_size": 4,
-    "learning_rate": 0.01,
-    "logging_steps": 1,
-    "save_steps": 1,
-    "gradient_checkpointing": False,
-    "bf16": False,
-    "use_cpu": True,
-    "report_to": "none",
-}
-GRPO = {**COMMON, "num_generations": 4, "max_completion_length": 12, "loss_type": "grpo"}
-
 
 @pytest.fixture
 def config(tmp_path, tiny_policy, toy_benchmark) -> Config:
-    """Three questions an epoch, one a step."""
-    return Config(
-        run_dir=str(tmp_path / "whole"),
-        data=DataConfig(benchmark=str(toy_benchmark), limit=1),
-        policy=PolicyConfig(path=str(tiny_policy), max_pixels=12544, freeze_vision=False),
-        preflight=PreflightConfig(skip=True),
-        # A policy that knows nothing earns no reward; among five tokens it repeats itself, and
-        # some completions more than others, so that there is something to learn.
-        reward=RewardConfig(weights={"repetition": 1.0}, repetition=RepetitionOptions(ngram=1)),
-        grpo={**GRPO, "max_steps": 7, "beta": 0.01, "top_k": 5},
-        sft={**COMMON, "max_steps": 7},
-    )
-
-
-def entries(run_dir) -> list[dict]:
-    lines = (run_dir / "log_history.jsonl").read_text().splitlines()
-    return [entry for entry in map(json.loads, lines) if "loss" in entry]
+    return toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
 
 
 def cut(config: Config, tmp_path, step: int) -> Config:
@@ -73,7 +37,7 @@ def cut(config: Config, tmp_path, step: int) -> Config:
 
 def assert_same(config: Config, resumed: Config, tmp_path, weights="model.safetensors") -> None:
     a, b = (tmp_path / folder for folder in (config.run_dir, resumed.run_dir))
-    whole, again = entries(a), entries(b)
+    whole, again = history(a), history(b)
     assert [entry["step"] for entry in again] == [entry["step"] for entry in whole]
     for x, y in zip(whole, again, strict=True):
         for key in x.keys() & {"loss", "reward", "grad_norm", "kl", "entropy", "learning_rate"}:
@@ -90,7 +54,7 @@ def test_grpo_goes_on_exactly(config, tmp_path, step):
     resumed = cut(config, tmp_path, step)
     train(resumed)
     assert_same(config, resumed, tmp_path)
-    assert len({round(entry["grad_norm"], 6) for entry in entries(tmp_path / "whole")}) > 3
+    assert len({round(entry["grad_norm"], 6) for entry in history(tmp_path / "whole")}) > 3
 
 
 def test_a_rollout_that_serves_two_steps_is_not_cut_in_half(config, tmp_path):
@@ -101,6 +65,33 @@ def test_a_rollout_that_serves_two_steps_is_not_cut_in_half(config, tmp_path):
     resumed = cut(config, tmp_path, 4)
     train(resumed)
     assert_same(config, resumed, tmp_path)
+
+
+def test_a_run_remembers_how_its_rows_were_fed(config, tmp_path, toy_benchmark):
+    """And that of its benchmark: as begun it goes on, otherwise not."""
+    benchmark = shutil.copytree(toy_benchmark, tmp_path / "bench")
+    config = replace(
+        config,
+        data=DataConfig(benchmark=str(benchmark), limit=1),
+        grpo={**config.grpo, "max_steps": 1},
+    )
+    train(config)
+    runs = json.loads((tmp_path / "whole/provenance.json").read_text())["runs"]
+    assert runs[0]["feeding"]["processes"] == 1
+    assert runs[0]["feeding"]["generation_batch_size"] == 4
+    runs[0]["feeding"]["processes"] = 2  # as if it had been launched on two
+    (tmp_path / "whole/provenance.json").write_text(json.dumps({"runs": runs}))
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    with pytest.raises(InputError, match=r"found changed: processes \(was 2, is 1\)"):
+        train(config)
+    records = json.loads((benchmark / "mmad.json").read_text())
+    records.pop(next(reversed(records)))
+    (benchmark / "mmad.json").write_text(json.dumps(records))
+    with pytest.raises(InputError, match=r"expected the data .*bench/mmad.json"):
+        train(replace(config, resume="force"))
+    shutil.copy(toy_benchmark / "mmad.json", benchmark)
+    train(replace(config, resume="force"))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
 
 
 def test_adapters_go_on_exactly(config, tmp_path):
@@ -180,7 +171,7 @@ def test_a_finished_run_takes_no_further_step(config, tmp_path):
     shutil.rmtree(tmp_path / "whole" / "policy")
     train(config)
     policy = tmp_path / "whole" / "policy"
-    assert [entry["step"] for entry in entries(tmp_path / "whole")] == [1, 2]
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
     after = load_file(policy / "model.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert {p.name for p in policy.iterdir()} >= {"processor_config.json", "training_data.json"}
@@ -194,4 +185,4 @@ def test_a_finished_run_takes_no_further_step(config, tmp_path):
     assert (first / "processor_config.json").is_file()
     assert not list(policy.glob("*.pt*")) and not list(policy.glob("trainer_state*"))
     train(replace(config, grpo={**config.grpo, "max_steps": 3}))
-    assert [entry["step"] for entry in entries(tmp_path / "whole")] == [1, 2, 3]
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_trainer import SMALL, WIDE, batch, dataset, make_trainer, reorder
+from tiny_trainer import SMALL, WIDE, batch, dataset, greedy, make_trainer, reorder
 from torch.nn.attention import flex_attention as library
 
 from anomalyr1.config import LoraSection
@@ -60,7 +60,7 @@ def test_one_step_gives_the_same_weights(name, tiny_policy, tmp_path):
             policy_options=policy_options,
             **options,
         )
-        assert run.shared_prefix is run.shared_rollout is shared
+        assert run.sharing.logps is run.sharing.rollout is shared
         run.train()
         weights.append({k: v.detach().clone() for k, v in run.model.named_parameters()})
         logs.append(run.state.log_history[0])
@@ -108,7 +108,7 @@ def test_flex_attention_changes_nothing(checkpointing, tiny_policy, tmp_path, mo
             tiny_policy, tmp_path, data, shared=True, gradient_checkpointing=checkpointing
         )
         run.model.train()
-        run.flex = used
+        run.sharing.flex = used
         tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
         logps, _, _ = run._get_per_token_logps_and_entropies(
             run.model, tokens, attention, width, **vision
@@ -135,7 +135,7 @@ def test_flex_attention_on_a_cpu_is_off_and_says_so(tiny_policy, tmp_path, capsy
             policy_options={"attention": "flex_attention"},
             trainer_options={"flex": True},
         )
-        assert run.shared_prefix is shared and run.flex is False
+        assert run.sharing.logps is shared and run.sharing.flex is False
         assert f"FlexAttention: off, {reason}; SDPA takes over\n" in capsys.readouterr().out
 
 
@@ -156,24 +156,12 @@ def test_chunks_change_nothing(tiny_policy, tmp_path):
 
 def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
     data = dataset([[SMALL, WIDE], [], [WIDE]])
-    rows = [data[i] for i in range(3) for _ in range(3)]
-    found = []
-    for shared in (False, True):
-        run = make_trainer(
-            tiny_policy, tmp_path, data, shared=shared, per_device_train_batch_size=9
+    found = [
+        greedy(
+            make_trainer(tiny_policy, tmp_path, data, shared=shared, per_device_train_batch_size=9)
         )
-        run.generation_config.do_sample = False
-        prompts = []
-        for row in rows:
-            images = iter(row["images"])
-            content = [
-                {**part, "image": next(images)} if part["type"] == "image" else part
-                for part in row["prompt"][0]["content"]
-            ]
-            prompts.append([{"role": "user", "content": content}])
-        ids, images, fields = run._tokenize_prompts(prompts)
-        images = [group or [] for group in images]
-        found.append(run._generate_single_turn(ids, images, fields, 3)[0])
+        for shared in (False, True)
+    ]
     assert found[0] == found[1]
     assert max(len(completion) for completion in found[0]) > 1
 
@@ -184,7 +172,7 @@ def test_what_cannot_be_shared_falls_back_in_one_line(tiny_policy, tmp_path, cap
     assert sharing.sharing_obstacle(torch.nn.Linear(1, 1)) == "Linear is not a Qwen2.5-VL"
     monkeypatch.setattr(sharing, "MASKED_KERNELS", ())
     run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), shared=True)
-    assert run.shared_prefix is False
+    assert run.sharing.logps is False
     printed = capsys.readouterr().out.strip().splitlines()
     assert [line for line in printed if "shared prefix" in line] == [
         "shared prefix: off, the sdpa kernel takes no block mask (policy.attention=sdpa does); "
@@ -210,7 +198,7 @@ def test_accumulation_keeps_the_completions_of_a_prompt_together(
         groups.append([len(group) for group in found])
         return chunked(found, *rest)
 
-    monkeypatch.setattr("anomalyr1.training.sharing.chunked", counted)
+    monkeypatch.setattr("anomalyr1.shared_prefix.logprobs.chunked", counted)
     run.train()
     assert groups == [[3]] * 4
 
@@ -246,7 +234,7 @@ def test_sampling_with_a_cache_or_an_order_of_its_own_is_trls(
     options, reason, tiny_policy, tmp_path, capsys
 ):
     run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), **options)
-    assert run.shared_prefix and not run.shared_rollout
+    assert run.sharing.logps and not run.sharing.rollout
     assert f"shared prefix: in part, {reason}; rollouts are sampled as TRL does" in (
         capsys.readouterr().out
     )

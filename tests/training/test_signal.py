@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from conftest import REPOSITORY
+from commands import completed, torchrun
 from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
 from anomalyr1.config import SignalConfig
 from anomalyr1.errors import InputError
 from anomalyr1.shared_prefix.micro_batches import take_rows
 from anomalyr1.training.difficulty import emit_weights
-from anomalyr1.training.dynamic_sampling import DynamicSamplingTrainer
-from anomalyr1.training.groups import flat_groups, is_flat
+from anomalyr1.training.dynamic_sampling import other_questions
+from anomalyr1.training.groups import zero_variance, zero_variance_groups
 
 NAN = float("nan")
 
@@ -47,9 +44,8 @@ def trainer(policy, tmp_path, script, *, rows=4, shared=True, **options):
         tmp_path,
         dataset([[SMALL], [WIDE], [SMALL, WIDE], [WIDE]][:rows]),
         shared=shared,
-        kind=DynamicSamplingTrainer,
         rewards=script if isinstance(script, list) else [script],
-        trainer_options=signal,
+        trainer_options={"signal": SignalConfig(**signal)},
         **{
             "per_device_train_batch_size": 8,
             "num_generations": 2,
@@ -91,7 +87,7 @@ def test_emit_weight_of_a_group(rewards, weight):
 
 def test_flat_groups_by_hand():
     groups = [[2.35, 2.35], [0.0, 1e-3], [NAN, NAN], [1.0, NAN]]
-    assert is_flat(torch.tensor(groups)).tolist() == [True, False, True, True]
+    assert zero_variance(torch.tensor(groups)).tolist() == [True, False, True, True]
 
 
 def test_flat_is_judged_on_the_weighted_total(tiny_policy, tmp_path):
@@ -106,7 +102,9 @@ def test_flat_is_judged_on_the_weighted_total(tiny_policy, tmp_path):
     for aggregation, expected in (("sum_then_normalize", True), ("normalize_then_sum", False)):
         run = trainer(tiny_policy, tmp_path, [up, down], multi_objective_aggregation=aggregation)
         sampled(run)
-        assert flat_groups(run, 8).tolist() == [expected] * 4
+        flat = zero_variance_groups(run.scored, run.reward_weights, 2, aggregation)
+        assert flat.tolist() == [expected] * 4
+        assert run._metrics["train"]["zero_variance"] == [float(expected)]
 
 
 def test_emit_advantages_by_hand(tiny_policy, tmp_path):
@@ -188,7 +186,7 @@ def test_resampled_groups_take_the_place_of_flat_ones(tiny_policy, tmp_path):
     """Flat: 1 and 2. The first round samples two questions, one of which varies; the second one."""
     script = Script([1, 0, 1, 1, 0, 0, 0, 1], [0.5, 0.5, 1, 0], [0, 3])
     run = trainer(tiny_policy, tmp_path, script, zero_variance="resample", max_rounds=5)
-    others = [run._other_questions(2, 0)[1], run._other_questions(1, 1)[0]]
+    others = [other_questions(run, 2, 0)[1], other_questions(run, 1, 1)[0]]
     output = sampled(run)
     assert script.asked == [8, 4, 2]
     high = advantage(1, [1, 0])
@@ -245,12 +243,12 @@ def test_evaluation_is_left_alone(tiny_policy, tmp_path):
 def test_other_questions_are_the_same_everywhere_and_differ_by_round(tiny_policy, tmp_path):
     run = trainer(tiny_policy, tmp_path, Script([1.0]))
     texts = [
-        [str(q["prompt"]) + str([i.size for i in q["images"]]) for q in run._other_questions(4, n)]
+        [str(q["prompt"]) + str([i.size for i in q["images"]]) for q in other_questions(run, 4, n)]
         for n in (0, 0, 1)
     ]
     assert texts[0] == texts[1] and texts[0] != texts[2]
     assert sorted(texts[0]) == sorted(texts[2])  # each of the four once
-    assert len(run._other_questions(9, 0)) == 9
+    assert len(other_questions(run, 9, 0)) == 9
 
 
 @pytest.mark.parametrize("mode", ["drop", "resample"])
@@ -319,11 +317,5 @@ def test_the_section_is_checked():
 @pytest.mark.parametrize("size", [2, 4])
 def test_two_processes(tiny_policy, tmp_path, size):
     """Groups within a process (2 of 4 rows) and across both (4 over 2 x 2 rows)."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = REPOSITORY / "tests/launched/two_processes.py"
-    done = subprocess.run(
-        [*command, script, tiny_policy, tmp_path, str(size)],
-        capture_output=True, text=True, timeout=300, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = completed(torchrun("tests/launched/two_processes.py", tiny_policy, tmp_path, size))
     assert done.stdout.count("as expected") == 2

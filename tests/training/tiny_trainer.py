@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from datasets import Dataset, Features, Image, List, Value
-from PIL import Image as PILImage
+from pictures import noise
+from tiny_runs import ON_CPU
 from trl import GRPOConfig
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.load import load_policy, lora_config
-from anomalyr1.training.sharing import SharedPrefixTrainer
+from anomalyr1.training.trainer import PolicyTrainer
 
 SMALL, WIDE = (112, 112), (140, 84)
 QUESTIONS = (
@@ -24,18 +24,13 @@ def length_reward(completions, **_):
     return [float(len(completion[0]["content"]) % 7) for completion in completions]
 
 
-def picture(seed: int, width: int, height: int) -> PILImage.Image:
-    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
-    return PILImage.fromarray(pixels)
-
-
 def dataset(sizes: list[list[tuple[int, int]]]) -> Dataset:
     """One row a list of image sizes."""
     rows = []
     for number, row_sizes in enumerate(sizes):
         content = [{"type": "image", "text": None}] * len(row_sizes)
         content = [*content, {"type": "text", "text": QUESTIONS[number % len(QUESTIONS)]}]
-        images = [picture(10 * number + i, *size) for i, size in enumerate(row_sizes)]
+        images = [noise(10 * number + i, *size) for i, size in enumerate(row_sizes)]
         rows.append({"prompt": [{"role": "user", "content": content}], "images": images})
     part = {"type": Value("string"), "text": Value("string")}
     message = {"role": Value("string"), "content": List(part)}
@@ -49,7 +44,7 @@ def make_trainer(
     data,
     *,
     shared=True,
-    kind=SharedPrefixTrainer,
+    kind=PolicyTrainer,
     rewards=(length_reward,),
     policy_options=None,
     trainer_options=None,
@@ -70,14 +65,10 @@ def make_trainer(
         "max_steps": 1,
         "loss_type": "grpo",
         "beta": 0.0,
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "report_to": "none",
+        **ON_CPU,
         "save_strategy": "no",
         "disable_tqdm": True,
         "max_grad_norm": 1.0,
-        "logging_steps": 1,
         **options,
     }
     return kind(
@@ -90,6 +81,23 @@ def make_trainer(
         shared_prefix=shared,
         **(trainer_options or {}),
     )
+
+
+def greedy(run) -> list[list[int]]:
+    """Completions of every row of the trainer's data, G each, by its own rollout."""
+    run.generation_config.do_sample = False
+    data, prompts = run.train_dataset, []
+    for row in (data[i] for i in range(len(data)) for _ in range(run.num_generations)):
+        images = iter(row["images"])
+        content = [
+            {**part, "image": next(images)} if part["type"] == "image" else part
+            for part in row["prompt"][0]["content"]
+        ]
+        prompts.append([{"role": "user", "content": content}])
+    ids, images, fields = run._tokenize_prompts(prompts)
+    images = [group or [] for group in images]
+    tokens: list[list[int]] = run._generate_single_turn(ids, images, fields, run.num_generations)[0]
+    return tokens
 
 
 def batch(run, data, completions: list[int]):

@@ -29,7 +29,8 @@ from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mask_marks import looks_inverted
 from anomalyr1.data.mmad import BENCHMARK_NAME, Benchmark, read_benchmark
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Box, Sample
+from anomalyr1.geometry import LARGEST_ASPECT_RATIO, too_extreme
+from anomalyr1.schema import Box, Sample, is_normal_key
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -147,10 +148,14 @@ def _image_findings(
     known = read_files(benchmark.manifest)
     work = [(key, known.get(key)) for key in askers]
     for (key, _), result in over_files(partial(_see, root=benchmark.root), work, progress):
+        what = f"reference of {askers[key]}: " if askers[key] else ""
         if isinstance(result, _Seen):
             seen[key] = result
+            if too_extreme(*result.size):
+                width, height = result.size
+                shape = f"{width} x {height} pixels, more than {LARGEST_ASPECT_RATIO} to 1"
+                yield Finding("error", "shape", key, f"{what}{shape}: no policy here takes it")
             continue
-        what = f"reference of {askers[key]}: " if askers[key] else ""
         finding = Finding("error", "file", key, f"{what}{result}")
         if (benchmark.root / key).exists():
             yield finding
@@ -280,7 +285,7 @@ def _same_files(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
 def _wrong_pills(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
     """MMAD's hub copy had metal nuts in place of 22 normal pills (its issues 15 and 19)."""
     suspects = sorted(_PILLS & seen.keys())
-    nuts = [k for k in seen if k.split("/")[1:2] == ["metal_nut"] and "good" in k.split("/")]
+    nuts = [k for k in seen if k.split("/")[1:2] == ["metal_nut"] and is_normal_key(k)]
     pills = [k for k in seen if k.split("/")[1:2] == ["pill"] and k not in _PILLS]
     for key in suspects:
         if not nuts or not pills:

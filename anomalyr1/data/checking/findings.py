@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Question, Sample
+from anomalyr1.prompts import smuggled_tokens
+from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Question, Sample, is_normal_key
 
 # MMAD's questions by data set: (AD on normals, AD on anomalies, DefCls, DefLoc, DefDesc, DefAna,
 # ObjCls, ObjAna): the smallest denominators that fit its published tables.
@@ -56,7 +57,7 @@ def record_findings(sample: Sample, record: Mapping[str, Any]) -> Iterator[Findi
     for key in dict.fromkeys((*sample.similar_templates, *sample.random_templates)):
         if key == sample.image:
             yield _error("reference", sample, "the image is its own reference")
-        elif "good" not in key.split("/"):
+        elif not is_normal_key(key):
             yield _error("reference", sample, f"the reference {key} is not a normal image")
     if sample.is_normal and sample.mask:
         yield _error("mask", sample, f"a normal image has the mask {sample.mask}")
@@ -86,6 +87,8 @@ def mmad_findings(samples: tuple[Sample, ...]) -> Iterator[Finding]:
 
 def _question_findings(sample: Sample, number: int, question: Question) -> Iterator[Finding]:
     where = f"question {number}"
+    for fault in smuggled_tokens(question, question.boxes or sample.boxes or ()):
+        yield _error("special token", sample, f"{where}: {fault}, which policies read as a mark")
     texts = Counter(text.strip().rstrip(".").casefold() for text in question.options.values())
     for text, times in texts.items():
         if times > 1:

@@ -7,7 +7,6 @@ corner is unchanged: tools round.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.geometry import match_boxes
 from anomalyr1.schema import Box
 from anomalyr1.storage import read_jsonl, write_json
+from anomalyr1.values import is_number
 
 CHANGES = "changes.json"
 KINDS = ("unchanged", "moved", "relabelled", "added", "removed")
@@ -83,8 +83,7 @@ def _boxes(corners: Any, labels: Any) -> tuple[Box, ...]:
         for (x1, y1, x2, y2), label in zip(corners, labels, strict=True)
     )
     if not all(
-        all(map(math.isfinite, box.xyxy)) and isinstance(box.label, (str, type(None)))
-        for box in boxes
+        all(map(is_number, box.xyxy)) and isinstance(box.label, str | None) for box in boxes
     ):
         raise ValueError
     return boxes

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import yaml
-
 from anomalyr1.data.faults import listed
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
-from anomalyr1.storage import read_text
+from anomalyr1.storage import read_yaml
 
 _IN_ORDER_WORDS = """
     good goods normal normals ok okay oks pass passed passing nondefective nondefect nondefects
@@ -189,11 +187,7 @@ def _renames(text: str) -> dict[str, str]:
         return {}
     if text.lower().endswith((".yaml", ".yml")):
         path = Path(text)
-        try:
-            table = yaml.safe_load(read_text(path, "new labels by old ones"))
-        except yaml.YAMLError as error:
-            found = str(error).splitlines()[0]
-            raise InputError(f"expected old: new lines in {path}, found {found}") from None
+        table = read_yaml(path, "old: new lines", resolve=False)
         if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
             raise InputError(
                 f"expected old: new lines in {path}, found another form; mend the file"

@@ -18,6 +18,7 @@ from anomalyr1.data.images import is_image
 from anomalyr1.data.making.shapes import draw
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.errors import InputError
+from anomalyr1.values import whole_characters
 
 _UNSAFE = re.compile(r"[^\w\-. ()\[\]+,&@=#~%']")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # no file names on Windows
@@ -30,8 +31,7 @@ def safe_name(name: str) -> str:
     >>> safe_name("../../../escaped"), safe_name("broken_small"), safe_name("???")
     ('escaped', 'broken_small', 'unnamed')
     """
-    text = name.encode("utf-8", "replace").decode()
-    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", text))
+    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", whole_characters(name)))
     if safe != name:
         safe = safe.strip("._ ")
     safe = safe.lstrip(".").rstrip(". ") or "unnamed"
@@ -55,7 +55,7 @@ def safe_items(items: Iterable[Item]) -> tuple[list[Item], dict[str, str]]:
     renamed: dict[str, str] = {}
 
     def safe(name: str) -> str:
-        new, name = safe_name(name), name.encode("utf-8", "replace").decode()
+        new, name = safe_name(name), whole_characters(name)
         if new == name:
             return new
         if renamed.setdefault(new, name) != name:  # two names that come to one

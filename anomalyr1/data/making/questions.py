@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from anomalyr1.data.seeding import seeded_choice, seeded_order
 from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.geometry import grid_cell
-from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question
+from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, OPTION_LETTERS, Box, Question
+from anomalyr1.values import whole_characters
 
-LETTERS = "ABCDE"
 MAX_OPTIONS = 4
 
 TEXTS: Mapping[str, tuple[str, ...]] = {
@@ -150,7 +150,7 @@ def choice(
         texts.setdefault(_plain(distractor), sentence(distractor))
     if len(texts) < 2:
         return None
-    options = dict(zip(LETTERS, texts.values(), strict=False))
+    options = dict(zip(OPTION_LETTERS, texts.values(), strict=False))
     return shuffle_options(Question(text, kind, options, "A"), key, seed)
 
 
@@ -160,8 +160,7 @@ def words(name: str) -> str:
     >>> words("broken_small"), words("fabricInterior")
     ('broken small', 'fabric interior')
     """
-    name = name.encode("utf-8", "replace").decode()
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", whole_characters(name))
     return re.sub(r"[\s_]+", " ", spaced).strip().lower()
 
 

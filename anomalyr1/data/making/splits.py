@@ -21,7 +21,7 @@ from anomalyr1.data.output_folder import new_folder, require_new
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.data.turned_copies import copies
 from anomalyr1.errors import InputError
-from anomalyr1.schema import Sample
+from anomalyr1.schema import Sample, is_normal_key
 from anomalyr1.storage import read_json, write_json
 
 SIDES = ("train", "test")
@@ -96,7 +96,7 @@ def read_split_options(manifest_file: Path) -> tuple[SplitOptions, dict[str, str
     try:
         options = SplitOptions(**manifest["options"], seed=manifest["seed"])
         return options, dict(manifest["sha256"]), str(manifest["source"]["benchmark_sha256"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         raise InputError(
             f"expected the manifest of a split at {manifest_file}, found another file; "
             "give manifest.json of its train or test folder"
@@ -169,9 +169,7 @@ def _with_references(
     """References that may stay; where none may, normal training images of the category."""
 
     def allowed(keys: Iterable[str]) -> tuple[str, ...]:
-        kept = [
-            k for k in keys if k not in refused and k != sample.image and "good" in k.split("/")
-        ]
+        kept = [k for k in keys if k not in refused and k != sample.image and is_normal_key(k)]
         return tuple(kept[: options.references])
 
     similar, random = allowed(sample.similar_templates), allowed(sample.random_templates)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anomalyr1.evaluation.image_readings import Reading, boxes_in_image
-from anomalyr1.evaluation.outcomes import reading_outcome
+from anomalyr1.evaluation.image_readings import PredictionReading
 from anomalyr1.evaluation.report.markup import Markup, tag
 from anomalyr1.geometry import set_iou
 from anomalyr1.metrics.boxes import THRESHOLDS
+from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.schema import Box
 
 _MAX_CHARACTERS = 2000
 
 
-def is_right(reading: Reading) -> bool | None:
+def is_right(reading: PredictionReading) -> bool | None:
     """Whether the answer is right; None where there is no gold answer.
 
     Boxes are right where none is rightly given, or where their soft set IoU with the gold boxes
@@ -24,18 +24,20 @@ def is_right(reading: Reading) -> bool | None:
     if not reading.is_grounding:
         return None if prediction.answer is None else reading.response.answer == prediction.answer
     overlap = grounding_iou(reading)
-    if prediction.gold_boxes is None:
+    if reading.gold_in_image is None:
         return None
     return overlap is not None and overlap >= THRESHOLDS[-1]
 
 
-def grounding_iou(reading: Reading) -> float | None:
+def grounding_iou(reading: PredictionReading) -> float | None:
     """Soft set IoU of the stated boxes; None where they are unreadable or gold is unknown."""
-    boxes, gold = boxes_in_image(reading), reading.prediction.gold_boxes
+    boxes, gold = reading.boxes_in_image, reading.gold_in_image
     return None if boxes is None or gold is None else set_iou(boxes, gold)
 
 
-def answer_block(reading: Reading, others: Sequence[tuple[str, Reading]], is_open: bool) -> Markup:
+def answer_block(
+    reading: PredictionReading, others: Sequence[tuple[str, PredictionReading]], is_open: bool
+) -> Markup:
     """A question that unfolds to options, reasoning and answer.
 
     Args:
@@ -45,7 +47,7 @@ def answer_block(reading: Reading, others: Sequence[tuple[str, Reading]], is_ope
     """
     right = is_right(reading)
     mark = {True: ("right", "✓"), False: ("wrong", "✗"), None: ("unknown", "·")}[right]
-    outcome = reading_outcome(reading)
+    outcome = outcome_of(reading)
     return tag(
         "details",
         tag(
@@ -71,10 +73,10 @@ def answer_block(reading: Reading, others: Sequence[tuple[str, Reading]], is_ope
     )
 
 
-def _short(reading: Reading) -> str:
+def _short(reading: PredictionReading) -> str:
     if not reading.is_grounding:
         return reading.response.answer or "unreadable"
-    boxes = reading.response.boxes
+    boxes = reading.boxes_in_model
     if boxes is None:
         return "unreadable"
     overlap = grounding_iou(reading)
@@ -84,11 +86,11 @@ def _short(reading: Reading) -> str:
     return count if overlap is None else f"IoU {overlap:.2f}"
 
 
-def _verdict(reading: Reading) -> str:
+def _verdict(reading: PredictionReading) -> str:
     return {True: " (right)", False: " (wrong)", None: ""}[is_right(reading)]
 
 
-def _options(reading: Reading) -> Markup:
+def _options(reading: PredictionReading) -> Markup:
     items = []
     for letter, text in reading.prediction.options.items():
         gold = letter == reading.prediction.answer
@@ -108,10 +110,10 @@ def _options(reading: Reading) -> Markup:
     return tag("ul", *items, class_="options")
 
 
-def _boxes(reading: Reading) -> Markup:
+def _boxes(reading: PredictionReading) -> Markup:
     lines = [
-        ("gold", reading.prediction.gold_boxes, "unknown"),
-        ("answered", boxes_in_image(reading), "unreadable"),
+        ("gold", reading.gold_in_image, "unknown"),
+        ("answered", reading.boxes_in_image, "unreadable"),
     ]
     return tag(
         "ul",
@@ -129,12 +131,12 @@ def _box_list(boxes: Sequence[Box] | None, missing: str) -> str:
     if not boxes:
         return "none"
     return "; ".join(
-        f"{box.label or 'defect'} [{', '.join(f'{value:.0f}' for value in box.xyxy)}]"
+        f"{box.label or ''} [{', '.join(f'{value:.0f}' for value in box.xyxy)}]".lstrip()
         for box in boxes
     )
 
 
-def _said(reading: Reading) -> list[Markup]:
+def _said(reading: PredictionReading) -> list[Markup]:
     """Reasoning and answer; the raw completion where its form is broken."""
     response = reading.response
     if not response.well_formed or response.reasoning is None:

@@ -29,7 +29,7 @@ _LINES: tuple[tuple[str, dict[str, str], str | None], ...] = (
         "tokens",
     ),
     ("Token accuracy", {"mean_token_accuracy": "training"}, None),
-    ("Groups without spread", {"frac_reward_zero_std": "share"}, "no advantage, no gradient"),
+    ("Groups with zero variance", {"zero_variance": "share"}, "no advantage, no gradient"),
     ("Gradient norm", {"grad_norm": "norm"}, None),
     ("Learning rate", {"learning_rate": "rate"}, None),
 )

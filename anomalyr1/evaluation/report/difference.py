@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anomalyr1.evaluation.image_readings import Reading, choice_records
+from anomalyr1.evaluation.image_readings import PredictionReading, choice_records
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval
 from anomalyr1.metrics.mcq import AVERAGE, COLUMNS, accuracy, bootstrap_values, tally
 
@@ -24,7 +24,9 @@ class Difference:
 
 
 def macro_difference(
-    first: Sequence[Reading], second: Sequence[Reading], resamples: int = RESAMPLES
+    first: Sequence[PredictionReading],
+    second: Sequence[PredictionReading],
+    resamples: int = RESAMPLES,
 ) -> Difference | None:
     """Compare strict macro accuracy; None where the runs share no choice question."""
     keys = _keys(first) & _keys(second)
@@ -50,7 +52,7 @@ def macro_difference(
     )
 
 
-def _keys(readings: Sequence[Reading]) -> set[tuple[str, int]]:
+def _keys(readings: Sequence[PredictionReading]) -> set[tuple[str, int]]:
     return {
         _key(reading)
         for reading in readings
@@ -58,5 +60,5 @@ def _keys(readings: Sequence[Reading]) -> set[tuple[str, int]]:
     }
 
 
-def _key(reading: Reading) -> tuple[str, int]:
+def _key(reading: PredictionReading) -> tuple[str, int]:
     return reading.prediction.image, reading.prediction.question_index

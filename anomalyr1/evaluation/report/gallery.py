@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anomalyr1.data.rle import decode_mask
-from anomalyr1.evaluation.image_readings import ImageReading, Reading, image_readings
-from anomalyr1.evaluation.outcomes import reading_outcome
-from anomalyr1.evaluation.prediction_lines import is_normal
+from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
 from anomalyr1.evaluation.report.answers import answer_block, is_right
 from anomalyr1.evaluation.report.markup import Markup, join, tag
 from anomalyr1.evaluation.report.runs import Run
 from anomalyr1.evaluation.report.thumbnails import mask_layer, photograph
-from anomalyr1.schema import Box
+from anomalyr1.rewards.roam import outcome_of
+from anomalyr1.schema import Box, dataset_of
 
 FILTERS = ("all", "wrong", "contradictory", "malformed", "anomalous", "normal")
 _LAYERS = (
@@ -35,7 +34,7 @@ def image_gallery(run: Run, others: Sequence[Run], most: int) -> Markup | None:
         most: the cap; images are taken in turn from every kind of result, so that the rare ones
             are seen.
     """
-    groups: dict[str, list[Reading]] = {}
+    groups: dict[str, list[PredictionReading]] = {}
     for reading in run.readings:
         groups.setdefault(reading.prediction.image, []).append(reading)
     if not groups or most == 0:
@@ -55,9 +54,9 @@ def image_gallery(run: Run, others: Sequence[Run], most: int) -> Markup | None:
     )
 
 
-def _tags(readings: Sequence[Reading]) -> tuple[str, ...]:
-    outcomes = {reading_outcome(reading) for reading in readings}
-    tags = ["normal" if is_normal(readings[0].prediction) else "anomalous"]
+def _tags(readings: Sequence[PredictionReading]) -> tuple[str, ...]:
+    outcomes = {outcome_of(reading) for reading in readings}
+    tags = ["normal" if readings[0].prediction.is_normal else "anomalous"]
     if any(is_right(reading) is False for reading in readings):
         tags.append("wrong")
     tags += [name for name in ("contradictory", "malformed") if name in outcomes]
@@ -68,7 +67,7 @@ def _in_turn(tags: Mapping[str, tuple[str, ...]], most: int) -> list[str]:
     """One image of each kind (dataset and tags) after the other, in file order within a kind."""
     kinds: dict[tuple[str, ...], list[str]] = {}
     for image, of_image in tags.items():
-        kinds.setdefault((image.split("/", 1)[0], *of_image), []).append(image)
+        kinds.setdefault((dataset_of(image), *of_image), []).append(image)
     chosen: list[str] = []
     depth = 0
     while len(chosen) < min(most, len(tags)):
@@ -114,10 +113,10 @@ def _controls(tags: Sequence[tuple[str, ...]], images: int, segmenter: str | Non
 
 def _card(
     run: Run,
-    readings: Sequence[Reading],
+    readings: Sequence[PredictionReading],
     tags: Sequence[str],
     located: ImageReading | None,
-    said: Sequence[tuple[str, Mapping[tuple[str, int], Reading]]],
+    said: Sequence[tuple[str, Mapping[tuple[str, int], PredictionReading]]],
 ) -> Markup:
     image = readings[0].prediction.image
     right = [is_right(reading) for reading in readings]
@@ -183,8 +182,9 @@ def _mask_layers(row: Mapping[str, Any]) -> list[Markup]:
 
 def _box_layer(located: ImageReading, size: tuple[int, int]) -> Markup:
     width, height = size
-    shapes = [_rectangle(box, "gold-box", "gold") for box in located.gold or ()]
-    shapes += [_rectangle(box, "predicted-box", "predicted") for box in located.predicted or ()]
+    gold, predicted = located.gold_in_image or (), located.boxes_in_image or ()
+    shapes = [_rectangle(box, "gold-box", "gold") for box in gold]
+    shapes += [_rectangle(box, "predicted-box", "predicted") for box in predicted]
     return tag(
         "svg", *shapes, viewBox=f"0 0 {width} {height}", preserveAspectRatio="none", class_="layer"
     )
@@ -194,7 +194,7 @@ def _rectangle(box: Box, class_: str, whose: str) -> Markup:
     corners = ", ".join(f"{value:.0f}" for value in box.xyxy)
     return tag(
         "rect",
-        tag("title", f"{whose}: {box.label or 'defect'} [{corners}]"),
+        tag("title", f"{whose}: {f'{box.label} ' if box.label else ''}[{corners}]"),
         x=f"{box.x1:.1f}",
         y=f"{box.y1:.1f}",
         width=f"{max(0.0, box.x2 - box.x1):.1f}",
@@ -203,7 +203,7 @@ def _rectangle(box: Box, class_: str, whose: str) -> Markup:
     )
 
 
-def _references(run: Run, readings: Sequence[Reading]) -> Markup | None:
+def _references(run: Run, readings: Sequence[PredictionReading]) -> Markup | None:
     keys = dict.fromkeys(key for r in readings for key in r.prediction.references)
     if run.root is None or not keys:
         return None
@@ -217,5 +217,5 @@ def _references(run: Run, readings: Sequence[Reading]) -> Markup | None:
     return tag("figure", *pictures, tag("figcaption", "reference"), class_="references")
 
 
-def _key(reading: Reading) -> tuple[str, int]:
+def _key(reading: PredictionReading) -> tuple[str, int]:
     return reading.prediction.image, reading.prediction.question_index

@@ -118,7 +118,7 @@ def _subtitle(run: Run) -> str:
     parts = []
     if run.metrics is not None:
         counts = run.metrics["predictions"]
-        datasets = {reading.prediction.image.split("/", 1)[0] for reading in run.readings}
+        datasets = {reading.prediction.dataset for reading in run.readings}
         parts.append(f"{counts['questions']:,} questions on {counts['images']:,} images")
         parts.append(", ".join(sorted(datasets)))
     steps = [row["step"] for row in run.history if isinstance(row.get("step"), (int, float))]

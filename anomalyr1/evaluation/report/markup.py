@@ -1,13 +1,16 @@
 """HTML that escapes by default: only `Markup` goes into a page as it is.
 
 Completions, questions and paths are plain strings, so there is no way to forget to escape one; an
-f-string around `Markup` is plain again, and shows up as escaped text rather than as a hole.
+f-string around `Markup` is plain again, and shows up as escaped text rather than as a hole. Half a
+character (a lone surrogate), which no page can hold, is shown as U+FFFD.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+
+from anomalyr1.values import whole_characters
 
 _VOID = frozenset({"img", "input", "meta", "br", "hr"})
 
@@ -27,7 +30,7 @@ def escape(value: object) -> Markup:
     >>> escape("<b>")
     '&lt;b&gt;'
     """
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+    return value if isinstance(value, Markup) else Markup(_text(value))
 
 
 def tag(element: str, /, *children: Child, **attributes: object) -> Markup:
@@ -55,4 +58,8 @@ def _attribute(name: str, value: object) -> str:
     name = name.rstrip("_").replace("_", "-")
     if value is True:
         return f" {name}"
-    return f' {name}="{html.escape(str(value))}"'
+    return f' {name}="{_text(value)}"'
+
+
+def _text(value: object) -> str:
+    return html.escape(whole_characters(str(value)))

@@ -9,12 +9,13 @@ from typing import Any
 
 from anomalyr1.data.mmad import MANIFEST_NAME
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import Reading, image_readings, read_completions
+from anomalyr1.evaluation.image_readings import PredictionReading, image_readings, readings_of
 from anomalyr1.evaluation.localization import read_masks
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.score import measure
+from anomalyr1.provenance import read_provenance
 from anomalyr1.run_folder import BEFORE, CONFIG, HISTORY, MASKS, PREDICTIONS, PROVENANCE, masks_file
-from anomalyr1.storage import read_json, read_jsonl
+from anomalyr1.storage import read_json, read_jsonl, read_text
 
 # Best first: whose masks the gallery shows.
 _SEGMENTERS = ("sam2", "grabcut", "box")
@@ -33,7 +34,7 @@ class Run:
     config: str | None
     provenance: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
-    readings: Sequence[Reading]
+    readings: Sequence[PredictionReading]
     metrics: Mapping[str, Any] | None
     masks: Mapping[str, Mapping[str, Any]]
     segmenter: str | None
@@ -49,6 +50,8 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
     paths: list[tuple[str, Path]] = []
     for folder in folders:
         path = folder.parent if folder.name == PREDICTIONS else folder
+        if not path.is_dir():
+            raise InputError(f"expected a run folder at {path}, found none; check the path")
         name = path.resolve().name
         paths.append((name, path))
         if (path / BEFORE / PREDICTIONS).exists():
@@ -65,21 +68,19 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
 
 def _load(path: Path, name: str, root: Path | None) -> Run:
     predictions, history = path / PREDICTIONS, path / HISTORY
-    if not path.is_dir():
-        raise InputError(f"expected a run folder at {path}, found none; check the path")
     if not predictions.exists() and not history.exists():
         raise InputError(
             f"expected {PREDICTIONS} or {HISTORY} in {path}, found neither; "
             "train or evaluate first, or give another folder"
         )
-    readings = read_completions(read_predictions(predictions)) if predictions.exists() else []
+    readings = readings_of(read_predictions(predictions)) if predictions.exists() else []
     provenance = _provenance(path)
     segmenter = next((s for s in _SEGMENTERS if (path / MASKS / masks_file(s)).exists()), None)
     config = path / CONFIG
     return Run(
         name=name,
         path=path,
-        config=config.read_text(encoding="utf-8") if config.exists() else None,
+        config=read_text(config, "a config") if config.exists() else None,
         provenance=provenance,
         history=read_jsonl(history, "a training log") if history.exists() else [],
         readings=readings,
@@ -94,13 +95,12 @@ def _provenance(path: Path) -> Mapping[str, Any]:
     """A folder's own record; `before/` without one shares that of the run around it."""
     for folder in (path, path.parent) if path.name == BEFORE else (path,):
         if (folder / PROVENANCE).exists():
-            record = read_json(folder / PROVENANCE, "a provenance record")
-            return record if isinstance(record, dict) else {}
+            return read_provenance(folder / PROVENANCE)
     return {}
 
 
 def _masks(
-    path: Path, segmenter: str | None, readings: Sequence[Reading]
+    path: Path, segmenter: str | None, readings: Sequence[PredictionReading]
 ) -> Mapping[str, Mapping[str, Any]]:
     if segmenter is None or not readings:
         return {}
@@ -109,10 +109,11 @@ def _masks(
 
 def data_root(provenance: Mapping[str, Any]) -> Path | None:
     """Where the last evaluation (else the last verb) found its images."""
-    entries = [entry for entry in provenance.get("runs", []) if isinstance(entry, dict)]
-    entries.sort(key=lambda entry: entry.get("verb") == "eval")
+    entries = sorted(provenance.get("runs", []), key=lambda entry: entry["verb"] == "eval")
     for entry in reversed(entries):
-        data = entry.get("data") or {}
+        data = entry.get("data")
+        if not isinstance(data, dict):  # several benchmarks mixed, or none
+            continue
         if data.get("root"):
             return Path(data["root"])
         if data.get("benchmark"):

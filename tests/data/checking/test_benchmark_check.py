@@ -8,8 +8,6 @@ from source_trees import mask, picture, save
 
 from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.checking.findings import MMAD_COLUMNS, MMAD_COUNTS, MMAD_IMAGES, mmad_findings
-from anomalyr1.data.making.builder import build_benchmark
-from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.schema import Question, Sample
 
 CRACK = "MVTec-AD/bottle/test/crack/000.png"
@@ -18,10 +16,9 @@ MASK = "MVTec-AD/bottle/ground_truth/crack/000_mask.png"
 
 
 @pytest.fixture
-def bench(tmp_path):
-    build_benchmark(read_source("mvtec", trees.mvtec(tmp_path / "source")), tmp_path / "bench")
-    shutil.rmtree(tmp_path / "source")  # the files are hard links: changing one would change both
-    return tmp_path / "bench"
+def bench(tmp_path, mvtec_benchmark):
+    """To be spoilt: copies of files."""
+    return shutil.copytree(mvtec_benchmark, tmp_path / "bench")
 
 
 def edit(bench, change):

@@ -1,20 +1,15 @@
 import numpy as np
 import pytest
-import source_trees as trees
 from PIL import Image
 
 from anomalyr1.data.checking.stats import describe, draw, tables
-from anomalyr1.data.making.builder import build_benchmark
-from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mvtec")
-    build_benchmark(read_source("mvtec", trees.mvtec(folder / "source")), folder / "bench")
-    return load_benchmark(folder / "bench")
+def bench(mvtec_benchmark):
+    return load_benchmark(mvtec_benchmark)
 
 
 def table(stats, title):

@@ -243,7 +243,7 @@ def test_encodings_of_xml(tmp_path, encoding):
     assert item.defects == (label.lower(),)
     if declared:
         (root / "Annotations/a.xml").write_bytes(text.encode(encoding))
-        with pytest.raises(InputError, match=r"in utf-8 at .*a.xml, found other bytes"):
+        with pytest.raises(InputError, match=r"in UTF-8 at .*a.xml, found"):
             read_source("voc", root)
         assert read_source("voc", root, {"encoding": encoding}).items[0].defects == item.defects
 

@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import source_trees as trees
+from commands import fresh
 from source_trees import picture, save
 
 from anomalyr1.data.leakage import overlap
@@ -154,15 +153,7 @@ def test_the_same_seed_in_two_processes(bench, tmp_path):
         "files = split_benchmark(load_benchmark(sys.argv[1]), out, options)\n"
         "print([hashlib.sha256(f.read_bytes()).hexdigest() for f in files.values()])"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code, str(bench.path.parent), str(tmp_path / name)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for name in ("a", "b")
-    ]
+    runs = [fresh(code, bench.path.parent, tmp_path / name) for name in ("a", "b")]
     assert runs[0] == runs[1]
     manifests = [(tmp_path / name / "train/manifest.json").read_bytes() for name in ("a", "b")]
     assert manifests[0] == manifests[1]

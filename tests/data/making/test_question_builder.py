@@ -1,7 +1,5 @@
-import subprocess
-import sys
-
 import pytest
+from commands import fresh
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,6 +128,8 @@ def test_all_of_the_above_stays_last(seed):
     [
         {"A": "One.", "B": "All of the above.", "C": "Three."},  # what is above would change
         {"A": "One.", "B": "Two.", "C": "Both A and B."},  # letters would change their meaning
+        {**dict(zip("ABCDEF", "uvwxyz", strict=True)), "G": "Both F and G."},  # beyond E as well
+        {**dict(zip("ABCDEF", "uvwxyz", strict=True)), "G": "Options F, D."},
     ],
 )
 def test_options_that_speak_of_others_are_left_alone(options):
@@ -155,8 +155,5 @@ def test_two_processes_agree():
         "q = Question('Q?', 'Defect Analysis', dict(zip('ABCD', 'wxyz')), 'A')\n"
         "print([shuffle_options(q, str(n), 7).answer for n in range(30)])"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(2)
-    ]
-    assert runs[0].stdout == runs[1].stdout and "B" in runs[0].stdout
+    runs = [fresh(code) for _ in range(2)]
+    assert runs[0] == runs[1] and "B" in runs[0]

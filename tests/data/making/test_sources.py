@@ -228,11 +228,11 @@ def test_elpv_thresholds(tmp_path):
 
 def test_deeppcb_on_the_real_images(tmp_path, real_data):
     """Counts of its own annotation files: 205 pairs, 1158 boxes."""
-    source = read_source("deeppcb", real_data / "DeepPCB")
+    source = read_source("deeppcb", real_data("DeepPCB"))
     defective = [item for item in source.items if not item.normal]
     lines = sum(
         len(file.read_text().split("\n")) - file.read_text().endswith("\n")
-        for file in (real_data / "DeepPCB").glob("PCBData/*/*_not/*.txt")
+        for file in (real_data("DeepPCB")).glob("PCBData/*/*_not/*.txt")
     )
     assert len(defective) == 205
     assert sum(len(item.boxes) for item in defective) == lines == 1158
@@ -241,7 +241,7 @@ def test_deeppcb_on_the_real_images(tmp_path, real_data):
 
 def test_magnetic_tile_on_the_real_images(tmp_path, real_data):
     """60 normal tiles, 16 each of five defects; 12 of the normals are set aside as references."""
-    source = read_source("magnetic-tile", real_data / "magnetic_tile")
+    source = read_source("magnetic-tile", real_data("magnetic_tile"))
     benchmark = load_benchmark(build_benchmark(source, tmp_path / "out", BuildOptions()))
     counts = benchmark.manifest["counts"]
     assert counts["by_category"]["MagneticTile/tile"] == {

@@ -1,9 +1,8 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from commands import fresh
 from PIL import Image
 
 from anomalyr1.data.checking.check import check_benchmark
@@ -97,15 +96,7 @@ def test_two_processes_draw_the_same(tmp_path):
         "files = synthesize(Path(sys.argv[1]), train=4, test=2, seed=3, size=56)\n"
         "for f in files: print(hashlib.sha256(f.with_name('manifest.json').read_bytes()).digest())"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / name)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for name in ("a", "b")
-    ]
+    runs = [fresh(code, tmp_path / name) for name in ("a", "b")]
     assert runs[0] == runs[1]
 
 

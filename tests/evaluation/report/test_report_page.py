@@ -23,7 +23,7 @@ from evaluation_data import (
 )
 
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import read_completions
+from anomalyr1.evaluation.image_readings import readings_of
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.report.charts import smooth, ticks
 from anomalyr1.evaluation.report.curves import training_charts
@@ -216,7 +216,7 @@ def test_several_runs_are_compared_in_pairs(tmp_path: Path) -> None:
 
 def test_paired_difference_is_exact_and_certain_where_runs_agree() -> None:
     def run(wrong: int) -> list[Any]:
-        return read_completions(
+        return readings_of(
             question(str(i), 0, letter("B" if i < wrong else "A")) for i in range(20)
         )
 

@@ -28,6 +28,7 @@ from anomalyr1.data.making.sources.visa import read_visa
 from anomalyr1.data.making.sources.voc import read_voc
 from anomalyr1.data.making.sources.yolo import read_yolo
 from anomalyr1.errors import InputError
+from anomalyr1.values import whole_characters
 
 SOURCES: Mapping[str, Callable[..., Source]] = {
     "mvtec": read_mvtec,
@@ -113,7 +114,7 @@ def _settled(source: Source, root: Path | None, settings: Mapping[str, str]) -> 
 
 def _writable(value: Any) -> Any:
     """Text without the characters that no file can hold (from names that are no UTF-8)."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return whole_characters(value) if isinstance(value, str) else value
 
 
 def _convert(key: str, text: str, default: Any) -> Any:

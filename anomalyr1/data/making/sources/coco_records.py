@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.shapes import Shape, bounds, from_counts, polygon
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
+from anomalyr1.values import is_number
 
 Entry = dict[str, Any]
 
@@ -161,14 +161,7 @@ def _shape(value: Any, label: str, size: tuple[int, int] | None, where: str) -> 
 
 
 def _numbers(value: Any) -> TypeGuard[list[float]]:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < 1e9 for v in value
-        )
-        and all(math.isfinite(v) for v in value)
-    )
+    return isinstance(value, list) and bool(value) and all(is_number(v) for v in value)
 
 
 def repeated(images: Sequence[CocoImage]) -> int:

@@ -30,7 +30,6 @@ warning that says what it cannot tell.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -54,7 +53,8 @@ from anomalyr1.data.making.sources.mask_index import MaskIndex, is_mask_folder, 
 from anomalyr1.data.making.sources.other_forms import refuse_other_form
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
-from anomalyr1.storage import read_text
+from anomalyr1.storage import one_line, read_text
+from anomalyr1.values import is_number
 
 TREE = "train/good and test/<good|defect>, or good/ and <defect>/ folders, of one or more products"
 _SIDES = {
@@ -239,17 +239,15 @@ def _once(file: Path) -> Any:
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"expected boxes by image path in {file}, found broken JSON ({error}); mend the file"
+            f"expected boxes by image path in {file}, found broken JSON ({one_line(error)}); "
+            "mend the file"
         ) from None
 
 
 def _is_box(value: object) -> bool:
     if not isinstance(value, list) or len(value) not in (4, 5):
         return False
-    numbers = all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-        for v in value[:4]
-    )
+    numbers = all(is_number(v) for v in value[:4])
     return numbers and (len(value) == 4 or isinstance(value[4], str))
 
 

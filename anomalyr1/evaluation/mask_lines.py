@@ -1,0 +1,27 @@
+"""A line of masks/*.jsonl; `data.rle` reads and writes the run lengths in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StrictInt, StrictStr
+
+
+class RunLengths(BaseModel):
+    """A mask: `size` is [height, width], `counts` COCO's compressed run lengths."""
+
+    size: Annotated[list[Annotated[StrictInt, Field(ge=1)]], Field(min_length=2, max_length=2)]
+    counts: StrictStr
+
+
+class MaskLine(BaseModel):
+    """What a line says of an image: masks from predicted and gold boxes, and what they should be.
+
+    `key` is all that the line depends on apart from the pixels.
+    """
+
+    image: StrictStr
+    key: dict[str, Any]
+    masks: dict[Literal["predicted", "gold", "whole"], RunLengths | None] = Field(min_length=3)
+    target: RunLengths | None
+    target_from: Literal["mask", "boxes", "normal"] | None

@@ -1,0 +1,82 @@
+"""What an image becomes: one resize, the image processor's own, for frames and for token counts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+from anomalyr1.errors import InputError
+from anomalyr1.geometry import Frame
+from anomalyr1.policy.family import Family
+
+_ARGUMENTS = {"height", "width", "factor", "min_pixels", "max_pixels"}
+
+
+def resized_size(width: int, height: int, processor: Any) -> tuple[int, int]:
+    """(width, height) of the image that the policy sees of one of `width` x `height` pixels.
+
+    Raises:
+        ValueError: the processor refuses an image of this shape, and says why.
+    """
+    images = processor.image_processor
+    resized_height, resized_width = _own_resize(images)(
+        height=height,
+        width=width,
+        factor=images.patch_size * images.merge_size,
+        min_pixels=images.size["shortest_edge"],
+        max_pixels=images.size["longest_edge"],
+    )
+    return resized_width, resized_height
+
+
+def image_tokens(resized: tuple[int, int], processor: Any) -> int:
+    """Prompt tokens that an image takes which the processor makes `resized` (width, height)."""
+    images = processor.image_processor
+    factor: int = images.patch_size * images.merge_size
+    return (resized[0] // factor) * (resized[1] // factor)
+
+
+def model_frame(width: int, height: int, processor: Any, family: Family) -> Frame | None:
+    """The frame in which the policy states boxes in an image; None where that is not known.
+
+    Raises:
+        ValueError: as `resized_size`.
+    """
+    if family.unit is None:
+        return None
+    size = width, height
+    return Frame.spoken(size, resized_size(width, height, processor), family.unit)
+
+
+def require_pixel_limits(image_processor: Any, path: str) -> None:
+    """Refuse an image processor that does not resize between two numbers of pixels.
+
+    Raises:
+        InputError: with its class.
+    """
+    if _find_resize(image_processor) is None or not hasattr(image_processor, "merge_size"):
+        raise InputError(
+            "expected an image processor with pixel limits, as Qwen's vision models have, at "
+            f"policy.path={path}, found {type(image_processor).__name__}; take another policy"
+        )
+
+
+def _own_resize(image_processor: Any) -> Callable[..., tuple[int, int]]:
+    found = _find_resize(image_processor)
+    assert found is not None, "load_processor lets no other processor in"
+    return found
+
+
+def _find_resize(image_processor: Any) -> Callable[..., tuple[int, int]] | None:
+    """The function by which the class of the processor resizes, kept in the module of the class.
+
+    Qwen's processor comes in a class for torchvision and one for Pillow, with one each; a subclass
+    resizes as its base does. Video-like resizes (GLM's, by number of frames) are none of ours.
+    """
+    for kind in type(image_processor).__mro__:
+        found = getattr(sys.modules[kind.__module__], "smart_resize", None)
+        if found is not None and set(signature(found).parameters) == _ARGUMENTS:
+            return found  # type: ignore[no-any-return]
+    return None

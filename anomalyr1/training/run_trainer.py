@@ -1,0 +1,70 @@
+"""What the trainers of both verbs do beyond TRL's: exact checkpoints, rates of parts, a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import Trainer
+
+from anomalyr1.config import LearningRates
+from anomalyr1.shared_prefix.vision import spare_frozen_tower
+from anomalyr1.training.card import write_card
+from anomalyr1.training.rates import set_part_rates
+from anomalyr1.training.resuming import load_weights
+
+
+class RunTrainer(Trainer):  # type: ignore[misc]
+    """Stands before TRL's trainer among the bases; each override calls one function.
+
+    Args:
+        card: text of the model card, `{steps}` for the steps done.
+        learning_rates: of the vision tower and the projector.
+    """
+
+    def __init__(
+        self, *args: Any, card: str = "", learning_rates: LearningRates | None = None, **kwargs: Any
+    ) -> None:
+        self._card = card
+        self._rates = learning_rates or LearningRates()
+        super().__init__(*args, **kwargs)
+        spare_frozen_tower(self.model)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The stock optimiser, its parameter groups split by part."""
+        made = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if made:
+            set_part_rates(optimizer, self.model if model is None else model, self._rates)
+        return optimizer
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """The card of the folder that is pushed to a hub."""
+        if self.is_world_process_zero():
+            write_card(Path(self.args.output_dir), self._card, self.state.global_step)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """A saved policy carries its card."""
+        super()._save(output_dir, state_dict)
+        write_card(Path(output_dir or self.args.output_dir), self._card, self.state.global_step)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Continue from these weights, every one of them."""
+        if model is None and not self._has_own_loader:
+            load_weights(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        """End with the weights that did best on the held-out rows."""
+        if self.is_deepspeed_enabled or self._has_own_loader:
+            super()._load_best_model()
+        else:
+            load_weights(self.model, self.state.best_model_checkpoint)
+
+    @property
+    def _has_own_loader(self) -> bool:
+        """Adapters and FSDP know the names they saved; so does DeepSpeed, which hands a model."""
+        return self.is_fsdp_enabled or isinstance(self.model, PeftModel)

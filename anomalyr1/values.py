@@ -1,0 +1,67 @@
+"""Values as a user's file holds them: which are numbers, and which no other file could hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+def is_number(value: object) -> bool:
+    """A finite number that fits into a float; true and false are none.
+
+    >>> is_number(3), is_number(True), is_number(float("nan")), is_number(10**400)
+    (True, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def has_half_character(text: str) -> bool:
+    r"""Whether a text has a lone surrogate, which JSON can hold and UTF-8 cannot.
+
+    >>> has_half_character("\ud83d"), has_half_character("\U0001f600")
+    (True, False)
+    """
+    return not text.isascii() and _SURROGATE.search(text) is not None
+
+
+def is_plain_path(path: str) -> bool:
+    r"""Whether a text can be the path of a file and be shown in one line.
+
+    >>> is_plain_path("a/b.png"), is_plain_path("a\nb.png"), is_plain_path("\ud800.png")
+    (True, False, False)
+    """
+    return not has_half_character(path) and _CONTROL.search(path) is None
+
+
+def whole_characters(text: str) -> str:
+    """A text whose half characters are U+FFFD, the sign for what could not be read."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def places(value: Any, wrong: Callable[[Any], bool], place: str = "") -> Iterator[tuple[str, Any]]:
+    """What is wrong inside nested lists and mappings, and where; keys are looked at as well.
+
+    >>> list(places({"a": [1, {"b": None}]}, lambda value: value is None))
+    [('a[1].b', None)]
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if wrong(key):
+                yield place or "a key", key
+            yield from places(item, wrong, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from places(item, wrong, f"{place}[{index}]")
+    elif wrong(value):
+        yield place, value
