@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, one_line
 
 Row = TypeVar("Row")
 
@@ -211,13 +211,6 @@ def writing(path: Path) -> Iterator[None]:
             f"expected to write {path}, found that it cannot be written ({error.strerror}); "
             "choose another place or make room"
         ) from None
-
-
-def one_line(error: Exception) -> str:
-    """What a library says, without its line breaks."""
-    if isinstance(error, RecursionError):
-        return "values nested too deeply, or inside themselves"
-    return " ".join(str(error).split())
 
 
 def _as_it_is(row: dict[str, Any], _: int) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""Every config and every README command does what it says."""
+"""Every config, every document and every command in them does what it says."""
 
 from __future__ import annotations
 
 import json
 import os
+import pydoc
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from commands import REPOSITORY, assert_torch_free
+from documents import DOCUMENTS, LANGUAGES, blocks, check, inline, inline_commands
 
 from anomalyr1.config import load_config
 
@@ -93,35 +96,142 @@ def test_the_multinode_script_says_what_it_would_run():
     assert done.returncode == 2 and "expected a config" in done.stderr
 
 
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("anomalyr1 ")]
+def relative(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
 
 
-def test_readme_commands_run_in_their_order(tmp_path):
-    for name in ("configs", "data"):
+RUNNABLE = [
+    document
+    for document in DOCUMENTS
+    if any(block.language in ("python", "bash") for block in blocks(document))
+]
+
+
+def run_document(document: Path, folder: Path) -> subprocess.CompletedProcess:
+    paths = [str(REPOSITORY), str(REPOSITORY / "tests")]
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "tests/launched/document.py"), str(document)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize("document", RUNNABLE, ids=relative)
+def test_a_document_runs_from_top_to_bottom(document, tmp_path):
+    """Its python and bash blocks, in their order, in a folder that has what a clone has."""
+    for name in ("configs", "data", "scripts"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
-    commands = readme_commands()
-    assert len(commands) >= 9
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", *command.split()],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=600,
+    done = run_document(document, tmp_path)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    if document.name == "README.md":
+        run = tmp_path / "runs" / "demo"
+        for name in ("policy", "predictions.jsonl", "metrics.json", "report.html", "completions"):
+            assert (run / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("```python\nanswer = 1\n\nassert answer == 2\n```", 'shown.md", line 9'),
+        ("```bash\nanomalyr1 data check nowhere\n```", "exit status 2"),
+        ("```bash\npython scripts/nowhere.py\n```", "nowhere.py"),
+        ("```bash\ndoctor --all\n```", "a command of nobody"),
+    ],
+)
+def test_a_block_that_fails_fails_its_document(block, said, tmp_path):
+    document = tmp_path / "shown.md"
+    document.write_text(f"# A document\n\n```python\nseen = 1\n```\n{block}\n")
+    done = run_document(document, tmp_path)
+    assert done.returncode != 0 and said in done.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_a_document_shows_only_commands_that_exist(document):
+    """In text blocks and between backticks: verb, options, scripts, configs and overrides."""
+    for block in blocks(document):
+        assert block.language in LANGUAGES, f"{document.name}:{block.line} names no language"
+        if block.language == "text":
+            for command in block.commands:
+                if command.startswith(("anomalyr1 ", "accelerate ", "python ", "sbatch ", "./")):
+                    check(command)
+    for command in inline_commands(document):
+        check(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "anomalyr1 trian configs/grpo/tiny_cpu.yaml",
+        "anomalyr1 score --compatible predictions.jsonl",
+        "anomalyr1 train configs/grpo/nowhere.yaml",
+        "anomalyr1 train configs/grpo/tiny_cpu.yaml grpo.max_step=3",
+        "accelerate launch --config_file configs/accelerate/zero9.yaml -m anomalyr1 train CONFIG",
+        "python scripts/bench_grpo.py --gird",
+        "sbatch scripts/train_nodes.sh CONFIG",
+        "anomaly train configs/grpo/tiny_cpu.yaml",
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(command):
+    with pytest.raises(BaseException):  # noqa: B017
+        check(command)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_a_document_names_only_what_exists(document):
+    """Files, functions, keys of the config with their values, and its own links."""
+    text = document.read_text(encoding="utf-8")
+    named = set(
+        re.findall(
+            r"(?:configs|scripts|tests|anomalyr1|docs|data)/[\w/.-]+\.(?:py|yaml|sh|md)", text
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    run = tmp_path / "runs" / "demo"
-    for name in ("policy", "predictions.jsonl", "metrics.json", "report.html", "completions"):
-        assert (run / name).exists(), name
+    )
+    assert not [name for name in named if not (REPOSITORY / name).exists()]
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert "://" in link or (document.parent / link).exists(), link
+    for code in inline(document):
+        if re.fullmatch(r"anomalyr1(\.\w+)+", code):
+            assert pydoc.locate(code) is not None, code
+        if re.fullmatch(r"(?:data|eval|grpo|policy|prompt|reward|signal|sft)(?:\.\w+)+=\S+", code):
+            check(f"anomalyr1 train configs/grpo/tiny_cpu.yaml {shlex.quote(code)}")
 
 
-def test_readme_names_only_files_that_exist():
-    text = (REPOSITORY / "README.md").read_text()
-    named = set(re.findall(r"(?:configs|scripts|tests|anomalyr1)/[\w/]+\.(?:py|yaml|sh)", text))
-    assert named and not [name for name in named if not (REPOSITORY / name).exists()]
+def test_the_table_of_outcomes_is_the_one_that_scores():
+    from anomalyr1.rewards.roam import PAPER_TABLE
+
+    text = (REPOSITORY / "docs" / "method.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) \|$", text, re.M))
+    assert {outcome: float(worth) for outcome, worth in table.items()} == PAPER_TABLE
+
+
+def test_the_table_of_differences_is_that_of_trl_and_of_the_config():
+    import trl
+
+    from anomalyr1.config import load_config
+
+    text = (REPOSITORY / "docs" / "method.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \| ([^|]+) \|", text, re.M)
+    written = load_config(REPOSITORY / "configs/grpo/paper.yaml").grpo
+    defaults = trl.GRPOConfig(output_dir="unused", use_cpu=True, bf16=False)
+    assert len(rows) > 20
+    for key, default, ours in rows:
+        assert yaml.safe_load(ours) == written[key], key
+        if trl.__version__.startswith("1.16."):
+            assert yaml.safe_load(default) == getattr(defaults, key), key
+
+
+def test_the_drawing_of_the_rooms_is_the_contract_that_is_kept():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
+    layers = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [contract] = [c for c in layers["contracts"] if c["name"] == "Layers"]
+    kept = [layer.replace("anomalyr1.", "") for layer in contract["layers"]]
+    [drawing, *_] = blocks(REPOSITORY / "docs" / "architecture.md")
+    drawn = [re.split(r"\s\s", line)[0] for line in drawing.text.splitlines()]
+    assert [line for line in drawn if line.strip(" |")] == kept
+    rooms = {path.stem for path in (REPOSITORY / "anomalyr1").iterdir() if path.stem[0] != "_"}
+    assert rooms - {"py"} == {room for layer in kept for room in layer.split(" | ")}
 
 
 def test_the_scripts_of_the_readme_are_executable():
@@ -131,9 +241,47 @@ def test_the_scripts_of_the_readme_are_executable():
         subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+@pytest.mark.slow
+def test_the_quickstart_runs_to_its_end(tmp_path):
+    """All of it but the installation, in a folder that has what a clone has."""
+    for name in ("configs", "data", "scripts"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    script = tmp_path / "scripts" / "quickstart.sh"
+    whole = script.read_text()
+    assert whole.count("./scripts/setup.sh --keep\n") == 1
+    script.write_text(whole.replace("./scripts/setup.sh --keep\n", ""))
+    verb = tmp_path / ".venv" / "bin" / "anomalyr1"
+    verb.parent.mkdir(parents=True)
+    verb.write_text(f'#!/bin/sh\nexec {sys.executable} -m anomalyr1 "$@"\n')
+    verb.chmod(0o755)
+    done = subprocess.run(
+        [str(script)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    page = Path(done.stdout.splitlines()[-1].removeprefix("report: "))
+    assert page.stat().st_size > 100_000
+
+
 def test_help_is_quick_because_torch_is_not_imported():
     code = "import anomalyr1, anomalyr1.cli"
     assert_torch_free(code)
+
+
+def test_the_public_names_are_loaded_when_they_are_asked_for():
+    assert_torch_free("import anomalyr1; dir(anomalyr1); from anomalyr1 import Box, parse_response")
+    import anomalyr1
+
+    assert set(anomalyr1.__all__) <= set(dir(anomalyr1)) and anomalyr1.__all__ == sorted(
+        anomalyr1.__all__
+    )
+    for name in anomalyr1.__all__:
+        assert getattr(anomalyr1, name).__name__ == name
+    with pytest.raises(AttributeError, match="'trian'"):
+        _ = anomalyr1.trian
 
 
 def bench(*arguments) -> dict:

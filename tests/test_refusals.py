@@ -88,9 +88,8 @@ def config(bench, tiny_policy, tmp_path) -> Config:
 
 
 def no_work(config: Config) -> bool:
-    """Nothing was sampled, trained or answered."""
-    run_dir = Path(config.run_dir)
-    return not any(run_dir.rglob("*.jsonl")) and not (run_dir / "policy").exists()
+    """Nothing was sampled, trained or answered, and no file says that it was begun."""
+    return not any(file.is_file() for file in Path(config.run_dir).rglob("*"))
 
 
 @pytest.mark.parametrize("verb", [train, finetune, predict_benchmark, make_plan])

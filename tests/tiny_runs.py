@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import yaml
+
 from anomalyr1.config import Config, DataConfig, PolicyConfig, PreflightConfig, RewardConfig
 from anomalyr1.config.reward import RepetitionOptions
 
@@ -19,8 +21,9 @@ ON_CPU = {
 
 
 def write_config(path: Path, **sections: object) -> Path:
-    """A config of these sections (JSON is YAML)."""
-    path.write_text(json.dumps(sections, default=str))
+    """A config of these sections."""
+    plain = json.loads(json.dumps(sections, default=str))
+    path.write_text(yaml.safe_dump(plain, sort_keys=False))
     return path
 
 

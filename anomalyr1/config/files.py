@@ -14,8 +14,8 @@ from yaml import YAMLError
 
 from anomalyr1.config.section import problems, unknown_key
 from anomalyr1.config.sections import Config
-from anomalyr1.errors import InputError
-from anomalyr1.storage import one_line, read_yaml
+from anomalyr1.errors import InputError, one_line
+from anomalyr1.storage import read_yaml
 
 _UNREADABLE = (OmegaConfBaseException, YAMLError, ValueError, TypeError, RecursionError)
 

@@ -21,10 +21,10 @@ from anomalyr1.data.benchmark_records import (
     read_record,
     write_record,
 )
-from anomalyr1.data.faults import refusal
-from anomalyr1.errors import InputError
+from anomalyr1.data.fault_lists import refusal
+from anomalyr1.errors import InputError, one_line
 from anomalyr1.schema import Sample
-from anomalyr1.storage import one_line, read_bytes, read_json, write_json
+from anomalyr1.storage import read_bytes, read_json, write_json
 from anomalyr1.values import is_plain_path
 
 BENCHMARK_NAME = "mmad.json"

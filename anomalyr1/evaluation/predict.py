@@ -68,8 +68,9 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         {image: match for image, match in seen.items() if image in {s.image for s in samples}},
         config.eval.allow_seen,
     )
+    identity = _identity(config, benchmark)
     if state.is_main_process:
-        _claim(run_dir, _identity(config, benchmark), config)
+        _refuse_other_origin(run_dir, identity, config)
         gather(path)
     state.wait_for_everyone()
     policy = load_policy(config.policy)
@@ -89,7 +90,9 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     done = {(row["image"], row["question_index"]) for row in resume_predictions(path)}
     own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
     if state.is_main_process:
+        write_json(run_dir / PREDICTIONS_ORIGIN, identity)
         write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
+    state.wait_for_everyone()
     if done:
         console.print(f"{len(done)} of {len(rows)} questions were already answered")
     whose, before, share = "", len(done), len(rows)
@@ -171,12 +174,11 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def _claim(run_dir: Path, identity: dict[str, Any], config: Config) -> None:
-    """Record what the predictions of this folder are made from; refuse a different origin."""
+def _refuse_other_origin(run_dir: Path, identity: dict[str, Any], config: Config) -> None:
+    """Predictions that the folder holds must be made from the same as those to come."""
     record = run_dir / PREDICTIONS_ORIGIN
     path = run_dir / PREDICTIONS
     if not path.exists() and not parts_of(path):
-        write_json(record, identity)
         return
     if config.resume == "never":
         raise InputError(

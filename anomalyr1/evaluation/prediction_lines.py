@@ -11,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    InstanceOf,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from anomalyr1.errors import InputError
+from anomalyr1.rewards.luggage import Corners, Size, Text
 from anomalyr1.schema import QUESTION_TYPES, Box, Prediction
 from anomalyr1.storage import read_jsonl_as, resume_jsonl
 from anomalyr1.values import is_plain_path, whole_characters
@@ -154,12 +154,8 @@ def _below_root(path: str) -> str:
     return path
 
 
-# JSON can hold half a character in a text; a path cannot.
-_Text = InstanceOf[str]
 _Path = Annotated[StrictStr, AfterValidator(_below_root)]
 _Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
-_Size = Annotated[list[Annotated[_Number, Field(gt=0)]], Field(min_length=2, max_length=2)]
-_Corners = Annotated[list[_Number], Field(min_length=4, max_length=4)]
 _Flag = Annotated[StrictBool | None, Field(description="true, false or null")]
 _PATH = "a path below the data root, with forward slashes"
 _SIZE = "[width, height] in pixels"
@@ -174,19 +170,17 @@ class _Line(BaseModel):
     image: _Path = Field(description=_PATH)
     question_index: StrictInt = Field(ge=0, description="a whole number, counted from 0")
     question_type: StrictStr = Field(description="a text that is not empty")
-    options: dict[_Text, _Text] | None = Field(description=_OPTIONS)
-    answer: _Text | None = Field(description="the gold letter or null")
-    completion: _Text = Field(description="a text")
+    options: dict[Text, Text] | None = Field(description=_OPTIONS)
+    answer: Text | None = Field(description="the gold letter or null")
+    completion: Text = Field(description="a text")
     template: StrictStr | None = Field(None, min_length=1, description="a text that is not empty")
-    frame: _Size | None = Field(None, description=_SIZE)
-    size: _Size | None = Field(None, description=_SIZE, validate_default=True)
-    gold_boxes: list[_Corners] | None = Field(
-        None, description="a list of [x1, y1, x2, y2] or null"
-    )
-    gold_labels: list[_Text | None] | None = Field(None, description="a list of texts or nulls")
+    frame: Size | None = Field(None, description=_SIZE)
+    size: Size | None = Field(None, description=_SIZE, validate_default=True)
+    gold_boxes: list[Corners] | None = Field(None, description="a list of [x1, y1, x2, y2] or null")
+    gold_labels: list[Text | None] | None = Field(None, description="a list of texts or nulls")
     mask: StrictStr | None = Field(None, description="a path below the data root or null")
     normal: _Flag = None
-    question: _Text | None = Field(None, description="a text")
+    question: Text | None = Field(None, description="a text")
     references: list[_Path] | None = Field(None, description="a list of paths")
     score: _Number | None = Field(None, ge=0, le=1, description="a number from 0 to 1 or null")
     seen: _Flag = None

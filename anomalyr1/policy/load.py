@@ -109,7 +109,7 @@ def read_family(config: PolicyConfig) -> Family:
         revision = revision or adapter.get("revision")
     try:
         found = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as above
         raise _not_loadable(path, error) from None
     return family_of(found.model_type)
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from anomalyr1.errors import InputError
-from anomalyr1.rewards.luggage import Corners, Luggage, Size, as_many
+from anomalyr1.rewards.luggage import Corners, Luggage, Size, Text, as_many
 from anomalyr1.storage import read_jsonl
 
 _EXPECTED = "completions (one JSON object a line: completion, options, answer, boxes)"
@@ -18,9 +18,9 @@ _SHOWN = 10  # faults named in full; the others are counted
 class CompletionLine(Luggage):
     """A completion with its luggage; a prediction's gold boxes are in original-image pixels."""
 
-    completion: str = Field(description="a text")
+    completion: Text = Field(description="a text")
     gold_boxes: list[Corners] | None = Field(None, description="a list of [x1, y1, x2, y2] or null")
-    gold_labels: list[str | None] | None = Field(
+    gold_labels: list[Text | None] | None = Field(
         None, description="as many labels as there are gold_boxes, or null"
     )
     size: Size | None = Field(

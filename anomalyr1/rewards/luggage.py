@@ -15,13 +15,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    StrictFloat,
+    ValidationInfo,
+    field_validator,
+)
 
 from anomalyr1.geometry import Frame
 from anomalyr1.prompts import gold_in_model
 from anomalyr1.schema import Box, Question
 
-_Number = Annotated[float, Field(allow_inf_nan=False)]
+# JSON can hold half a character in a text, which a completion may be cut off in.
+Text = InstanceOf[str]
+_Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 Corners = Annotated[list[_Number], Field(min_length=4, max_length=4)]
 Size = Annotated[list[Annotated[_Number, Field(gt=0)]], Field(min_length=2, max_length=2)]
 
@@ -31,19 +41,19 @@ class Luggage(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
-    sample_id: str | None = Field(None, description="a text or null")
-    question_type: str | None = Field(None, description="a text or null")
-    question: str | None = Field(None, description="a text or null")
-    options: dict[str, str | None] | None = Field(
+    sample_id: Text | None = Field(None, description="a text or null")
+    question_type: Text | None = Field(None, description="a text or null")
+    question: Text | None = Field(None, description="a text or null")
+    options: dict[Text, Text | None] | None = Field(
         None, description="an object {letter: text} or null"
     )
-    answer: str | None = Field(None, description="one of the option letters or null")
+    answer: Text | None = Field(None, description="one of the option letters or null")
     boxes: list[Corners] | None = Field(None, description="a list of [x1, y1, x2, y2] or null")
-    box_labels: list[str | None] | None = Field(
+    box_labels: list[Text | None] | None = Field(
         None, description="as many labels as there are boxes, or null"
     )
     frame: Size | None = Field(None, description="[width, height] or null")
-    template: str | None = Field(None, description="a text or null")
+    template: Text | None = Field(None, description="a text or null")
     completion_ids: list[int] | None = Field(None, description="a list of whole numbers or null")
 
     @field_validator("answer")

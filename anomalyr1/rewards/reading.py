@@ -16,7 +16,7 @@ from anomalyr1.schema import GROUNDING, Box, Question, Response
 class Reading:
     """One completion, what it says and what it should say.
 
-    Boxes of both sides speak in the model frame, whose size in pixels (width, height) is `frame`:
+    Boxes of both sides speak in the model frame, whose (width, height) is `frame`:
     `boxes_in_model` are the completion's, `gold_in_model` the gold ones, None where the prompt asks
     for no boxes or their gold is unknown, `()` for a normal image. `question` holds the gold letter
     and no boxes. `tokens` are the completion's ids, None where the caller gives none.

@@ -19,7 +19,7 @@ from trl import GRPOConfig
 from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
-from anomalyr1.policy.generate import generate
+from anomalyr1.policy.generate import Completion, complete
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
 from anomalyr1.rewards.build import Term, build_rewards
 from anomalyr1.rows import Row
@@ -67,7 +67,7 @@ def preflight(
         share_prefixes(policy.model)
     asked = spread(rows, config.preflight.prompts, config.seed)
     groups = sample_groups(config, arguments, policy, asked)
-    trial = judge(asked, groups, policy, terms, weights)
+    trial = judge(asked, groups, terms, weights)
     state = PartialState()
     if state.is_main_process:
         print_report(trial, console or Console())
@@ -91,16 +91,16 @@ def spread(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 
 def sample_groups(
     config: Config, arguments: GRPOConfig, policy: Policy, rows: Sequence[Row]
-) -> list[list[str]]:
+) -> list[list[Completion]]:
     """Completions of each row from the policy as training would sample them."""
     size = config.preflight.generations or arguments.num_generations
     batch_size = config.preflight.batch_size
     wanted = [row for row in rows for _ in range(size)]
-    completions: list[str] = []
+    completions: list[Completion] = []
     with _sampling(policy, config.seed):
         for start in range(0, len(wanted), batch_size):
             batch = wanted[start : start + batch_size]
-            completions += generate(
+            completions += complete(
                 policy,
                 [row.messages for row in batch],
                 [[open_image(Path(name)) for name in row.images] for row in batch],

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Any
 
-from anomalyr1.policy.load import Policy
+from anomalyr1.policy.generate import Completion
 from anomalyr1.rewards.build import Term
 from anomalyr1.rewards.format import format_score
 from anomalyr1.rewards.reading import read_batch
@@ -75,19 +74,18 @@ class Trial:
 
 def judge(
     rows: Sequence[Row],
-    groups: Sequence[Sequence[str]],
-    policy: Policy,
+    groups: Sequence[Sequence[Completion]],
     terms: Sequence[Term],
     weights: Sequence[float],
 ) -> Trial:
     """Score the groups, one a row, and measure what each term contributes."""
     size = len(groups[0])
-    texts = [text for group in groups for text in group]
-    tokenizer: Any = policy.processor.tokenizer
+    completions = [completion for group in groups for completion in group]
+    texts = [completion.text for completion in completions]
     dataset = to_dataset(rows).remove_columns(["prompt", "images"]).to_list()
     repeated = [record for record in dataset for _ in range(size)]
     columns = {name: [record[name] for record in repeated] for name in dataset[0]}
-    columns["completion_ids"] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    columns["completion_ids"] = [list(completion.ids) for completion in completions]
     rewards = {term.name: term(texts, **columns) for term in terms}
     totals = [
         math.fsum(w * v for w, v in zip(weights, values, strict=True) if v is not None)

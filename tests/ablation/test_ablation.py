@@ -185,7 +185,8 @@ def test_a_result_of_another_config_is_not_taken(tmp_path):
 def test_runs_are_recorded_skipped_and_taken_up_again(configs):
     """One variant cannot be evaluated at first: the other is not held up, and is not run twice."""
     path = ablation(
-        configs, "list:\n  fine: {}\n  cut: {prompt.template: inspect, eval.batch_size: -1}\n"
+        configs,
+        "list:\n  fine: {}\n  cut: {prompt.template: inspect, eval.benchmark: /nowhere}\n",
     )
     result = invoke(app, "ablate", path)
     assert result.exit_code == 1, result.output

@@ -31,8 +31,9 @@ from anomalyr1.policy.family import QWEN2_5_VL, QWEN3_VL
 from anomalyr1.policy.load import load_policy
 from anomalyr1.prompts import gold_completion
 from anomalyr1.rewards.build import build_rewards
+from anomalyr1.rewards.completion_lines import read_completions
 from anomalyr1.rewards.reading import read_batch
-from anomalyr1.rewards.replay import read_completions, score_completions
+from anomalyr1.rewards.replay import score_completions
 from anomalyr1.rewards.telemetry import batch_metrics
 from anomalyr1.rows import build_rows
 from anomalyr1.schema import Box
@@ -145,13 +146,13 @@ def test_a_policy_that_answers_with_gold_boxes_is_scored_so(
     bench, policy, family, rows, tmp_path, monkeypatch
 ):
     """All of `eval` for real but the words: the tiny policy reads its prompts and is overruled."""
-    real, asked = predict.generate, count()
+    real, asked = predict.complete, count()
 
     def overruled(*arguments, **options):
         completions = real(*arguments, **{**options, "max_new_tokens": 1})
-        return [gold_text(rows[next(asked)]) for _ in completions]
+        return [each._replace(text=gold_text(rows[next(asked)])) for each in completions]
 
-    monkeypatch.setattr(predict, "generate", overruled)
+    monkeypatch.setattr(predict, "complete", overruled)
     config = Config(
         run_dir=str(tmp_path),
         policy=policy,

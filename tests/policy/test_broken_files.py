@@ -24,7 +24,9 @@ def test_a_broken_file_is_one_line(policy, name, content):
     file = policy / name
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(InputError, match=r"expected a Qwen2\.5-VL checkpoint") as refused:
+    with pytest.raises(
+        InputError, match=r"expected a Qwen2\.5-VL.* checkpoint \(hub id or folder\)"
+    ) as refused:
         load_policy(PolicyConfig(path=str(policy)))
     assert "\n" not in str(refused.value) and str(policy) in str(refused.value)
 

@@ -110,7 +110,6 @@ BROKEN = [
     ({"completion": "x", "boxes": [1, 2, 3, 4]}, "boxes"),
     ({"completion": "x", "boxes": [[1, 2, 3, True]]}, "boxes"),
     ({"completion": "x", "boxes": [[1, 2, 3, 4]], "box_labels": []}, "box_labels"),
-    ({"completion": "x", "boxes": [[1, 2, 3, float("inf")]]}, "boxes"),
     ({"completion": "x", "gold_boxes": [[1, 2, 3, 4]], "gold_labels": []}, "gold_labels"),
     ({"completion": "x", "options": {"A": "x", "B": None}, "answer": "B"}, "answer"),
     ({"completion": "x", "frame": [1]}, "frame"),
@@ -125,6 +124,15 @@ def test_a_broken_row_is_named(tmp_path, row, field):
     path.write_text(f"{json.dumps(ROWS[0])}\n{json.dumps(row)}\n")
     with pytest.raises(InputError, match=rf"row 2: expected `{field}`"):
         read_completions(path)
+
+
+def test_half_a_character_is_a_text_and_a_huge_number_is_none(completions):
+    """JSON holds both; a completion cut off within a character is scored, not refused."""
+    completions.write_text(json.dumps({"completion": f"{GOOD}\ud83d", "question": "\ud83d"}))
+    assert read_completions(completions)[0]["completion"] == f"{GOOD}\ud83d"
+    completions.write_text('{"completion": "x", "boxes": [[0, 0, 1' + "0" * 400 + ", 1]]}")
+    with pytest.raises(InputError, match="row 1: expected `boxes`"):
+        read_completions(completions)
 
 
 def test_all_faults_are_counted_and_the_first_ten_named(tmp_path):

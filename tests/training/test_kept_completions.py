@@ -50,7 +50,8 @@ def shares_of_luggage(completions, scale=1.0, **columns):
 
 def row_of(question: Question, template="choice", boxes=None, frame=FRAME) -> Row:
     sample = Sample("D/tile/test/dent/1.png", Path("root"), (question,), boxes=boxes)
-    return Row(sample, 0, question, template, [], (), (), frame, 0)
+    size = (frame.width, frame.height)
+    return Row(sample, 0, question, template, [], (), (), size, frame, 0)
 
 
 def as_training(rows, completions, ids, terms):

@@ -17,6 +17,7 @@ import anomalyr1.training.preflight as module
 from anomalyr1.cli.rewards import app
 from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
+from anomalyr1.policy.generate import Completion
 from anomalyr1.policy.load import load_policy
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.arguments import trl_arguments
@@ -71,7 +72,7 @@ def test_prompts_are_spread_over_the_question_types(rows):
     assert len(spread(rows, 1000, seed=0)) == len(rows)
 
 
-def test_terms_by_hand(rows, policy):
+def test_terms_by_hand(rows):
     """Two choice groups of two: right and wrong; twice right, once without a conclusion."""
     row = by_type(rows, "Object Classification")  # C of A-D
     groups = [
@@ -79,7 +80,8 @@ def test_terms_by_hand(rows, policy):
         [RIGHT.format("C"), SILENT.format("C")],  # 1+1+.5, 1+.8+.5
     ]
     terms, weights = build_rewards(load_config(REPOSITORY / "configs/grpo/tiny_cpu.yaml").reward)
-    trial = judge([row, row], groups, policy, terms, weights)
+    sampled = [[Completion(text, (1, 2)) for text in group] for group in groups]
+    trial = judge([row, row], sampled, terms, weights)
     found = {term.name: term for term in trial.terms}
     assert {n: t.mean for n, t in found.items()} == {
         "accuracy": pytest.approx(0.75),
@@ -109,10 +111,11 @@ def test_terms_by_hand(rows, policy):
 def scripted(monkeypatch, texts):
     """The policy says these, over and over."""
 
-    def generate(policy, conversations, images, **_):
-        return [texts[index % len(texts)] for index in range(len(conversations))]
+    def complete(policy, conversations, images, **_):
+        said = (texts[index % len(texts)] for index in range(len(conversations)))
+        return [Completion(text, (7,)) for text in said]
 
-    monkeypatch.setattr(module, "generate", generate)
+    monkeypatch.setattr(module, "complete", complete)
 
 
 def trial_of(config, rows, policy, console=None):
@@ -177,7 +180,10 @@ def test_sampling_is_seeded_and_leaves_no_trace(config, rows, policy):
     assert torch.equal(torch.rand(3), expected)
     assert sample_groups(config, arguments, policy, rows[:3]) == first
     assert [len(group) for group in first] == [4, 4, 4]
-    assert len({text for group in first for text in group}) > 6  # drawn, not greedy
+    assert all(completion.ids for group in first for completion in group)
+    assert (
+        len({completion.text for group in first for completion in group}) > 6
+    )  # drawn, not greedy
 
 
 def test_a_random_policy_is_refused_by_train_and_by_dry_run(config):

@@ -14,7 +14,7 @@ import numpy as np
 from anomalyr1.data.checking.copied import Look, copy_findings, group_findings
 from anomalyr1.data.checking.coverage import coverage_findings
 from anomalyr1.data.checking.findings import Finding, mmad_findings, record_findings
-from anomalyr1.data.faults import listed
+from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.fingerprint import (
     NEAR_BITS,
     Fingerprint,

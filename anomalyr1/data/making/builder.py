@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.faults import listed, refusal
+from anomalyr1.data.fault_lists import listed, refusal
 from anomalyr1.data.fingerprint import NEAR_BITS, nearest
 from anomalyr1.data.images import BoxOptions
 from anomalyr1.data.making.examining import Examined, examine, remarks

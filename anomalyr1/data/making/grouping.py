@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from anomalyr1.data.faults import listed
+from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_text

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from anomalyr1.data.faults import listed
+from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.errors import InputError

@@ -45,9 +45,17 @@ def split_benchmark(
     groups = read_groups(benchmark.manifest)
     if options.group is not None:
         groups |= name_groups([s.image for s in benchmark.samples], options.group)[0]
-    sides, dropped = divide(benchmark.samples, prints, groups, options)
+    sides, dropped, bits = divide(benchmark.samples, prints, groups, options)
+    notes = []
+    if bits != options.near_bits:
+        notes.append(
+            f"near-duplicates within {options.near_bits} bits join too many images for a division; "
+            f"those within {bits} are kept together"
+        )
     with new_folder(out):
-        return _write(benchmark, out, options, sides, prints, groups, dropped)
+        return _write(
+            benchmark, out, options, sides, prints, groups, {"dropped": dropped, "notes": notes}
+        )
 
 
 def _write(
@@ -57,7 +65,7 @@ def _write(
     sides: Mapping[str, Sequence[Sample]],
     prints: Mapping[str, Fingerprint],
     groups: Mapping[str, str],
-    dropped: Sequence[str],
+    more: Mapping[str, Sequence[str]],
 ) -> dict[str, Path]:
     root = Path(os.path.relpath(benchmark.root, out / "train"))
     files = {}
@@ -81,7 +89,7 @@ def _write(
             groups={key: groups[key] for key in used if key in groups},
         )
         manifest["sha256"] = hashes
-        manifest["dropped"] = list(dropped)
+        manifest |= {key: list(value) for key, value in more.items()}
         write_json(out / side / MANIFEST_NAME, manifest)
     return files
 
@@ -108,13 +116,13 @@ def divide(
     prints: Mapping[str, Fingerprint],
     groups: Mapping[str, str],
     options: SplitOptions,
-) -> tuple[dict[str, list[Sample]], list[str]]:
-    """The samples of each side with their references, and the images that belong to neither.
+) -> tuple[dict[str, list[Sample]], list[str], int]:
+    """The samples of each side with their references, the images of neither, the distance used.
 
     Raises:
         InputError: a side would be empty.
     """
-    train, test = assign(samples, prints, groups, options)
+    (train, test), bits = _assign(samples, prints, groups, options)
     trained, evaluated = {s.image for s in train}, {s.image for s in test}
     train_blocked = _blocked(train, test, prints, groups, options.near_bits)
     test_blocked = _blocked(test, test, prints, groups, options.near_bits, parts_apart=True)
@@ -129,7 +137,32 @@ def divide(
             for s in samples
             if s.image in kept
         ]
-    return sides, [s.image for s in samples if s.image not in trained | evaluated]
+    return sides, [s.image for s in samples if s.image not in trained | evaluated], bits
+
+
+def _assign(
+    samples: Sequence[Sample],
+    prints: Mapping[str, Fingerprint],
+    groups: Mapping[str, str],
+    options: SplitOptions,
+) -> tuple[tuple[list[Sample], list[Sample]], int]:
+    """Both sides, and the distance within which near-duplicates are together on one.
+
+    Photos that follow one another closely are near each other in one chain, and no division is
+    left; then only the nearer ones are kept together: a half, a quarter, ... of the distance.
+
+    Raises:
+        InputError: a side would be empty at any distance.
+    """
+    bits, first = options.near_bits, None
+    while True:
+        try:
+            return assign(samples, prints, groups, replace(options, near_bits=bits)), bits
+        except InputError as fault:
+            first = first or fault
+            if bits <= 0:
+                raise first from None
+            bits //= 2
 
 
 def _blocked(

@@ -163,7 +163,7 @@ class _Plot:
 def _span(values: NDArray[np.float64]) -> tuple[float, float]:
     """The range of the y axis: the data with a margin, from 0 where the data nearly reach it."""
     low, high = float(values.min()), float(values.max())
-    margin = 0.06 * (high - low) or max(abs(high) * 0.1, 0.5)
+    margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.5
     return (0.0 if 0 <= low < 0.4 * high else low - margin), high + margin
 
 

@@ -58,6 +58,27 @@ def test_copies_of_a_photo_stay_on_one_side(tmp_path, named, seed):
     assert not any(kind == "sides" for _, kind in kinds(tmp_path / "s"))
 
 
+def test_a_chain_of_near_photos_is_divided_all_the_same(tmp_path):
+    """Twelve photos of one even part, the blot a pixel further in each: all are near the next."""
+    images, entries = [], []
+    rng = np.random.default_rng(0)
+    for n in range(12):
+        pixels = rng.integers(120, 140, (128, 128)).astype(np.uint8)
+        pixels[20:50, 20 + n : 60 + n] = rng.integers(20, 40, (30, 40))
+        for k, (mark, turned) in enumerate((("0a0b0c0d", pixels), ("a0b0c0d0", pixels[:, ::-1]))):
+            name = f"part{n}_jpg.rf.{mark}.jpg"
+            put(tmp_path / "c" / name, np.ascontiguousarray(turned))
+            images.append(image_entry(2 * n + k, name, (128, 128)))
+            entries.append(box_entry(2 * n + k, 2 * n + k, [20, 20, 40, 30]))
+    dump(tmp_path / "c/c.json", coco(images, entries))
+    benchmark, _ = build("coco", tmp_path / "c", tmp_path / "b")
+    split_benchmark(benchmark, tmp_path / "s", SplitOptions())
+    sides = [load_benchmark(tmp_path / "s" / side) for side in ("train", "test")]
+    photos = [{s.image.rsplit("/", 1)[1].split("_")[0] for s in side.samples} for side in sides]
+    assert photos[0] and photos[1] and not photos[0] & photos[1]
+    assert all("join too many images" in side.manifest["notes"][0] for side in sides)
+
+
 def crossing(tmp_path, **more):
     """The same copies, put on two sides by hand."""
     build("coco", augmented(tmp_path / "c", named=False), tmp_path / "b")

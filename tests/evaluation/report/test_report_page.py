@@ -255,6 +255,13 @@ def test_charts_need_two_points_and_finite_numbers() -> None:
     assert not re.search(r"\b(nan|inf)\b", chart)
 
 
+def test_a_constant_of_any_size_is_drawn_at_its_size() -> None:
+    rate = [{"step": step, "learning_rate": 1e-4} for step in range(4)]
+    [chart] = training_charts({"run": rate})
+    numbers = [float(text) for text in re.findall(r'text-anchor="end"[^>]*>([-\d.e]+)<', chart)]
+    assert numbers and all(0 < number < 2e-4 for number in numbers)
+
+
 def test_chart_arithmetic() -> None:
     assert ticks(0, 100) == [0, 25, 50, 75, 100]
     assert ticks(-0.013, 0.031) == pytest.approx([-0.01, 0.0, 0.01, 0.02, 0.03])

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.faults import listed, refusal
+from anomalyr1.data.fault_lists import listed, refusal
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.coco_records import CocoImage, read_records, repeated
 from anomalyr1.data.making.sources.image_names import files_below, files_in

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
-from anomalyr1.data.faults import refusal
+from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.shapes import Shape, bounds, from_counts, polygon
 from anomalyr1.errors import InputError
