@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from anomalyr1.data.conversations import read_rows
-from anomalyr1.data.faults import refusal
+from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of
 from anomalyr1.data.images import mask_file, open_image, read_mask
 from anomalyr1.data.making.placing import place_file, safe_name

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from anomalyr1.data.faults import refusal
+from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.images import image_size
 from anomalyr1.data.making.frames import OUTSIDE
 from anomalyr1.data.making.labels import is_in_order
