@@ -102,6 +102,8 @@ def test_json_that_python_cannot_hold_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InputError, match=r"a\.json, found broken JSON"):
         read_json(path)
+    with pytest.raises(InputError, match=r"broken JSON at .*a\.json:1"):
+        read_jsonl(path)
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5000])

@@ -8,10 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from anomalyr1.cli import data_check
+from anomalyr1.cli.exporting import export
 from anomalyr1.cli.showing import progress_bar, read_settings, show_counts
 from anomalyr1.errors import InputError
 
 app = typer.Typer(help="Build, split, check and describe benchmarks.", no_args_is_help=True)
+
+app.command()(export)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; empty or new.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every choice.")]
@@ -48,10 +51,16 @@ def build(
         ),
     ] = None,
     near_bits: Near = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `data export`: says what annotators changed in its boxes."),
+    ] = None,
 ) -> None:
     """Turn a data set into a benchmark: images, masks, boxes, questions, references.
 
-    Sources: mvtec, visa, loco, goodsad, real-iad, deeppcb, magnetic-tile, elpv, coco, folder.
+    Sources: auto (says what it sees, and reads it), mvtec, visa, loco, goodsad, btad, real-iad,
+    deeppcb, magnetic-tile, elpv, coco, voc, yolo, labelme, label-studio, cvat, rle-csv, manifest,
+    folder, and the rows of vlm-r1 and ms-swift.
 
     Labels: --set normal=OK,fine says which labels mean in order (the usual words are known),
     rename=sc:scratch,pa:patch (or a YAML file) gives others, category=NAME names the product,
@@ -64,14 +73,40 @@ def build(
     from anomalyr1.data.images import BoxOptions
     from anomalyr1.data.knowledge import load_knowledge
     from anomalyr1.data.making.builder import BuildOptions, build_benchmark
+    from anomalyr1.data.making.corrections import (
+        CHANGES,
+        read_proposed,
+        restore_names,
+        told_changes,
+        write_changes,
+    )
     from anomalyr1.data.making.descriptions import description_facts
+    from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows, row_file
     from anomalyr1.data.making.sources.catalogue import read_source
+    from anomalyr1.data.making.sources.recognise import choose_source, told
     from anomalyr1.data.output_folder import require_new
 
     if out is None:
         raise InputError("expected --out FOLDER, found none; say where the benchmark goes")
     require_new(out)
-    found = read_source(source, root, read_settings(setting or []), seed=seed)
+    settings = read_settings(setting or [])
+    if source == "auto":
+        if root is None:
+            raise InputError("expected the data set's folder as ROOT, found none; give it")
+        source, seen = choose_source(root)
+        print(f"{root}: read as {source}: {seen}")
+    if source in ROW_FORMS:
+        if root is None:
+            raise InputError(f"expected the file of rows as ROOT of {source}, found none; give it")
+        bar = progress_bar("reading images")
+        show_counts(build_from_rows(row_file(root, source), out, source, settings, progress=bar))
+        return
+    proposed = None if against is None else read_proposed(against)
+    found = read_source(source, root, settings, seed=seed)
+    if proposed is not None:
+        found = restore_names(found, proposed)
+    for line in told(found):
+        print(line)
     options = BuildOptions(
         seed=seed,
         boxes=BoxOptions(connectivity, min_area, merge_distance),
@@ -84,6 +119,8 @@ def build(
         extra["facts"] = description_facts(load_knowledge(knowledge), seed)
     file = build_benchmark(found, out, options, progress=progress_bar("reading images"), **extra)
     show_counts(file)
+    if proposed is not None:
+        print(told_changes(write_changes(file, proposed), file.with_name(CHANGES)))
 
 
 @app.command()
@@ -170,28 +207,6 @@ def split(
             )
     if wanted is not None:
         print("both sides equal the given split, bit for bit")
-
-
-@app.command()
-def export(
-    bench: Bench,
-    out: Out,
-    form: Annotated[str, typer.Option("--format", help="vlm-r1 or ms-swift.")] = "vlm-r1",
-    references: Annotated[int, typer.Option(help="Reference images in a prompt.")] = 0,
-    template: Annotated[str, typer.Option(help="choice or inspect.")] = "choice",
-) -> None:
-    """Write a benchmark as training data of VLM-R1 or ms-swift.
-
-    Example: anomalyr1 data export benchmarks/synthetic/train --out vlm-r1 --format vlm-r1
-    """
-    from anomalyr1.data.export import export_benchmark
-    from anomalyr1.data.mmad import load_benchmark
-
-    files = export_benchmark(
-        load_benchmark(bench), out, form=form, references=references, template=template
-    )
-    for file in files:
-        print(f"written: {file}")
 
 
 data_check.register(app)

@@ -241,7 +241,8 @@ def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str |
 def _unreadable(path: Path, error: Exception) -> InputError:
     if not path.exists():
         return InputError(f"expected an image at {path}, found no such file; check the path")
+    said = " ".join(str(error).split())[:100]
+    reason = f" ({said})" if said and str(path) not in said and "0x" not in said else ""
     return InputError(
-        f"expected an image at {path}, found a file that does not decode "
-        f"({type(error).__name__}: {error}); replace it"
+        f"expected an image at {path}, found a file that does not decode{reason}; replace it"
     )

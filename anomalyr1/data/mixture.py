@@ -6,6 +6,8 @@ datasets:
   - json_path: benchmarks/deeppcb/mmad.json     # or a folder, or an exported .jsonl
     sampling_strategy: random:25%               # all, first:N, last:N, random:N; N or N%
     weight: 2                                   # how often its samples come; 1 when left out
+    image_root: images                          # of rows: where their images are
+    boxes: unit                                 # of rows: pixels (left out), unit or thousand
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from typing import Any
 
 import yaml
 
-from anomalyr1.data.export import read_rows
+from anomalyr1.data.conversations import read_rows
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.data.seeding import seeded_order
+from anomalyr1.data.turns import FRAMES
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_yaml, write_text
@@ -28,7 +31,7 @@ from anomalyr1.values import is_number
 
 _STRATEGY = re.compile(r"(first|last|end|random):(\d+(?:\.\d+)?)(%?)")
 MOST_WEIGHT = 1000
-_KEYS = frozenset({"json_path", "sampling_strategy", "weight", "image_root"})
+_KEYS = frozenset({"json_path", "sampling_strategy", "weight", "image_root", "boxes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,14 @@ class Part:
         strategy: `all`, or `first`, `last`, `random` with a number or a percentage of samples.
         weight: how often the chosen samples come; 2.5 is twice all of them and once half.
         image_root: where the images of exported rows are.
+        boxes: what the boxes of rows count in: `pixels`, `unit` (0 to 1) or `thousand`.
     """
 
     path: Path
     strategy: str = "all"
     weight: float = 1.0
     image_root: Path | None = None
+    boxes: str = "pixels"
 
 
 def read_mixture(file: Path) -> tuple[Part, ...]:
@@ -70,6 +75,8 @@ def write_mixture(file: Path, parts: Iterable[Part]) -> None:
             entry["weight"] = part.weight
         if part.image_root is not None:
             entry["image_root"] = str(part.image_root)
+        if part.boxes != "pixels":
+            entry["boxes"] = part.boxes
         entries.append(entry)
     write_text(file, yaml.safe_dump({"datasets": entries}, sort_keys=False))
 
@@ -132,16 +139,26 @@ def _part(entry: Any, file: Path) -> Part:
     weight = entry.get("weight", 1)
     if not is_number(weight):
         raise InputError(f"expected a number for weight in {file}, found {weight!r}")
-    root = entry.get("image_root")
+    root, boxes = entry.get("image_root"), entry.get("boxes", "pixels")
+    if boxes not in FRAMES:
+        raise InputError(f"expected boxes: {', '.join(FRAMES)} in {file}, found {boxes!r}")
     return Part(
         file.parent / entry["json_path"],
         str(entry.get("sampling_strategy", "all")),
         float(weight),
         None if root is None else file.parent / str(root),
+        boxes,
+    )
+
+
+def holds_rows(part: Part) -> bool:
+    """True for rows of VLM-R1 or ms-swift: JSON lines, or VLM-R1's .json with an image root."""
+    return part.path.suffix == ".jsonl" or (
+        part.path.suffix == ".json" and part.image_root is not None
     )
 
 
 def _load(part: Part) -> Sequence[Sample]:
-    if part.path.suffix == ".jsonl":
-        return read_rows(part.path, part.image_root or part.path.parent)
+    if holds_rows(part):
+        return read_rows(part.path, part.image_root or part.path.parent, frame=part.boxes)
     return load_benchmark(part.path).samples

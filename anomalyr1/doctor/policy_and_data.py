@@ -164,13 +164,14 @@ def _benchmarks(
 
 
 def _mixture(mixture: str, asking: _Asking, progress: Progress) -> Iterator[Line]:
-    from anomalyr1.data.export import read_rows
-    from anomalyr1.data.mixture import read_mixture
+    from anomalyr1.data.conversations import read_rows
+    from anomalyr1.data.mixture import holds_rows, read_mixture
 
     try:
         for part in read_mixture(Path(mixture)):
-            if part.path.suffix == ".jsonl":
-                samples = read_rows(part.path, part.image_root or part.path.parent)
+            if holds_rows(part):
+                root = part.image_root or part.path.parent
+                samples = read_rows(part.path, root, frame=part.boxes)
                 asking.try_on(samples)
                 found = f"{part.path}: {len(samples)} images in exported rows"
                 yield Line("data.mixture", "ok", found)

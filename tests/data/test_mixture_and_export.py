@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from anomalyr1.data.export import export_benchmark, read_rows
+from anomalyr1.data.conversations import read_rows
+from anomalyr1.data.export import export_benchmark
 from anomalyr1.data.mixture import Part, mix, read_mixture, sample_part, write_mixture
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError

@@ -27,7 +27,7 @@ _IN_ORDER_WORDS = """
 """
 IN_ORDER = frozenset(_IN_ORDER_WORDS.split())
 _NAMELESS_WORDS = """
-    bad ng nok notok nogood notgood anomaly anomalies anomalous abnormal abnormality
+    bad ng nok ko notok nogood notgood anomaly anomalies anomalous abnormal abnormality
     abnormalities defect defects defective fault faults faulty fail fails failed failure reject
     rejected rejects flaw flaws flawed combined multiple mixed several nio notnormal
     nonconforming unqualified unacceptable object objects

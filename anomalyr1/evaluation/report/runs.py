@@ -87,7 +87,7 @@ def _load(path: Path, name: str, root: Path | None) -> Run:
         metrics=measure(predictions, readings, path / MASKS) if readings else None,
         masks=_masks(path, segmenter, readings),
         segmenter=segmenter,
-        root=root or _root(provenance),
+        root=root or data_root(provenance),
     )
 
 
@@ -107,7 +107,7 @@ def _masks(
     return read_masks(path / MASKS / masks_file(segmenter), image_readings(readings))
 
 
-def _root(provenance: Mapping[str, Any]) -> Path | None:
+def data_root(provenance: Mapping[str, Any]) -> Path | None:
     """Where the last evaluation (else the last verb) found its images."""
     entries = sorted(provenance.get("runs", []), key=lambda entry: entry["verb"] == "eval")
     for entry in reversed(entries):

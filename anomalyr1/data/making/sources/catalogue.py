@@ -10,15 +10,23 @@ from typing import Any
 
 from anomalyr1.data.making.grouping import group_items
 from anomalyr1.data.making.labels import read_settings, settle
+from anomalyr1.data.making.sources.btad import read_btad
 from anomalyr1.data.making.sources.coco import read_coco
+from anomalyr1.data.making.sources.cvat import read_cvat
 from anomalyr1.data.making.sources.deeppcb import read_deeppcb
 from anomalyr1.data.making.sources.elpv import read_elpv
 from anomalyr1.data.making.sources.folder import read_folder
+from anomalyr1.data.making.sources.ground_truth import read_ground_truth
 from anomalyr1.data.making.sources.item import Source
+from anomalyr1.data.making.sources.label_studio import read_label_studio
+from anomalyr1.data.making.sources.labelme import read_labelme
 from anomalyr1.data.making.sources.magnetic_tile import read_magnetic_tile
 from anomalyr1.data.making.sources.mvtec import read_goodsad, read_loco, read_mvtec
 from anomalyr1.data.making.sources.real_iad import read_real_iad
+from anomalyr1.data.making.sources.rle_csv import read_rle_csv
 from anomalyr1.data.making.sources.visa import read_visa
+from anomalyr1.data.making.sources.voc import read_voc
+from anomalyr1.data.making.sources.yolo import read_yolo
 from anomalyr1.errors import InputError
 from anomalyr1.values import whole_characters
 
@@ -32,6 +40,14 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     "magnetic-tile": read_magnetic_tile,
     "elpv": read_elpv,
     "coco": read_coco,
+    "voc": read_voc,
+    "yolo": read_yolo,
+    "labelme": read_labelme,
+    "label-studio": read_label_studio,
+    "cvat": read_cvat,
+    "rle-csv": read_rle_csv,
+    "manifest": read_ground_truth,
+    "btad": read_btad,
     "folder": read_folder,
 }
 WITHOUT_ROOT = frozenset({"elpv"})
@@ -54,7 +70,7 @@ def read_source(
         InputError: name, root or a setting cannot be used, or the reader refuses the tree.
     """
     if name not in SOURCES:
-        raise InputError(f"expected a source out of {', '.join(SOURCES)}; found {name!r}")
+        raise InputError(f"expected a source out of auto, {', '.join(SOURCES)}; found {name!r}")
     if root is None and name not in WITHOUT_ROOT:
         raise InputError(f"expected the folder of {name} as ROOT, found none; give it")
     if root is not None and not root.exists():

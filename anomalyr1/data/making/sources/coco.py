@@ -31,6 +31,7 @@ from typing import Any
 from anomalyr1.data.fault_lists import listed, refusal
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.coco_records import CocoImage, read_records, repeated
+from anomalyr1.data.making.sources.image_names import files_below, files_in
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, found_in, require_items
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
@@ -191,3 +192,17 @@ def _image(file: Path, name: str, folders: Sequence[Path]) -> Path:
             "say which with --set images=DIR"
         )
     return found[0]
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this form in ROOT, in words; None without it."""
+    files = []
+    for file in files_in(root, "*.json", "annotations/*.json", "*/*.json"):
+        content = file.read_bytes().replace(b"\0", b"")
+        if all(key in content for key in (b'"images"', b'"annotations"', b'"categories"')):
+            files.append(file)
+    if not files:
+        return None
+    folder = root if root.is_dir() else root.parent
+    named = ", ".join(str(file.relative_to(folder)) for file in files)
+    return f"COCO files {named}, {sum(1 for _ in files_below(folder))} images"

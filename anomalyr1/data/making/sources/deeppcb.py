@@ -113,3 +113,9 @@ def _read_boxes(test: Path, number: str) -> tuple[Box, ...]:
     if not boxes:
         raise InputError(f"expected at least one box in {file}, found none; mend the file")
     return tuple(boxes)
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this layout in ROOT, in words; None without it."""
+    pairs = sum(1 for _ in root.glob("**/group*/*/*_test.jpg"))
+    return f"DeepPCB's layout with {pairs} pairs" if pairs else None

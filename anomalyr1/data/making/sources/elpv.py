@@ -83,3 +83,14 @@ def read_elpv(
         options={"normal_max": normal_max, "defect_min": defect_min},
         left_out={"probability between the thresholds": between},
     )
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this layout in ROOT, in words; None without it."""
+    file = root / "labels.csv"
+    if not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        columns = stream.readline(500).split()
+    solar = len(columns) == 3 and columns[2].decode("ascii", "replace") in PRODUCTS
+    return "ELPV's labels.csv" if solar else None

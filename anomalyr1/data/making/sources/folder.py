@@ -40,6 +40,7 @@ from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.images import is_image
 from anomalyr1.data.making.labels import is_in_order, is_nameless
 from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.image_names import files_below
 from anomalyr1.data.making.sources.item import (
     Item,
     Source,
@@ -248,3 +249,14 @@ def _is_box(value: object) -> bool:
         return False
     numbers = all(is_number(v) for v in value[:4])
     return numbers and (len(value) == 4 or isinstance(value[4], str))
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this layout in ROOT, in words; None without it."""
+    for product in [root, *folders_in(root)]:
+        parts = [product, product / "train", product / "test"]
+        normal = [f for part in parts for f in folders_in(part) if is_in_order(f.name)]
+        if any(images_in(folder) for folder in normal):
+            images = sum(1 for _ in files_below(root))
+            return f"folders of normal images ({normal[0].relative_to(root)}), {images} images"
+    return None

@@ -63,3 +63,9 @@ def _item(image: Path, kind: str) -> Item:
         defects=() if normal else (words(kind),),
         mask=None if normal else mask,
     )
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this layout in ROOT, in words; None without it."""
+    kinds = [f.name for f in folders_in(root) if f.name.startswith("MT_") and (f / "Imgs").is_dir()]
+    return f"magnetic tiles: {', '.join(kinds)}" if kinds else None

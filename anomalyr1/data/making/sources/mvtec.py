@@ -40,6 +40,18 @@ from anomalyr1.data.making.sources.item import (
 )
 from anomalyr1.data.making.sources.mask_index import MaskIndex
 
+PRODUCTS = {
+    "mvtec": frozenset({
+        "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill",
+        "screw", "tile", "toothbrush", "transistor", "wood", "zipper",
+    }),
+    "loco": frozenset({
+        "breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors",
+    }),
+    "goodsad": frozenset({
+        "cigarette_box", "drink_bottle", "drink_can", "food_bottle", "food_box", "food_package",
+    }),
+}  # fmt: skip
 TREE = "<product>/train/good and <product>/test/<good|defect> (AD 2: test_public)"
 _NC = "CC BY-NC-SA 4.0"
 _URL = "https://www.mvtec.com/company/research/datasets"
@@ -133,3 +145,16 @@ def _read_ad2(root: Path) -> Iterator[Item]:
             for image in images_in(folder):
                 mask = masks.find(image, folder.name, {}, folder.name == "good")
                 yield Item(image, "MVTec-AD2", name, folder.name, image.name, shown, mask=mask)
+
+
+def looks_like(root: Path, source: str) -> str | None:
+    """What there is in ROOT of one of the three data sets, in words; None without it."""
+    found = []
+    for folder in folders_in(root):
+        tests = folder / "test"
+        loco_ = (tests / "logical_anomalies").is_dir() or (tests / "structural_anomalies").is_dir()
+        public = source == "mvtec" and (folder / "test_public").is_dir()
+        known = folder.name in PRODUCTS[source] and tests.is_dir() and loco_ == (source == "loco")
+        found += [folder.name] if known or public or (loco_ and source == "loco") else []
+    shown = {"mvtec": "MVTec-AD", "loco": "MVTec-LOCO", "goodsad": "GoodsAD"}[source]
+    return f"{shown} with {', '.join(found)}" if found else None

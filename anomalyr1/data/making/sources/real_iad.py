@@ -3,6 +3,10 @@
 Licence: CC BY-NC-SA 4.0 (realiad4ad.github.io/Real-IAD). Citation: Wang et al., "Real-IAD: A
 Real-World Multi-View Dataset for Benchmarking Versatile Industrial Anomaly Detection", CVPR 2024.
 
+Real-IAD Variety (Zhu et al., 2025; 160 products, the same licence) comes in the same form with
+realiadvariety_jsons/ and realiadvariety_1024/, some products one folder deeper, and words for
+codes; there a view without a mask of a defective part is left out and counted.
+
 Expected tree, below ROOT::
 
     realiad_jsons/<product>.json   (also realiad_jsons/realiad_jsons/)
@@ -20,17 +24,19 @@ mask of a defective part shows no defect; the JSON calls it normal.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from anomalyr1.data.making.questions import words
+from anomalyr1.data.making.sources.image_names import ImageNames
 from anomalyr1.data.making.sources.item import Item, Source, found_in, require_items
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
 
 TREE = "realiad_jsons/<product>.json and realiad_1024/<product>/"
+_NOISE = "defective images in train"
+_UNSEEN = "views of defective parts without a mask"
 CODES = {
     "AK": "pit",
     "BX": "deformation",
@@ -41,7 +47,8 @@ CODES = {
     "YW": "foreign object",
     "ZW": "contamination",
 }
-_SIZES = ("realiad_1024", "realiad_512", "realiad_256")
+_SIZES = ("realiad_1024", "realiad_512", "realiad_256", "realiadvariety_1024")
+_TABLES = ("realiad_jsons", "realiadvariety_jsons", "real-iad_variety_jsons")
 
 
 def read_real_iad(root: Path) -> Source:
@@ -50,17 +57,17 @@ def read_real_iad(root: Path) -> Source:
     Raises:
         InputError: the tree is not there, a JSON is broken, or an image is missing.
     """
-    tables = found_in(root, "realiad_jsons/*.json")
-    tables = tables or found_in(root, "realiad_jsons/realiad_jsons/*.json")
+    tables = _tables(root)
     images = next((root / name for name in _SIZES if (root / name).is_dir()), None)
     if not tables or images is None:
         raise InputError(f"expected {TREE} under {root}, found none; check ROOT")
-    left_out = {"defective images in train": 0}
+    left_out: dict[str, int] = {_NOISE: 0}
     items = [item for table in tables for item in _read_table(table, images, left_out)]
+    variety = images.name.startswith("realiadvariety")
     return Source(
         "real-iad",
         "CC BY-NC-SA 4.0",
-        "Wang et al., Real-IAD, CVPR 2024",
+        "Zhu et al., Real-IAD Variety, 2025" if variety else "Wang et al., Real-IAD, CVPR 2024",
         "https://realiad4ad.github.io/Real-IAD",
         require_items(items, root, TREE),
         options={"images": images.name},
@@ -68,9 +75,28 @@ def read_real_iad(root: Path) -> Source:
     )
 
 
+def looks_like(root: Path) -> str | None:
+    """What there is of this layout in ROOT, in words; None without it."""
+    tables = _tables(root)
+    return f"Real-IAD's layout with {len(tables)} products" if tables else None
+
+
+def _tables(root: Path) -> list[Path]:
+    """The JSON of every product; an archive may repeat its folder inside itself."""
+    for name in _TABLES:
+        for below in (f"{name}/*.json", f"{name}/{name}/*.json"):
+            found = found_in(root, below)
+            if found:
+                return found
+    return []
+
+
 def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator[Item]:
     content = read_json(table, "a Real-IAD table")
-    meta: Any = content.get("meta") if isinstance(content, dict) else None
+    variety = images.name.startswith("realiadvariety")
+    content = content if isinstance(content, dict) else {}
+    plain = {"prefix": table.stem, "normal_class": "OK"}
+    meta: Any = content.get("meta", plain if variety else None)
     named = isinstance(meta, dict) and all(
         isinstance(meta.get(key), str) for key in ("prefix", "normal_class")
     )
@@ -79,35 +105,38 @@ def _read_table(table: Path, images: Path, left_out: dict[str, int]) -> Iterator
             "expected meta (prefix, normal_class), train and test as Real-IAD has them in "
             f"{table}, found others; check the file"
         )
-    folder, normal_class = images / meta["prefix"], meta["normal_class"]
+    folder = images / meta["prefix"]
+    if variety and (folder / table.stem).is_dir():
+        folder = folder / table.stem
+    names = ImageNames(images)
     for part in ("train", "test"):
         for number, entry in enumerate(content[part]):
-            if not _is_entry(entry):
-                raise InputError(
-                    "expected image_path, anomaly_class and mask_path (or null) in entry "
-                    f"{number} of {part} in {table}, found {entry!r}; check the file"
-                )
-            item = _item(entry, folder, normal_class, part, table.stem)
+            where = f"entry {number} of {part} in {table}"
+            item = _item(entry, folder, meta["normal_class"], part, table.stem, names, where)
             if item.reference and not item.normal:
-                left_out["defective images in train"] += 1
+                left_out[_NOISE] += 1
+            elif variety and not item.normal and item.mask is None:
+                left_out[_UNSEEN] = left_out.get(_UNSEEN, 0) + 1
             else:
                 yield item
 
 
-def _is_entry(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and all(isinstance(entry.get(key), str) for key in ("image_path", "anomaly_class"))
-        and "mask_path" in entry
-        and isinstance(entry["mask_path"], str | None)
-    )
-
-
-def _item(entry: dict[str, Any], folder: Path, normal_class: str, part: str, product: str) -> Item:
-    image = folder / entry["image_path"]
-    if not os.path.isfile(image):  # noqa: PTH113  (Path.is_file raises on some names)
-        raise InputError(f"expected an image of {product} at {image}, found no such file")
-    code = entry["anomaly_class"]
+def _item(
+    entry: Any,
+    folder: Path,
+    normal_class: str,
+    part: str,
+    product: str,
+    names: ImageNames,
+    where: str,
+) -> Item:
+    if not _is_entry(entry):
+        raise InputError(
+            f"expected image_path, anomaly_class and mask_path (or null) in {where}, "
+            f"found {str(entry)[:80]!r}; check the file"
+        )
+    image = names.find(entry["image_path"], [folder], where)
+    code, mask = entry["anomaly_class"], entry["mask_path"]
     normal = code == normal_class
     name = CODES.get(code, words(code))
     return Item(
@@ -118,7 +147,16 @@ def _item(entry: dict[str, Any], folder: Path, normal_class: str, part: str, pro
         image.name,
         words(product),
         defects=() if normal else (name,),
-        mask=folder / entry["mask_path"] if entry["mask_path"] and not normal else None,
+        mask=names.find(mask, [folder], where) if mask and not normal else None,
         reference=part == "train",
-        group=f"{product}/{Path(entry['image_path']).parent.as_posix()}",
+        group=f"{product}/{image.parent.relative_to(folder).as_posix()}",
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), str) for key in ("image_path", "anomaly_class"))
+        and "mask_path" in entry
+        and isinstance(entry["mask_path"], str | None)
     )

@@ -28,6 +28,10 @@ from anomalyr1.data.making.sources.item import Item, Source, folders_in, require
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_text
 
+PRODUCTS = frozenset({
+    "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2",
+    "pcb3", "pcb4", "pipe_fryum",
+})  # fmt: skip
 TREE = "split_csv/1cls.csv with <product>/image_anno.csv, or <product>/test/{good,bad}"
 
 
@@ -70,7 +74,7 @@ def _read_raw(root: Path) -> Iterator[Item]:
     table = root / "split_csv" / "1cls.csv"
     for row in _rows(table, ("object", "split", "label", "image", "mask")):
         image = root / row["image"]
-        if not image.is_file():
+        if not row["image"] or not image.is_file():
             raise InputError(f"{table} names {row['image']!r}, expected that image, found no file")
         normal = row["label"] == "normal"
         yield Item(
@@ -99,3 +103,11 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
             yield {column: (row[column] or "").strip() for column in columns}
     except csv.Error as error:
         raise InputError(f"expected a table at {path}, found none ({error}); check it") from None
+
+
+def looks_like(root: Path) -> str | None:
+    """What there is of this data set in ROOT, in words; None without it."""
+    if (root / "split_csv" / "1cls.csv").exists():
+        return "VisA as it is downloaded"
+    named = [f.name for f in folders_in(root) if f.name in PRODUCTS and (f / "test/bad").is_dir()]
+    return f"VisA's 1cls layout with {', '.join(named)}" if named else None

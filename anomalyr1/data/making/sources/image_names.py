@@ -1,0 +1,186 @@
+"""Image files of a tree, and which of them an annotation means."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from anomalyr1.data.images import IMAGE_SUFFIXES
+from anomalyr1.data.making.sources.item import is_visible
+from anomalyr1.errors import InputError
+
+_SIDES = {
+    "train": "train",
+    "training": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def files_below(root: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> Iterator[Path]:
+    """Visible files below a folder with one of the suffixes (lower case), in a fixed order."""
+    wanted = frozenset(suffixes)
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if is_visible(Path(name)))
+        for name in sorted(names):
+            if is_visible(Path(name)) and posixpath.splitext(name)[1].lower() in wanted:
+                yield Path(folder) / name
+
+
+def files_in(root: Path, *patterns: str) -> list[Path]:
+    """Visible files that one of the patterns names below a folder; ROOT itself where it is one."""
+    if root.is_file():
+        return [root] if any(root.match(pattern) for pattern in patterns) else []
+    found = {f: None for pattern in patterns for f in sorted(root.glob(pattern)) if f.is_file()}
+    return [file for file in found if is_visible(file)]
+
+
+def side_of(file: Path, root: Path) -> str | None:
+    """The side a path names: its first folder (or file stem) called train, valid, test or alike.
+
+    >>> side_of(Path("d/val/images/1.png"), Path("d")), side_of(Path("d/1.png"), Path("d"))
+    ('valid', None)
+    """
+    parts = file.relative_to(root).with_suffix("").parts
+    return next((_SIDES[part.lower()] for part in parts if part.lower() in _SIDES), None)
+
+
+def side_word(word: str) -> str:
+    """A side's name as it is kept: train, valid or test; another word stays.
+
+    >>> side_word("Validation"), side_word("line 2")
+    ('valid', 'line 2')
+    """
+    return _SIDES.get(word.lower(), word)
+
+
+class ImageNames:
+    """Finds the image that an annotation names, below a root and nowhere else.
+
+    A relative name must be there as it is written, below one of the folders given; Windows
+    backslashes and another case of letters are accepted. Of an absolute path or a URL the leading
+    parts are dropped one by one, because the tree was copied from elsewhere.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listings: dict[Path, dict[str, list[str]]] = {}
+
+    def find(
+        self, name: str, folders: Iterable[Path], where: str, *, any_suffix: bool = False
+    ) -> Path:
+        """The file.
+
+        Args:
+            name: as the annotation has it.
+            folders: where to look, the likeliest first.
+            where: how an error names the annotation.
+            any_suffix: take an image of the same stem where the name has no such file.
+
+        Raises:
+            InputError: no such image, several, or a name that leaves the root.
+        """
+        parts, absolute = _parts(name, where)
+        found = self._locate(parts, absolute, tuple(folders), where, any_suffix)
+        if found is None:
+            raise InputError(f"{where} names the image {name!r}, found no such file; bring it")
+        if found.suffix.lower() not in IMAGE_SUFFIXES:
+            raise InputError(f"{where} names {name!r}, expected an image file ({_suffixes()})")
+        return found
+
+    def _locate(
+        self,
+        parts: list[str],
+        absolute: bool,
+        folders: tuple[Path, ...],
+        where: str,
+        any_suffix: bool,
+    ) -> Path | None:
+        while parts:
+            for folder in folders:
+                found = self._below(folder, parts, where, any_suffix)
+                if found is not None:
+                    return found
+            if not absolute:
+                break
+            parts = parts[1:]
+        return None
+
+    def _below(self, folder: Path, parts: list[str], where: str, any_suffix: bool) -> Path | None:
+        root = os.path.abspath(self.root)  # noqa: PTH100 - normalises, follows no link
+        path = os.path.normpath(Path(os.path.abspath(folder)).joinpath(*parts))  # noqa: PTH100
+        if path != root and not path.startswith(root.rstrip(os.sep) + os.sep):
+            raise InputError(
+                f"{where} names the image {'/'.join(parts)!r}, expected one below {self.root}"
+            )
+        if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on some names)
+            return self.root / os.path.relpath(path, root)
+        current = Path(root)
+        wanted = Path(path).relative_to(root).parts
+        for depth, part in enumerate(wanted):
+            last = depth == len(wanted) - 1
+            names = self._matching(current, part, any_suffix and last)
+            if len(names) > 1:
+                raise InputError(
+                    f"{where} names the image {part!r}, found {', '.join(names)} in {current}; "
+                    "keep one"
+                )
+            if not names:
+                return None
+            current = current / names[0]
+        found = os.path.isfile(current)  # noqa: PTH113
+        return self.root / current.relative_to(root) if found else None
+
+    def _matching(self, folder: Path, name: str, any_suffix: bool) -> list[str]:
+        if folder not in self._listings:
+            listing: dict[str, list[str]] = {}
+            try:
+                entries = sorted(path.name for path in folder.iterdir())
+            except OSError:
+                entries = []
+            for entry in entries:
+                listing.setdefault(entry.lower(), []).append(entry)
+                stem, suffix = posixpath.splitext(entry)
+                if suffix.lower() in IMAGE_SUFFIXES:
+                    listing.setdefault(f"{stem.lower()}\0", []).append(entry)
+            self._listings[folder] = listing
+        listing = self._listings[folder]
+        if name in listing.get(name.lower(), ()):
+            return [name]
+        found = listing.get(name.lower(), [])
+        if not found and any_suffix:
+            stem, suffix = posixpath.splitext(name.lower())
+            stem = stem if suffix in IMAGE_SUFFIXES else name.lower()
+            found = listing.get(f"{stem}\0", [])
+        return found
+
+
+def _parts(name: str, where: str) -> tuple[list[str], bool]:
+    """The parts of a name, and whether it is absolute or a URL."""
+    text = name.strip()
+    absolute = False
+    if "://" in text or text.startswith("/data/"):  # a URL, or Label Studio's path of a server
+        url = urlsplit(text)
+        given = parse_qs(url.query).get("d")
+        text = given[0] if given else unquote(url.path)
+        absolute = not given
+    text = text.replace("\\", "/")
+    if re.match(r"[A-Za-z]:", text):
+        text, absolute = text[2:], True
+    if text.startswith("/"):
+        absolute = True
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not parts or "\0" in text or (absolute and ".." in parts):
+        raise InputError(f"{where} names the image {name!r}, expected a path below the root")
+    return parts, absolute
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(IMAGE_SUFFIXES))
