@@ -189,7 +189,7 @@ def test_sections_are_frozen_dataclasses():
     ("content", "found"),
     [
         ("seed: 1  # naïve\n".encode("cp1252"), "in UTF-8 at .*found byte 0xef in line 1; save"),
-        ("seed: 1\n".encode("utf-16"), "found UTF-16; save the file as UTF-8"),
+        ("seed: 1\n".encode("utf-16-le"), "as in UTF-16 without its mark; save the file as UTF-8"),
         (b"seed: \x00\n", "expected a readable config"),
         (b"a: &x [*x]\n", "nested too deeply, or inside themselves"),
         (b"a: " + b"[" * 5000, "nested too deeply"),
@@ -207,9 +207,10 @@ def test_unreadable_files_are_one_line(tmp_path, content, found):
     assert "\n" not in str(caught.value)
 
 
-def test_a_byte_order_mark_is_passed_over(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path, encoding):
     path = tmp_path / "c.yaml"
-    path.write_bytes("seed: 7\n".encode("utf-8-sig"))
+    path.write_bytes("seed: 7  # naïve\n".encode(encoding))
     assert load_config(path).seed == 7
 
 
