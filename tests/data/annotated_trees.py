@@ -285,8 +285,8 @@ def btad(root: Path) -> Path:
     return root
 
 
-def real_iad_variety(root: Path) -> Path:
-    """One product one folder deeper; one defective view without a mask."""
+def real_iad_variety(root: Path, times: int = 1) -> Path:
+    """One product one folder deeper; one defective view without a mask of every defective part."""
     entries: dict[str, list] = {"train": [], "test": []}
 
     def add(part: str, kind: str, path: str, mask_path: str | None, seed: int) -> None:
@@ -299,10 +299,13 @@ def real_iad_variety(root: Path) -> Path:
             {"category": "gear", "anomaly_class": kind, "image_path": path, "mask_path": mask_path}
         )
 
-    add("train", "OK", "OK/S0001/a_C1.png", None, 1)
-    add("test", "OK", "OK/S0002/b_C1.png", None, 2)
-    add("test", "Scratch", "NG/Scratch/S0003/c_C1.png", "NG/Scratch/S0003/c_C1_mask.png", 3)
-    add("test", "Scratch", "NG/Scratch/S0003/c_C2.png", None, 4)
+    for part in range(0, 10 * times, 10):
+        again = part or ""
+        scratched = f"NG/Scratch/S{part + 3:04d}/c{again}"
+        add("train", "OK", f"OK/S{part + 1:04d}/a{again}_C1.png", None, part + 1)
+        add("test", "OK", f"OK/S{part + 2:04d}/b{again}_C1.png", None, part + 2)
+        add("test", "Scratch", f"{scratched}_C1.png", f"{scratched}_C1_mask.png", part + 3)
+        add("test", "Scratch", f"{scratched}_C2.png", None, part + 4)
     write(root / "realiadvariety_jsons/gear.json", entries)
     return root
 

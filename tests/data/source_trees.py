@@ -56,24 +56,29 @@ def mvtec_ad2(root: Path) -> Path:
     return root
 
 
-def loco(root: Path) -> Path:
+def loco(root: Path, times: int = 1) -> Path:
     base = root / "pushpins"
-    save(base / "train/good/000.png", picture(1))
-    save(base / "validation/good/000.png", picture(2))
-    save(base / "test/good/000.png", picture(3))
-    save(base / "test/logical_anomalies/000.png", picture(4))
-    save(base / "ground_truth/logical_anomalies/000/000.png", mask((2, 2, 10, 10)))
-    save(base / "ground_truth/logical_anomalies/000/001.png", mask((30, 30, 44, 44)))
-    save(base / "test/structural_anomalies/000.png", picture(5))  # without a mask, as some are
+    for n in range(times):
+        seed, name = 100 * n, f"{n:03d}"
+        save(base / f"train/good/{name}.png", picture(seed + 1))
+        save(base / f"validation/good/{name}.png", picture(seed + 2))
+        save(base / f"test/good/{name}.png", picture(seed + 3))
+        save(base / f"test/logical_anomalies/{name}.png", picture(seed + 4))
+        masks = base / "ground_truth/logical_anomalies" / name
+        save(masks / "000.png", mask((2, 2, 10, 10)))
+        save(masks / "001.png", mask((30, 30, 44, 44)))
+        # Without a mask, as some are.
+        save(base / f"test/structural_anomalies/{name}.png", picture(seed + 5))
     return root
 
 
-def goodsad(root: Path) -> Path:
+def goodsad(root: Path, times: int = 1) -> Path:
     base = root / "food_box"
-    save(base / "train/good/000000.jpg", picture(1))
-    save(base / "test/good/000000.jpg", picture(2))
-    save(base / "test/opened/000000.jpg", picture(3))
-    save(base / "ground_truth/opened/000000.png", mask(BOX))
+    for n in range(times):
+        save(base / f"train/good/{n:06d}.jpg", picture(100 * n + 1))
+        save(base / f"test/good/{n:06d}.jpg", picture(100 * n + 2))
+        save(base / f"test/opened/{n:06d}.jpg", picture(100 * n + 3))
+        save(base / f"ground_truth/opened/{n:06d}.png", mask(BOX))
     return root
 
 
@@ -157,7 +162,7 @@ def magnetic_tile(root: Path) -> Path:
     return root
 
 
-def elpv(root: Path) -> Path:
+def elpv(root: Path, times: int = 1) -> Path:
     lines = []
     for n, (probability, kind) in enumerate(
         [
@@ -169,6 +174,7 @@ def elpv(root: Path) -> Path:
             (1, "poly"),
             (1 / 3, "mono"),
         ]
+        * times
     ):
         name = f"images/cell{n:04d}.png"
         save(root / name, picture(n))
@@ -177,17 +183,18 @@ def elpv(root: Path) -> Path:
     return root
 
 
-def coco(root: Path) -> Path:
-    for n in range(4):
+def coco(root: Path, times: int = 1) -> Path:
+    """Of every four images one has a scratch, one a scratch and a dent."""
+    images, annotations = range(4 * times), []
+    for n in images:
         save(root / f"images/{n}.png", picture(n))
+        for category, box in ((1, [6, 8, 12, 12]), (2, [30, 30, 10, 10]))[: (1, 2, 0, 0)[n % 4]]:
+            entry = {"id": len(annotations) + 1, "image_id": n, "category_id": category}
+            annotations.append({**entry, "bbox": box})
     content = {
-        "images": [{"id": n, "file_name": f"{n}.png"} for n in range(4)],
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in images],
         "categories": [{"id": 1, "name": "scratch"}, {"id": 2, "name": "dent"}],
-        "annotations": [
-            {"id": 1, "image_id": 0, "category_id": 1, "bbox": [6, 8, 12, 12]},
-            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [6, 8, 12, 12]},
-            {"id": 3, "image_id": 1, "category_id": 2, "bbox": [30, 30, 10, 10]},
-        ],
+        "annotations": annotations,
     }
     (root / "annotations.json").write_text(json.dumps(content))
     return root

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import re
 import shutil
 from pathlib import Path
 
-import annotated_trees
 import pytest
-import source_trees
+from drawn_forms import TREES, build_form
 from PIL import Image
 
 from anomalyr1.data.checking.check import check_benchmark
-from anomalyr1.data.export import export_benchmark
-from anomalyr1.data.making.builder import build_benchmark
-from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows
-from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.data.making.sources.recognise import choose_source
-from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 
 PYTHONS = re.compile(
@@ -27,47 +20,6 @@ PYTHONS = re.compile(
     r"FileNotFound|IsADirectory|NotADirectory|Permission|Runtime|Input|Stop\w*)Error\b|Traceback|"
     r"object at 0x"
 )
-A = annotated_trees
-
-
-def rows(root: Path, form: str) -> Path:
-    source = read_source("mvtec", source_trees.mvtec(root / "source", ("bottle",)))
-    build_benchmark(source, root / "bench")
-    shutil.rmtree(root / "source")
-    export_benchmark(load_benchmark(root / "bench"), root, form=form, references=1)
-    return root
-
-
-TREES = {
-    "mvtec": source_trees.mvtec,
-    "loco": source_trees.loco,
-    "goodsad": source_trees.goodsad,
-    "visa": source_trees.visa_raw,
-    "btad": A.btad,
-    "real-iad": source_trees.real_iad,
-    "real-iad variety": A.real_iad_variety,
-    "deeppcb": source_trees.deeppcb,
-    "magnetic-tile": source_trees.magnetic_tile,
-    "elpv": source_trees.elpv,
-    "coco": source_trees.coco,
-    "folder": source_trees.own_folder,
-    "voc": A.voc,
-    "yolo": A.yolo,
-    "yolo polygons": functools.partial(A.yolo, polygons=True),
-    "labelme": A.labelme,
-    "labelme mask": functools.partial(A.labelme, kind="mask"),
-    "label-studio": A.label_studio,
-    "label-studio polygon": functools.partial(A.label_studio, kind="polygon"),
-    "label-studio brush": functools.partial(A.label_studio, kind="brush", choice=True),
-    "cvat": A.cvat,
-    "cvat polygon": functools.partial(A.cvat, kind="polygon"),
-    "cvat mask": functools.partial(A.cvat, kind="mask"),
-    "rle-csv": A.rle_csv,
-    "manifest": A.manifest,
-    "manifest mask": functools.partial(A.manifest, kind="mask"),
-    "vlm-r1": functools.partial(rows, form="vlm-r1"),
-    "ms-swift": functools.partial(rows, form="ms-swift"),
-}
 TEXT = frozenset({".json", ".jsonl", ".xml", ".txt", ".csv", ".yaml", ".manifest"})
 VALUES = ("null", "-1", "1e999", "NaN", '"x"', "[]", "{}", "99999999999", "0", "true", '""', "../x")
 
@@ -157,11 +109,7 @@ def attempt(form: str, tree: Path, out: Path, rng: random.Random) -> str:
     try:
         if rng.random() < 0.25:
             name, _ = choose_source(tree)
-        if name in ROW_FORMS:
-            settings = {"images": "bench"} if name == "vlm-r1" else {}
-            build_from_rows(tree / "rows.jsonl", out, name, settings)
-        else:
-            build_benchmark(read_source(name, tree), out)
+        build_form(name, tree, out)
         if rng.random() < 0.25:
             check_benchmark(out, near_bits=-1)
     except InputError as refusal:
