@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pydoc
@@ -232,6 +233,35 @@ def test_the_drawing_of_the_rooms_is_the_contract_that_is_kept():
     assert [line for line in drawn if line.strip(" |")] == kept
     rooms = {path.stem for path in (REPOSITORY / "anomalyr1").iterdir() if path.stem[0] != "_"}
     assert rooms - {"py"} == {room for layer in kept for room in layer.split(" | ")}
+
+
+def test_the_sources_and_settings_of_the_data_page_are_those_of_the_code():
+    from anomalyr1.data.making.row_benchmark import ROW_FORMS, SETTINGS
+    from anomalyr1.data.making.sources.catalogue import ANY_SOURCE, SOURCES
+
+    text = (REPOSITORY / "data" / "README.md").read_text()
+    listed, settings = text.split("## Settings")
+    named = {
+        name
+        for cell in re.findall(r"^\| (`[^|]+`) \|", listed, re.M)
+        for name in re.findall(r"`([\w-]+)`", cell)
+    }
+    assert named == {*SOURCES, *ROW_FORMS, "auto"}
+    every, own = settings.split("## ")[0].split("and some have their own")
+    assert re.findall(r"^\| `(\w+)=", every, re.M) == list(ANY_SOURCE)
+    written = {
+        (name, key)
+        for keys, names in re.findall(r"^\| (`\w+=[^|]+`) \| ([^|]+) \|", own, re.M)
+        for key in re.findall(r"`(\w+)=", keys)
+        for name in re.findall(r"`([\w-]+)`", names)
+    }
+    known = {
+        (name, key)
+        for name, read in SOURCES.items()
+        for key, parameter in inspect.signature(read).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and key not in ("seed", *ANY_SOURCE)
+    }
+    assert written == known | {(name, key) for name in ROW_FORMS for key in SETTINGS}
 
 
 def test_the_scripts_of_the_readme_are_executable():
