@@ -307,3 +307,13 @@ def test_cvats_coco_goes_through_coco(tmp_path):
     trees.write(tmp_path / "raw/annotations/instances_default.json", content)
     benchmark = build("coco", tmp_path / "raw", tmp_path / "out")
     assert found(benchmark) == {d.name: sorted(d.marks) for d in trees.DRAWN}
+
+
+def test_the_manifest_records_every_setting(tmp_path):
+    root = trees.yolo(tmp_path / "tree")
+    (root / "data.yaml").unlink()
+    own = {"names": "dent,scratch", "encoding": "cp1252", "unlabelled": "normal", "dataset": "D"}
+    general = {"rename": "dent:ding", "group": "[a-z]", "rescale": "true"}
+    manifest = build("yolo", root, tmp_path / "out", **own, **general, category="lid").manifest
+    recorded = {key: manifest["options"][key] for key in (*own, *general, "category")}
+    assert recorded == {**own, **general, "category": "lid"}

@@ -94,9 +94,10 @@ def read_source(
                 f"{name} has no setting {key!r}; it has: {offered}; "
                 f"all sources have: {', '.join(ANY_SOURCE)}"
             )
-    if "seed" in inspect.signature(read).parameters:
-        values["seed"] = seed
-    return _settled(read(root, **values), root, general)
+    chooses = {"seed": seed} if "seed" in inspect.signature(read).parameters else {}
+    source = read(root, **values, **chooses)
+    source = replace(source, options={**values, **source.options})
+    return _settled(source, root, general)
 
 
 def _settled(source: Source, root: Path | None, settings: Mapping[str, str]) -> Source:
