@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from anomalyr1.shared_prefix.attention import shares_attention
 from anomalyr1.shared_prefix.cache import SharedCache
@@ -115,9 +116,11 @@ def _decoder_of(model: Any) -> Any:
 
     With adapters it is the one below them. Called from above, the prefill would run under the
     autocast that training wraps around the whole, and leave a cache of another dtype than decoding
-    reads.
+    reads. FSDP2 has to be entered from above, and casts the weights of every pass alike.
     """
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    if isinstance(model, FSDPModule) or not hasattr(model, "get_base_model"):
+        return model
+    return model.get_base_model()
 
 
 def completions_of(tokens: Tensor, eos_ids: Sequence[int]) -> list[list[int]]:
