@@ -14,14 +14,12 @@ from anomalyr1.config import PromptConfig
 from anomalyr1.data.images import image_size
 from anomalyr1.data.knowledge import Knowledge, knowledge_for, load_knowledge
 from anomalyr1.data.mmad import choose_references
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.geometry import LARGEST_ASPECT_RATIO, too_extreme
 from anomalyr1.policy.family import FAMILIES, Family
 from anomalyr1.policy.resizing import resized_size
 from anomalyr1.prompts import SPECIAL_TOKENS, smuggled_tokens, special_tokens_in, template_for
 from anomalyr1.schema import Question, Sample
-
-SHOWN = 10
 
 Asked = tuple[Sample, list[tuple[int, Question]]]  # an image, its questions with their numbers
 Size = tuple[int, int]  # (width, height)
@@ -60,11 +58,10 @@ def require_askable(
     ]
     if asked:
         known = " or ".join(known.name for known in FAMILIES)
-        more = f" and {len(asked) - SHOWN} more" if len(asked) > SHOWN else ""
         raise InputError(
             f"expected a {known} where boxes are asked for, found {family.name}, whose "
             f"frame of boxes is not known here, and {len(asked)} such question(s): "
-            f"{', '.join(asked[:SHOWN])}{more}; ask for letters alone (question_types without "
+            f"{listed(asked)}; ask for letters alone (question_types without "
             "Defect Grounding, prompt.template=choice) or take another policy"
         )
 
@@ -126,10 +123,9 @@ def refuse(faults: Sequence[str]) -> None:
     """
     if not faults:
         return
-    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     raise InputError(
         "expected questions and images that the processor of the policy takes, found "
-        f"{len(faults)} that it refuses: {'; '.join(faults[:SHOWN])}{more}; mend them, or leave "
+        f"{len(faults)} that it refuses: {listed(faults, separator='; ')}; mend them, or leave "
         "them out of the benchmark"
     )
 

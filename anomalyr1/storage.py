@@ -16,11 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anomalyr1.errors import InputError, one_line
+from anomalyr1.errors import InputError, listed, one_line
 
 Row = TypeVar("Row")
-
-SHOWN_FAULTS = 10
 
 # A file's first bytes name its encoding; the longer marks first, because they begin alike.
 _MARKS = (
@@ -292,6 +290,5 @@ def _read_lines(
 def _at_once(faults: list[str], path: Path) -> str:
     if len(faults) == 1:
         return faults[0]
-    shown = "; ".join(faults[:SHOWN_FAULTS])
-    rest = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-    return f"{path} has {len(faults)} lines that cannot be used: {shown}{rest}"
+    shown = listed(faults, separator="; ")
+    return f"{path} has {len(faults)} lines that cannot be used: {shown}"

@@ -15,14 +15,14 @@ from anomalyr1.config import Config, DataConfig, EvalConfig, PolicyConfig, Promp
 from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.doctor.policy_and_data import input_lines
-from anomalyr1.errors import InputError
+from anomalyr1.errors import SHOWN, InputError
 from anomalyr1.evaluation.predict import predict_benchmark
 from anomalyr1.planning.plan import make_plan
 from anomalyr1.policy.family import QWEN2_5_VL, family_of
 from anomalyr1.policy.load import load_processor
 from anomalyr1.policy.tiny import SPECIAL_TOKENS as TINY_TOKENS
 from anomalyr1.prompts import SPECIAL_TOKENS
-from anomalyr1.refusals import SHOWN, refuse, refused_rows, require_askable, special_tokens
+from anomalyr1.refusals import refuse, refused_rows, require_askable, special_tokens
 from anomalyr1.rows import build_rows
 from anomalyr1.training.grpo import train
 from anomalyr1.training.sft import finetune

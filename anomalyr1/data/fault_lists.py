@@ -6,9 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomalyr1.errors import InputError
-
-SHOWN = 10
+from anomalyr1.errors import SHOWN, InputError
 
 
 def refusal(headline: str, faults: Sequence[str]) -> InputError:
@@ -25,16 +23,6 @@ def refusal(headline: str, faults: Sequence[str]) -> InputError:
     if len(faults) > SHOWN:
         lines.append(f"... and {len(faults) - SHOWN} more{_kept(faults)}")
     return InputError("\n".join(lines))
-
-
-def listed(names: Sequence[str], shown: int = SHOWN) -> str:
-    """The first names and how many follow.
-
-    >>> listed(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
-    more = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def _kept(faults: Sequence[str]) -> str:

@@ -7,12 +7,11 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.rewards.luggage import Corners, Luggage, Size, Text, as_many
 from anomalyr1.storage import read_jsonl
 
 _EXPECTED = "completions (one JSON object a line: completion, options, answer, boxes)"
-_SHOWN = 10  # faults named in full; the others are counted
 
 
 class CompletionLine(Luggage):
@@ -64,10 +63,8 @@ def read_completions(path: Path) -> list[dict[str, Any]]:
     if len(faults) == 1:
         raise InputError(f"{path}, {faults[0]}; mend it")
     if faults:
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise InputError(
-            f"{path}: {len(faults)} faults: {'; '.join(faults[:_SHOWN])}{more}; mend them"
-        )
+        shown = listed(faults, separator="; ")
+        raise InputError(f"{path}: {len(faults)} faults: {shown}; mend them")
     return rows
 
 

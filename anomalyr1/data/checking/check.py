@@ -14,7 +14,6 @@ import numpy as np
 from anomalyr1.data.checking.copied import Look, copy_findings, group_findings
 from anomalyr1.data.checking.coverage import coverage_findings
 from anomalyr1.data.checking.findings import Finding, mmad_findings, record_findings
-from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.fingerprint import (
     NEAR_BITS,
     Fingerprint,
@@ -28,7 +27,7 @@ from anomalyr1.data.manifest import read_files, read_groups
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mask_marks import looks_inverted
 from anomalyr1.data.mmad import BENCHMARK_NAME, Benchmark, read_benchmark
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.geometry import LARGEST_ASPECT_RATIO, too_extreme
 from anomalyr1.schema import Box, Sample, is_normal_key
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalyr1.data.checking.findings import Finding
-from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.fingerprint import Fingerprint
 from anomalyr1.data.turned_copies import copies
+from anomalyr1.errors import listed
 from anomalyr1.schema import Sample
 
 

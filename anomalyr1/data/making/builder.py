@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.fault_lists import listed, refusal
+from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import NEAR_BITS, nearest
 from anomalyr1.data.images import BoxOptions
 from anomalyr1.data.making.examining import Examined, examine, remarks
@@ -31,7 +31,7 @@ from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import write_benchmark
 from anomalyr1.data.output_folder import new_folder, require_new
 from anomalyr1.data.seeding import seeded_order
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.schema import Sample
 
 Progress = Callable[[Iterable[Item]], Iterable[Item]]

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.making.sources.item import Item
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.storage import read_text
 
 # Roboflow writes every augmented copy of a photo as <photo>.rf.<hash>.

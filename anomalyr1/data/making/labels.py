@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.item import Item
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.schema import Box
 from anomalyr1.storage import read_yaml
 

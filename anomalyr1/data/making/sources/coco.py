@@ -28,12 +28,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.fault_lists import listed, refusal
+from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.coco_records import CocoImage, read_records, repeated
 from anomalyr1.data.making.sources.image_names import files_below, files_in
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, found_in, require_items
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.storage import read_json
 
 TREE = "a COCO file with images, categories and annotations"

@@ -38,6 +38,7 @@ from anomalyr1.data.making.sources.annotated import (
 )
 from anomalyr1.data.making.sources.image_names import (
     ImageNames,
+    described,
     files_below,
     files_in,
     side_of,
@@ -98,11 +99,7 @@ def read_cvat(
 
 def looks_like(root: Path) -> str | None:
     """What there is of this form below ROOT, in words; None without it."""
-    files = _exports(root)
-    if not files:
-        return None
-    named = ", ".join(file.name for file in files)
-    return f"CVAT annotations {named}, {sum(1 for _ in files_below(files[0].parent))} images"
+    return described("CVAT annotations", _exports(root))
 
 
 def _exports(root: Path) -> list[Path]:

@@ -36,7 +36,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.fault_lists import listed
 from anomalyr1.data.images import is_image
 from anomalyr1.data.making.labels import is_in_order, is_nameless
 from anomalyr1.data.making.questions import words
@@ -51,7 +50,7 @@ from anomalyr1.data.making.sources.item import (
 )
 from anomalyr1.data.making.sources.mask_index import MaskIndex, is_mask_folder, without_masks
 from anomalyr1.data.making.sources.other_forms import refuse_other_form
-from anomalyr1.errors import InputError, one_line
+from anomalyr1.errors import InputError, listed, one_line
 from anomalyr1.schema import Box
 from anomalyr1.storage import read_text
 from anomalyr1.values import is_number

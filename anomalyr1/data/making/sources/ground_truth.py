@@ -39,7 +39,7 @@ from anomalyr1.data.making.sources.annotated import (
     make_source,
     number,
 )
-from anomalyr1.data.making.sources.image_names import ImageNames, files_below, files_in, side_of
+from anomalyr1.data.making.sources.image_names import ImageNames, described, files_in, side_of
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
@@ -92,11 +92,7 @@ def read_ground_truth(
 
 def looks_like(root: Path) -> str | None:
     """What there is of this form in ROOT, in words; None without it."""
-    files = _manifests(root)
-    if not files:
-        return None
-    named = ", ".join(file.name for file in files)
-    return f"Ground Truth manifests {named}, {sum(1 for _ in files_below(files[0].parent))} images"
+    return described("Ground Truth manifests", _manifests(root))
 
 
 def _manifests(root: Path) -> list[Path]:

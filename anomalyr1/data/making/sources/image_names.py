@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -32,6 +32,14 @@ def files_below(root: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> Iterato
         for name in sorted(names):
             if is_visible(Path(name)) and posixpath.splitext(name)[1].lower() in wanted:
                 yield Path(folder) / name
+
+
+def described(form: str, files: Sequence[Path]) -> str | None:
+    """Files that hold the annotations of the images below their folder, in words; None without."""
+    if not files:
+        return None
+    named = ", ".join(file.name for file in files)
+    return f"{form} {named}, {sum(1 for _ in files_below(files[0].parent))} images"
 
 
 def files_in(root: Path, *patterns: str) -> list[Path]:

@@ -36,7 +36,7 @@ from anomalyr1.data.making.sources.annotated import (
     require_size,
 )
 from anomalyr1.data.making.sources.brush import decode_brush
-from anomalyr1.data.making.sources.image_names import ImageNames, files_below, files_in, side_of
+from anomalyr1.data.making.sources.image_names import ImageNames, described, files_in, side_of
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.data.making.sources.labelme import ring
 from anomalyr1.errors import InputError
@@ -99,11 +99,7 @@ def read_label_studio(
 
 def looks_like(root: Path) -> str | None:
     """What there is of this form below ROOT, in words; None without it."""
-    files = _exports(root)
-    if not files:
-        return None
-    named = ", ".join(file.name for file in files)
-    return f"Label Studio export {named}, {sum(1 for _ in files_below(files[0].parent))} images"
+    return described("Label Studio export", _exports(root))
 
 
 def _exports(root: Path) -> list[Path]:
