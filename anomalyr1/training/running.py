@@ -47,7 +47,7 @@ def train_policy(
     run_dir = Path(config.run_dir)
     quiet(trainer)
     arguments = trainer.args
-    data = [benchmark_record(benchmark) for benchmark, _ in used]
+    data = [benchmark_record(benchmark, samples) for benchmark, samples in used]
     if checkpoint:
         refuse_other_data(run_dir, verb, data)
     if PartialState().is_main_process:
