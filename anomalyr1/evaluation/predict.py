@@ -200,7 +200,7 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
         "benchmark": benchmark.sha256,
         "prompt": asdict(config.prompt),
         "policy": {key: policy[key] for key in ("path", "revision", "min_pixels", "max_pixels")},
-        "weights": _weights_digest(Path(config.policy.path)),
+        "weights": weights_digest(Path(config.policy.path)),
         "options": {
             "seed": config.seed if config.eval.limit is not None else None,
             "limit": config.eval.limit,
@@ -211,7 +211,7 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def _weights_digest(folder: Path) -> str | None:
+def weights_digest(folder: Path) -> str | None:
     """Hash of samples of a local checkpoint's weight files; None for a hub id."""
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if not files:

@@ -39,6 +39,12 @@ class Series:
 
 def line_chart(title: str, series: Sequence[Series], note: str | None = None) -> Markup:
     """Raw values thin, a moving average over them thick."""
+    drawn = line_shapes(series)
+    return _figure(title, drawn, [(line.label, line.colour) for line in series], note)
+
+
+def line_shapes(series: Sequence[Series]) -> list[Markup]:
+    """The axes and lines of such a chart, in a frame of `WIDTH` x `HEIGHT`."""
     steps = np.concatenate([line.x for line in series])
     values = np.concatenate([line.y for line in series])
     plot = _Plot((float(steps.min()), float(steps.max())), _span(values))
@@ -49,7 +55,7 @@ def line_chart(title: str, series: Sequence[Series], note: str | None = None) ->
         drawn.append(plot.path(line.x, smooth(line.y), f"line {line.colour}"))
         last = float(smooth(line.y)[-1])
         drawn.append(plot.dot(float(line.x[-1]), last, line.colour, f"{line.label}: {last:.4g}"))
-    return _figure(title, drawn, [(line.label, line.colour) for line in series], note)
+    return drawn
 
 
 def share_chart(title: str, series: Sequence[Series], note: str | None = None) -> Markup:
