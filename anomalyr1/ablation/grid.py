@@ -132,7 +132,7 @@ def _commands(
     else:
         train = (*launch, found.verb, str(found.base), *found.own, *place)
         commands.append((found.verb, train))
-    policy = [f"policy.path={_value(trained)}"]
+    policy = [f"policy.path={trained}"]
     if found.verb == "none" and found.training.policy.revision is not None:
         policy.append(f"policy.revision={_value(found.training.policy.revision)}")
     evaluate = (*_PYTHON, "eval", str(found.evaluation), *found.shared, *place, *policy)
