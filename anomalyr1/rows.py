@@ -130,14 +130,13 @@ def open_benchmark(
         prompt: says how many references a sample needs.
         root: where the images are, if not where the benchmark says.
         limit: keep so many images, chosen from `seed`; None keeps all.
-        shots: keep so many images of each (category, defect) and as many normal ones, chosen from
-            `seed`; None keeps all.
+        shots: keep so many images of each (category, defect), as far as there are, and as many
+            normal ones, chosen from `seed`; None keeps all.
         shuffle: reorder the options of every question from this seed; None leaves them.
         seed: of the choice of images.
 
     Raises:
-        InputError: there is no benchmark, images are missing, or a defect has too few; all of them
-            are named.
+        InputError: there is no benchmark, or images are missing; all of them are named.
     """
     if path is None:
         raise InputError(f"expected a benchmark folder at {key}, found none; set {key}=FOLDER")

@@ -28,8 +28,9 @@ class DataConfig:
         shuffle_options: reorder the options of every question from this seed; None keeps the order
             on disk.
         limit: keep the questions of the first so many images (in a seeded order); None keeps all.
-        shots: keep so many images of each (category, defect), chosen from `seed`, and as many
-            normal ones as these together; fewer shots are among more. None keeps all.
+        shots: keep so many images of each (category, defect), as far as there are, and as many
+            normal ones as these together, chosen from `seed`; fewer shots are among more. None
+            keeps all.
         root: where the images are, if not where the benchmark says.
     """
 

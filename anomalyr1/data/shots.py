@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from anomalyr1.data.seeding import seeded_order
-from anomalyr1.errors import InputError, listed
 from anomalyr1.schema import Sample
 
 NORMAL = "good"
@@ -63,25 +62,21 @@ def training_shots(samples: Sequence[Sample], shots: int, seed: int) -> list[Sam
 
     Args:
         samples: of the benchmark.
-        shots: images of each (category, defect). Normals are as many as the category's defective
-            images together, or all where there are fewer.
+        shots: images of each (category, defect), or all where there are fewer. Normals are as many
+            as the category's defective images together, or all where there are fewer.
         seed: of the choice.
-
-    Raises:
-        InputError: there are fewer images of a defect; all such are named.
     """
-    sizes = Counter(stratum_of(sample) for sample in samples)
-    short = [
-        f"{'/'.join(key)} ({number})"
-        for key, number in sorted(sizes.items())
-        if key[2] != NORMAL and number < shots
-    ]
-    if short:
-        raise InputError(
-            f"expected at least data.shots={shots} images of every defect, found fewer of "
-            f"{listed(short)}; lower data.shots or bring more images"
-        )
     by_key = {sample.image: sample for sample in samples}
     ordered = [by_key[key] for key in seeded_order(by_key, seed, "shots")]
     chosen = {sample.image for sample in few_shot(ordered, shots)}
     return [sample for sample in samples if sample.image in chosen]
+
+
+def short_of(samples: Iterable[Sample], shots: int) -> list[str]:
+    """The defects that have fewer images than this, each with their number."""
+    sizes = Counter(stratum_of(sample) for sample in samples)
+    return [
+        f"{'/'.join(key)} ({number})"
+        for key, number in sorted(sizes.items())
+        if key[2] != NORMAL and number < shots
+    ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_runs import toy_run
 
 from anomalyr1.config import Config, DataConfig
-from anomalyr1.data.shots import few_shot, stratum_of, training_shots
+from anomalyr1.data.shots import few_shot, short_of, stratum_of, training_shots
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 
@@ -64,11 +64,10 @@ def test_one_of_a_cluster_and_one_to_spare():
     assert few_shot(cracks[:1], 3, spare=1) == cracks[:1]
 
 
-def test_too_few_are_refused_by_name():
-    with pytest.raises(InputError) as refused:
-        training_shots(samples(NUTS), 5, seed=0)
-    assert "data.shots=5" in str(refused.value) and "Parts/nut/crack (4)" in str(refused.value)
-    assert "dent" not in str(refused.value) and "good" not in str(refused.value)
+def test_where_there_are_fewer_all_are_taken_and_the_defects_are_named():
+    chosen = training_shots(samples(NUTS), 5, seed=0)
+    assert kinds(chosen)["nut/crack"] == 4 and kinds(chosen)["nut/dent"] == 5
+    assert short_of(chosen, 5) == ["Parts/nut/crack (4)"]
 
 
 def test_two_choices_of_images_are_refused(tmp_path):
@@ -83,18 +82,23 @@ def test_two_choices_of_images_are_refused(tmp_path):
         training_rows(mixed, None, None)
 
 
-def test_a_run_trains_on_them_and_records_them(tmp_path, tiny_policy, toy_benchmark):
+@pytest.mark.parametrize("shots", [3, 5])
+def test_a_run_trains_on_them_and_records_them(tmp_path, tiny_policy, toy_benchmark, capsys, shots):
     from anomalyr1.training.sft import finetune
 
     config = toy_run(tmp_path / "run", tiny_policy, toy_benchmark)
-    data = replace(config.data, limit=None, shots=2)
+    data = replace(config.data, limit=None, shots=shots)
     finetune(replace(config, data=data, seed=3, sft={**config.sft, "max_steps": 1}))
     record = json.loads((tmp_path / "run/provenance.json").read_text())["runs"][0]["data"]
-    assert record["shown"] == {"images": 4, "by_category": {"Toy/tile": {"good": 2, "spot": 2}}}
+    there = min(shots, 4)  # the toy benchmark has four of either kind
+    counts = {"Toy/tile": {"good": there, "spot": there}}
+    assert record["shown"] == {"images": 2 * there, "by_category": counts}
+    told = "data.shots=5: 1 defect(s) have fewer images: Toy/tile/spot (4)"
+    assert (told in capsys.readouterr().out) == (shots == 5)
     assert record["images"] == 8  # of the benchmark
     seen = json.loads((tmp_path / "run/policy/training_data.json").read_text())["manifests"]
     shown = [key for key in seen[-1]["files"] if "/test/" in key]
     from anomalyr1.data.mmad import load_benchmark
 
     every = load_benchmark(toy_benchmark).samples
-    assert shown == sorted(s.image for s in training_shots(every, 2, seed=3))
+    assert shown == sorted(s.image for s in training_shots(every, shots, seed=3))
