@@ -11,7 +11,7 @@ from anomalyr1.ablation.contrasts import Cell, Line
 from anomalyr1.ablation.grid import Scale
 from anomalyr1.ablation.svg import MARGIN, document, legend, panel, text, variant_colours
 from anomalyr1.evaluation.figures import FIGURES
-from anomalyr1.evaluation.report.charts import HEIGHT, WIDTH, Series, line_shapes
+from anomalyr1.evaluation.report.charts import HEIGHT, WIDTH, Series, line_shapes, ticks
 from anomalyr1.evaluation.report.curves import History, curve_of
 from anomalyr1.evaluation.report.markup import Markup, join, tag
 from anomalyr1.values import is_number
@@ -196,11 +196,10 @@ def _over_scale(
 
     places = [left + (right - left) * (n + 0.5) / len(points) for n in range(len(points))]
     parts = []
-    for share in range(5):
-        percent = low + (high - low) * share / 4
+    for percent in ticks(low, high):
         where = y(percent)
         parts.append(tag("line", x1=left, x2=right, y1=where, y2=where, class_="grid"))
-        parts.append(text(f"{percent:.0f}", left - 6, where + 4, "end"))
+        parts.append(text(f"{percent:g}", left - 6, where + 4, "end"))
     for cell in outside:
         where = y(cell.mean)
         parts.append(tag("line", x1=left, x2=right, y1=where, y2=where, class_="line c5 dashed"))
