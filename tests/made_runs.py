@@ -43,3 +43,11 @@ def run(folder: Path, variant: str, seed: int, *stages: tuple[str, Sequence[str]
     """A run in `folder`/<variant>-<seed>."""
     made = tuple((stage, tuple(command)) for stage, command in stages)
     return Run(variant, seed, folder / f"{variant}-{seed}", f"{variant}{seed}", made)
+
+
+def ablation(folder: Path, text: str) -> Path:
+    """An ablation file of these keys beside the configs of the fixture."""
+    path = folder / "terms.yaml"
+    head = f"base: train.yaml\neval: eval.yaml\nrun_dir: {folder / 'runs'}\n"
+    path.write_text(head + text)
+    return path

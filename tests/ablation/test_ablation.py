@@ -4,49 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
 from commands import REPOSITORY, invoke
-from tiny_runs import ON_CPU, write_config
+from made_runs import ablation
 
 from anomalyr1.ablation.grid import Run, plan
 from anomalyr1.ablation.launch import ablate
 from anomalyr1.ablation.results import read_result
 from anomalyr1.cli import app
 from anomalyr1.errors import InputError
-
-
-@pytest.fixture
-def configs(tmp_path, toy_benchmark, tiny_policy) -> Path:
-    """A folder with a training and an evaluation config."""
-    policy = {"path": tiny_policy, "max_pixels": 12544, "freeze_vision": False}
-    common = {**ON_CPU, "max_steps": 1, "per_device_train_batch_size": 4, "learning_rate": 1e-3}
-    write_config(
-        tmp_path / "train.yaml",
-        policy=policy,
-        data={"benchmark": toy_benchmark, "question_types": ["Defect Grounding"]},
-        preflight={"skip": True},
-        grpo={**common, "num_generations": 2, "max_completion_length": 8},
-    )
-    write_config(
-        tmp_path / "sft.yaml", policy=policy, data={"benchmark": toy_benchmark}, sft=common
-    )
-    short = {"max_new_tokens": 8, "limit": 2, "allow_seen": True}
-    write_config(
-        tmp_path / "eval.yaml",
-        policy={"path": "nowhere", "max_pixels": 12544},
-        eval={"benchmark": toy_benchmark, **short},
-        segmentation={"kind": "none"},
-    )
-    return tmp_path
-
-
-def ablation(folder: Path, text: str) -> Path:
-    path = folder / "terms.yaml"
-    head = f"base: train.yaml\neval: eval.yaml\nrun_dir: {folder / 'runs'}\n"
-    path.write_text(head + text)
-    return path
 
 
 def command(run: Run, stage: str) -> list[str]:
