@@ -20,9 +20,9 @@ def command(run: Run, stage: str) -> list[str]:
     return next(list(command) for name, command in run.commands if name == stage)
 
 
-def test_a_plan_is_every_variant_with_every_seed(configs):
+def test_a_plan_is_every_variant_with_every_seed(ablation_configs):
     path = ablation(
-        configs,
+        ablation_configs,
         "seeds: [3, 5]\n"
         "set: {grpo.beta: 0.1, reward: {weights: {iou: 2.0}}}\n"
         "list:\n  plain: {}\n  paper: {reward.preset: paper}\n"
@@ -46,22 +46,22 @@ def test_a_plan_is_every_variant_with_every_seed(configs):
     ]  # fmt: skip
     place = [f"run_dir={last.folder}", "resume=auto"]
     train, evaluation = command(last, "train"), command(last, "eval")
-    assert train[1:5] == ["-m", "anomalyr1", "train", str(configs / "train.yaml")]
+    assert train[1:5] == ["-m", "anomalyr1", "train", str(ablation_configs / "train.yaml")]
     assert train[5:] == [*changes, "seed=5", *place]
-    assert evaluation[3:5] == ["eval", str(configs / "eval.yaml")]
+    assert evaluation[3:5] == ["eval", str(ablation_configs / "eval.yaml")]
     # Every run is asked the same questions: the seed is not the evaluation's.
     assert evaluation[5:] == [*changes, *place, f"policy.path={last.folder / 'policy'}"]
 
 
-def test_a_variant_may_have_a_verb_and_a_base_of_its_own(configs, tiny_policy):
+def test_a_variant_may_have_a_verb_and_a_base_of_its_own(ablation_configs, tiny_policy):
     text = (
         "seeds: [0, 1]\nbaseline: start\nlist:\n"
         "  tuned: {verb: sft, base: sft.yaml, data.shots: 1}\n  start: {verb: none}\n  grpo: {}\n"
     )
-    planned = plan(ablation(configs, text))
+    planned = plan(ablation(ablation_configs, text))
     tuned, _, start, again, grpo, _ = planned.runs
     assert planned.baseline == "start"
-    assert command(tuned, "sft")[3:5] == ["sft", str(configs / "sft.yaml")]
+    assert command(tuned, "sft")[3:5] == ["sft", str(ablation_configs / "sft.yaml")]
     assert command(tuned, "sft")[5:7] == ["data.shots=1", "seed=0"]
     assert [[stage for stage, _ in run.commands] for run in (tuned, start, grpo)] == [
         ["sft", "eval"], ["eval"], ["train", "eval"],
@@ -83,34 +83,36 @@ def test_a_variant_may_have_a_verb_and_a_base_of_its_own(configs, tiny_policy):
         ("grid: {grpo.bf16: [true, false]}\nlist: {a: {}, b: {}}", None, None),
     ],
 )  # fmt: skip
-def test_a_number_that_tells_the_variants_apart_is_their_scale(configs, text, key, values):
-    scale = plan(ablation(configs, text)).scale
+def test_a_number_that_tells_the_variants_apart_is_their_scale(ablation_configs, text, key, values):
+    scale = plan(ablation(ablation_configs, text)).scale
     assert (scale and scale.key) == key
     assert scale is None or list(scale.values.values()) == values
 
 
-def test_the_hash_is_of_what_is_resolved(configs):
+def test_the_hash_is_of_what_is_resolved(ablation_configs):
     """A default that is written out is the same run; a changed base is another."""
-    first = plan(ablation(configs, "grid: {reward.preset: [roam]}")).runs[0]
-    same = plan(ablation(configs, "grid: {reward.preset: [roam]}\nset: {grpo.max_steps: 1}"))
+    first = plan(ablation(ablation_configs, "grid: {reward.preset: [roam]}")).runs[0]
+    same = plan(
+        ablation(ablation_configs, "grid: {reward.preset: [roam]}\nset: {grpo.max_steps: 1}")
+    )
     assert same.runs[0].digest == first.digest and same.runs[0].folder == first.folder
     for name, old, new in (
         ("train", "max_steps: 1", "max_steps: 2"),
         ("eval", "limit: 2", "limit: 3"),
     ):
-        config = configs / f"{name}.yaml"
+        config = ablation_configs / f"{name}.yaml"
         text = config.read_text()
         config.write_text(text.replace(old, new))
-        changed = plan(ablation(configs, "grid: {reward.preset: [roam]}")).runs[0]
+        changed = plan(ablation(ablation_configs, "grid: {reward.preset: [roam]}")).runs[0]
         assert changed.digest != first.digest
         config.write_text(text)
 
 
-def test_the_hash_is_of_the_policy_and_the_data_too(configs, tmp_path):
+def test_the_hash_is_of_the_policy_and_the_data_too(ablation_configs, tmp_path):
     """What was trained from another policy, or on other data of the same name, is another run."""
     policy, bench = tmp_path / "policy", tmp_path / "bench"
     changes = f"set: {{policy.path: {policy}, data.benchmark: {bench}}}\nlist: {{a: {{}}}}"
-    path = ablation(configs, changes)
+    path = ablation(ablation_configs, changes)
     digests = [plan(path).runs[0].digest]
     for file in (policy / "model.safetensors", bench / "mmad.json"):
         for content in (b"one", b"two"):
@@ -120,9 +122,9 @@ def test_the_hash_is_of_the_policy_and_the_data_too(configs, tmp_path):
     assert len(set(digests)) == 5
 
 
-def test_a_training_can_be_launched_otherwise(configs):
+def test_a_training_can_be_launched_otherwise(ablation_configs):
     text = "grid: {reward.preset: [roam]}\nlaunch: accelerate launch -m anomalyr1\n"
-    path = ablation(configs, text)
+    path = ablation(ablation_configs, text)
     run = plan(path).runs[0]
     assert command(run, "train")[:5] == ["accelerate", "launch", "-m", "anomalyr1", "train"]
     assert command(run, "eval")[1:4] == ["-m", "anomalyr1", "eval"]
@@ -149,32 +151,32 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("text", "expected"), BROKEN)
-def test_a_broken_file_is_refused_before_anything_runs(configs, text, expected):
+def test_a_broken_file_is_refused_before_anything_runs(ablation_configs, text, expected):
     with pytest.raises(InputError) as refused:
-        ablate(ablation(configs, text))
+        ablate(ablation(ablation_configs, text))
     assert expected in str(refused.value) and "\n" not in str(refused.value)
-    assert not (configs / "runs").exists()
+    assert not (ablation_configs / "runs").exists()
 
 
-def test_a_missing_file_or_base_is_named(configs):
+def test_a_missing_file_or_base_is_named(ablation_configs):
     with pytest.raises(InputError, match="expected an ablation file at"):
-        plan(configs / "none.yaml")
-    (configs / "terms.yaml").write_text("base: train.yaml\nrun_dir: runs\nlist: {a: {}}\n")
+        plan(ablation_configs / "none.yaml")
+    (ablation_configs / "terms.yaml").write_text("base: train.yaml\nrun_dir: runs\nlist: {a: {}}\n")
     with pytest.raises(InputError, match="expected eval to be a path, found None"):
-        plan(configs / "terms.yaml")
+        plan(ablation_configs / "terms.yaml")
 
 
-def test_runs_are_recorded_skipped_and_taken_up_again(configs):
+def test_runs_are_recorded_skipped_and_taken_up_again(ablation_configs):
     """One variant cannot be evaluated at first: the others are not held up, nor run twice."""
     path = ablation(
-        configs,
+        ablation_configs,
         "baseline: start\nlist:\n  fine: {}\n  start: {verb: none}\n"
         "  cut: {verb: sft, base: sft.yaml, data.shots: 1, eval.benchmark: /nowhere}\n",
     )
     result = invoke(app, "ablate", path, "--jobs", 2)
     assert result.exit_code == 1, result.output
     assert "[3/3] cut, seed 0: " in result.output and "eval failed: " in result.output
-    table = (configs / "runs/table.md").read_text()
+    table = (ablation_configs / "runs/table.md").read_text()
     assert "| fine | 1/1 |" in table and "| cut | 0/1 |" in table
     assert "| seed 0: eval: error: expected a benchmark" in table
     fine, start, cut = plan(path).runs
@@ -187,16 +189,16 @@ def test_runs_are_recorded_skipped_and_taken_up_again(configs):
     for name in ("config.yaml", "eval.yaml", "train.log", "predictions.jsonl"):
         assert (fine.folder / name).is_file(), name
     assert not (start.folder / "policy").exists() and (start.folder / "metrics.json").is_file()
-    assert "<svg" in (configs / "runs/bars.svg").read_text()
+    assert "<svg" in (ablation_configs / "runs/bars.svg").read_text()
     trained = (fine.folder / "train.log").stat().st_mtime_ns
     after = (cut.folder / "sft.log").stat().st_mtime_ns
 
     planned, results, answers = ablate(path)
     assert [r.stage for r in results] == [None, None, "eval"]
-    assert planned.folder == configs / "runs"
+    assert planned.folder == ablation_configs / "runs"
     assert (fine.folder / "train.log").stat().st_mtime_ns == trained  # finished: skipped
     assert (cut.folder / "sft.log").stat().st_mtime_ns == after  # trained: only evaluated
-    rows = list(csv.DictReader((configs / "runs/table.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((ablation_configs / "runs/table.csv").read_text().splitlines()))
     assert float(rows[0]["reward mean"]) == pytest.approx(measures["reward"])
     difference = measures["strict accuracy"] - answers.of(start.folder).values["strict accuracy"]
     assert float(rows[0]["strict accuracy difference"]) == pytest.approx(difference)

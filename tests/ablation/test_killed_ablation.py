@@ -21,8 +21,8 @@ list: {whole: {}}
 
 
 @pytest.mark.slow
-def test_a_killed_ablation_goes_on_to_the_same_figures(configs):
-    path = ablation(configs, TEXT)
+def test_a_killed_ablation_goes_on_to_the_same_figures(ablation_configs):
+    path = ablation(ablation_configs, TEXT)
     runs = plan(path).runs
     head = psutil.Popen(
         [*command("ablate", path, "--jobs", 2)], cwd=REPOSITORY, stdout=subprocess.DEVNULL
@@ -36,7 +36,9 @@ def test_a_killed_ablation_goes_on_to_the_same_figures(configs):
     _, resumed, _ = ablate(path, jobs=2)
     assert all("going on from it" in (run.folder / "train.log").read_text() for run in runs)
 
-    path.write_text(path.read_text().replace(str(configs / "runs"), str(configs / "unbroken")))
+    path.write_text(
+        path.read_text().replace(str(ablation_configs / "runs"), str(ablation_configs / "unbroken"))
+    )
     _, unbroken, _ = ablate(path, jobs=2)
     for one, other in zip(resumed, unbroken, strict=True):
         assert one.stage is None and one.measures == other.measures
