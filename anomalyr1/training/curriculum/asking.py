@@ -29,12 +29,15 @@ class Rows:
         mask: (rows, length), 1 where a row has a token.
         labels: (rows, length), the token where it belongs to the completion.
         images: for each row the numbers of the images it shows, in order.
+        positions: (3, rows, length), of each token in time, height and width; None where no image
+            is shown.
     """
 
     ids: Tensor
     mask: Tensor
     labels: Tensor
     images: tuple[tuple[int, ...], ...] = ()
+    positions: Tensor | None = None
 
     def parts(self, tokens: int) -> list[Rows]:
         """Rows of like length together, at most so many tokens (padding included) a part."""
@@ -48,15 +51,22 @@ class Rows:
         return [self._part(part, int(lengths[part[-1]])) for part in parts]
 
     def _part(self, rows: list[int], length: int) -> Rows:
-        images = tuple(self.images[row] for row in rows) if self.images else ()
         return Rows(
-            self.ids[rows, :length], self.mask[rows, :length], self.labels[rows, :length], images
+            self.ids[rows, :length],
+            self.mask[rows, :length],
+            self.labels[rows, :length],
+            tuple(self.images[row] for row in rows) if self.images else (),
+            None if self.positions is None else self.positions[:, rows, :length],
         )
 
     def to(self, device: torch.device) -> Rows:
         """On another device."""
         return Rows(
-            self.ids.to(device), self.mask.to(device), self.labels.to(device), self.images
+            self.ids.to(device),
+            self.mask.to(device),
+            self.labels.to(device),
+            self.images,
+            None if self.positions is None else self.positions.to(device),
         )
 
 

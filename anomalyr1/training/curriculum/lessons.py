@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -130,6 +130,7 @@ class JointLesson:
             shown.append(tuple(places.setdefault(n, len(places)) for n in numbers))
         samples = [self.pictures.samples[number] for number in chosen]
         rows = self.asking[side].about_pictures(samples, shown, rng)
+        rows = _placed(self.policy, rows, side)
         return Seen(side, tuple(places), tuple(s[-1] for s in shown), tuple(chosen), rows)
 
     def backward(self, seen: Seen) -> dict[str, float]:
@@ -144,7 +145,7 @@ class JointLesson:
         completion = 0.0
         for part in seen.rows.parts(PART_TOKENS):
             part = part.to(device)
-            hidden = _read(model, self.policy.processor, part, told, seen.side)
+            hidden = _read(model, part, told)
             loss = completion_loss(model, hidden, part.labels, total)
             torch.autograd.backward(loss)
             completion += float(loss.detach())
@@ -159,24 +160,29 @@ class JointLesson:
         return [*self.policy.model.parameters(), *self.heads.parameters()]
 
 
-def _read(model: Any, processor: Any, rows: Rows, tokens: Tensor, side: int) -> Tensor:
+def _placed(policy: Policy, rows: Rows, side: int) -> Rows:
+    """Rows with the positions of their tokens, which only the CPU is asked for."""
+    model: Any = policy.model
+    count = side // policy.processor.image_processor.patch_size
+    shown = sum(len(numbers) for numbers in rows.images)
+    positions, _ = model.model.get_rope_index(
+        rows.ids,
+        mm_token_type_ids=(rows.ids == model.config.image_token_id).long(),
+        image_grid_thw=torch.tensor([[1, count, count]]).repeat(shown, 1),
+        attention_mask=rows.mask,
+    )
+    return replace(rows, positions=positions)
+
+
+def _read(model: Any, rows: Rows, tokens: Tensor) -> Tensor:
     """Last hidden states of rows whose image tokens are given. tokens (images, cells, width)."""
-    images = processor.image_processor
     at = rows.ids == model.config.image_token_id
     shown = [number for row in rows.images for number in row]
     told = tokens[shown].flatten(0, 1)
     embedded = model.get_input_embeddings()(rows.ids)
     embedded = embedded.masked_scatter(at[..., None].expand_as(embedded), told.to(embedded.dtype))
-    patches_a_side = side // images.patch_size
-    grid = torch.tensor([[1, patches_a_side, patches_a_side]], device=rows.ids.device)
-    positions, _ = model.model.get_rope_index(
-        rows.ids,
-        mm_token_type_ids=at.long(),
-        image_grid_thw=grid.repeat(len(shown), 1),
-        attention_mask=rows.mask,
-    )
     output = model.model.language_model(
-        inputs_embeds=embedded, position_ids=positions, attention_mask=rows.mask
+        inputs_embeds=embedded, position_ids=rows.positions, attention_mask=rows.mask
     )
     hidden: Tensor = output[0]
     return hidden
