@@ -21,7 +21,8 @@ from typing import Annotated, Any
 import torch
 import typer
 from bench_cases import QUESTION, Case, make_trainer
-from bench_grpo import check_equal, rollout_of, score
+from bench_grpo import rollout_of, score
+from measuring import check_equal
 from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from anomalyr1.config import PolicyConfig

@@ -1,0 +1,354 @@
+"""Stock against the shared prefix on the whole Qwen2.5-VL-3B, random weights, transformers alone.
+
+python scripts/bench_passes.py --quick                          a GPU of 80 GB, a minute and a half
+python scripts/bench_passes.py                                  more batches, five minutes
+python scripts/bench_passes.py --tiny --device cpu --quick      the same code on a laptop
+
+First the sides are held to one another: two layers of full width in float32 (log-probabilities
+within 1e-4, gradients within 1e-3, the same greedy tokens), then the whole depth in bfloat16, where
+each side may be no further from float32 than twice what stock is. Then it is timed, with SDPA and
+with FlexAttention: log-probabilities and their backward pass, an update, a rollout. Each result is
+a line of JSON, written as soon as it is known; what fails is a line too, and the rest goes on.
+Nothing of TRL is used; adapters need peft and the config's packages.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import transformers
+import typer
+from measuring import alternate, peak_memory
+from passes import SIDES, log_probabilities, rollout
+from random_policies import (
+    Batch,
+    Learning,
+    Load,
+    let_learn,
+    published_policy,
+    random_batch,
+    tiny_policy,
+    twin,
+)
+
+from anomalyr1.shared_prefix import prepare
+from anomalyr1.shared_prefix.flex_attention import flex_obstacle
+
+NAME = "Qwen/Qwen2.5-VL-3B-Instruct"
+CHECK = Load(images=1, completion=32, generations=4)
+LOGPS, GRADIENTS = 1e-4, 1e-3  # in float32
+TIMES_STOCK = 2.0  # distance from float32 that bfloat16 may have, in distances of stock
+QUICK: tuple[tuple[Learning, Load, bool], ...] = (
+    ("full", Load(), False),
+    ("full", Load(completion=512), False),
+    ("lora", Load(completion=512), False),
+)
+MORE: tuple[tuple[Learning, Load, bool], ...] = (
+    ("lora", Load(), False),
+    ("lora", Load(prompts=2), False),
+    ("lora", Load(generations=16), False),
+    ("lora", Load(images=1), False),
+    ("full", Load(prompts=2), False),
+    ("full", Load(prompts=4, completion=512), True),
+    ("tower", Load(), False),
+)
+ROLLOUTS = (Load(), Load(prompts=4, completion=256))
+
+
+@dataclass
+class Book:
+    """Where results go, a line each, and until when."""
+
+    out: Path | None
+    until: float
+    disagreed: bool = False
+
+    def write(self, **line: Any) -> None:
+        """Print a result, and add it to the file."""
+        text = json.dumps(line)
+        print(text, flush=True)
+        if self.out is not None:
+            with self.out.open("a") as file:
+                file.write(text + "\n")
+
+    def attempt(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What it gives, or why there is nothing."""
+        if time.monotonic() > self.until:
+            return {"skipped": "no time was left"}
+        try:
+            return run()
+        except torch.OutOfMemoryError as error:
+            return {"failed": f"out of memory: {first_line(error)}"}
+        except Exception as error:  # one result less; the others are still wanted
+            return {"failed": f"{type(error).__name__}: {first_line(error)}"}
+        finally:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def check(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
+        """Write a comparison; one that does not hold makes the whole end with status 1."""
+        found = self.attempt(run)
+        self.disagreed |= not found.get("agrees", "skipped" in found)
+        self.write(what=name, **found)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, cut to a length that a table holds."""
+    return (str(error).strip().splitlines() or [""])[0][:200]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A device, its policies and the sides that run there."""
+
+    device: torch.device
+    tiny: bool
+    repeats: int
+    kernels: tuple[str, ...] = SIDES
+
+    def policy(self, dtype: torch.dtype, layers: int | None = None) -> Any:
+        """Random weights."""
+        if self.tiny:
+            return tiny_policy(self.device, dtype, layers)
+        return published_policy(NAME, self.device, dtype, layers)
+
+    def batch(self, config: Any, load: Load) -> Batch:
+        """A micro-batch on the device."""
+        return random_batch(config, self.scaled(load), self.device)
+
+    def scaled(self, load: Load) -> Load:
+        """A load that the policy's size is worth."""
+        small = {"side": 112, "question": 8, "completion": load.completion // 16}
+        return replace(load, **small) if self.tiny else load
+
+    def sides(self, stock: Any) -> dict[str, Any]:
+        """One set of weights, as stock and as it is shared."""
+        shared = twin(stock)
+        obstacle = prepare(shared)
+        assert obstacle is None, obstacle
+        return {side: stock if side == "stock" else shared for side in self.kernels}
+
+    def exactness(self) -> dict[str, Any]:
+        """Two layers in float32: log-probabilities, gradients and greedy tokens of every side."""
+        model = let_learn(self.policy(torch.float32, layers=2), "tower")
+        batch = self.batch(model.config, replace(CHECK, images=2))
+        sides = self.sides(model)
+        logps, gradients = {}, {}
+        for side, learner in sides.items():
+            logps[side], gradients[side] = with_gradients(side, learner, batch, mixed=False)
+        tokens = {side: rollout(side, sides[side].eval(), batch, 8) for side in ("stock", "shared")}
+        shared = [side for side in sides if side != "stock"]
+        differences = {
+            side: {
+                "logps": float((logps[side] - logps["stock"]).abs().max()),
+                "gradients": distance(gradients[side], gradients["stock"]),
+            }
+            for side in shared
+        }
+        same = torch.equal(tokens["stock"], tokens["shared"])
+        agrees = same and all(
+            d["logps"] <= LOGPS and d["gradients"] <= GRADIENTS for d in differences.values()
+        )
+        return {"agrees": agrees, "differences": differences, "same_tokens": same}
+
+    def half_precision(self, model: Any) -> dict[str, Any]:
+        """The whole depth in bfloat16: how far each side is from float32."""
+        let_learn(model, "full")
+        batch = self.batch(model.config, CHECK)
+        exact = deepcopy(model).float()
+        truth, slope = with_gradients("stock", exact, batch, mixed=False)
+        del exact
+        found: dict[str, dict[str, float]] = {}
+        for side, learner in self.sides(model).items():
+            logps, gradients = with_gradients(side, learner, batch, mixed=True)
+            error = (logps - truth).square().mean().sqrt()
+            found[side] = {"logps": float(error), "gradients": distance(gradients, slope)}
+        agrees = all(
+            found[side][key] <= TIMES_STOCK * found["stock"][key]
+            for side in found
+            for key in ("logps", "gradients")
+        )
+        return {"agrees": agrees, "distance_from_float32": found}
+
+    def passes(self, book: Book, model: Any, case: tuple[Learning, Load, bool]) -> None:
+        """Time the log-probability pass of every side, forward alone and with its backward."""
+        learning, load, checkpointing = case
+        line = {"learns": learning, **asdict(self.scaled(load)), "checkpointing": checkpointing}
+        results: dict[str, Any] = {}
+
+        def prepared() -> dict[str, Any]:
+            learner = let_learn(twin(model), learning)
+            if checkpointing:
+                learner.gradient_checkpointing_enable({"use_reentrant": False})
+            return self.sides(learner)
+
+        def timed(side: str, learner: Any) -> dict[str, Any]:
+            batch = self.batch(model.config, load)
+
+            def forward() -> None:
+                with torch.no_grad():
+                    log_probabilities(side, learner, batch, mixed=True)
+
+            def both() -> None:
+                learner.zero_grad()
+                log_probabilities(side, learner, batch, mixed=True).mean().backward()
+
+            seconds = alternate({"forward": forward}, self.repeats)
+            seconds |= alternate({"forward_backward": both}, self.repeats)
+            scored = int(batch.mask.sum())
+            return {
+                "seconds": seconds,
+                "tokens_a_second": round(scored / seconds["forward_backward"]),
+                **self.memory(both, learner),
+            }
+
+        sides = book.attempt(prepared)
+        if "stock" not in sides:  # why there are none
+            book.write(what="pass", **line, **sides)
+            return
+        for side, learner in sides.items():
+            results[side] = book.attempt(lambda s=side, m=learner: timed(s, m))
+            learner.zero_grad()
+        book.write(what="pass", **line, sides=results)
+
+    def update(self, book: Book, model: Any, learning: Learning) -> None:
+        """Time a pass with its backward and an AdamW step."""
+        results: dict[str, Any] = {}
+
+        def timed(side: str) -> dict[str, Any]:
+            learner = self.sides(let_learn(twin(model), learning))[side]
+            batch = self.batch(model.config, Load())
+            trained = [p for p in learner.parameters() if p.requires_grad]
+            optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
+
+            def update() -> None:
+                log_probabilities(side, learner, batch, mixed=True).mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+
+            return {"seconds": alternate({"update": update}, self.repeats)} | self.memory(
+                update, learner
+            )
+
+        for side in self.kernels:
+            results[side] = book.attempt(lambda s=side: timed(s))
+            model.zero_grad()
+        book.write(what="update", learns=learning, **asdict(self.scaled(Load())), sides=results)
+
+    def rollouts(self, book: Book, model: Any, load: Load) -> None:
+        """Time greedy sampling; a side's tokens are compared, not held, in bfloat16."""
+        load = self.scaled(load)
+        batch = random_batch(model.config, load, self.device)
+        sides = self.sides(model.eval())
+        results: dict[str, Any] = {}
+        tokens: dict[str, torch.Tensor] = {}
+
+        def timed(side: str) -> dict[str, Any]:
+            rollout(side, sides[side], batch, 2)
+
+            def run() -> None:
+                tokens[side] = rollout(side, sides[side], batch, load.completion)
+
+            seconds = alternate({"rollout": run}, 1)
+            return {
+                "seconds": seconds,
+                "tokens_a_second": round(load.rows * load.completion / seconds["rollout"]),
+                **self.memory(run, sides[side]),
+            }
+
+        for side in ("stock", "shared"):
+            results[side] = book.attempt(lambda s=side: timed(s))
+        if len(tokens) == 2:
+            same = (tokens["stock"] == tokens["shared"]).float().mean()
+            results["same_tokens"] = round(float(same), 3)
+        book.write(what="rollout", **asdict(load), sides=results)
+
+    def memory(self, run: Callable[[], Any], model: Any) -> dict[str, int]:
+        """MiB at the peak: beyond what was held before, and on a GPU in all."""
+        own = {"peak_mib": round(peak_memory(run, model) / 2**20)}
+        if self.device.type == "cuda":
+            own["allocated_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
+        return own
+
+
+def with_gradients(
+    side: str, model: Any, batch: Batch, *, mixed: bool
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Log-probabilities, and the gradient of each weight that learns."""
+    model.zero_grad()
+    logps = log_probabilities(side, model, batch, mixed)
+    signs = torch.arange(len(logps), device=logps.device)[:, None] % 2 * 2 - 1
+    (logps * signs).sum().backward()
+    named = model.named_parameters()
+    gradients = {name: p.grad for name, p in named if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return logps.detach(), gradients
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """Length of the difference of two gradients over the length of the second."""
+    apart = sum(float((a[name].float() - b[name].float()).square().sum()) for name in b)
+    return (apart / sum(float(g.float().square().sum()) for g in b.values())) ** 0.5
+
+
+def describe(bench: Bench, obstacle: str | None) -> dict[str, Any]:
+    """Where this ran."""
+    found: dict[str, Any] = {"device": str(bench.device), "flex_attention": obstacle or "runs"}
+    if bench.device.type == "cuda":
+        properties = torch.cuda.get_device_properties(bench.device)
+        found |= {"device": properties.name, "memory_mib": properties.total_memory // 2**20}
+    return {
+        **found,
+        "policy": "tiny" if bench.tiny else NAME,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def main(
+    device: Annotated[str | None, typer.Option(help="cuda or cpu; default: what is here.")] = None,
+    tiny: Annotated[bool, typer.Option(help="The tiny policy and small batches.")] = False,
+    quick: Annotated[bool, typer.Option(help="The first batches alone.")] = False,
+    repeats: Annotated[int, typer.Option(help="Timings of each; the median counts.")] = 3,
+    seconds: Annotated[float, typer.Option(help="Begin nothing new after so many.")] = 600,
+    out: Annotated[Path | None, typer.Option(help="File that lines of JSON are added to.")] = None,
+) -> None:
+    """Compare both sides, time them, and write a line of JSON for each result."""
+    book = Book(out, time.monotonic() + seconds)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    bench = Bench(place, tiny, repeats)
+    model = bench.policy(torch.bfloat16)
+    obstacle = flex_obstacle(model.config.get_text_config(), place, torch.bfloat16)
+    if obstacle is not None:
+        bench = replace(bench, kernels=SIDES[:2])
+    book.write(
+        what="machine",
+        **describe(bench, obstacle),
+        parameters=sum(p.numel() for p in model.parameters()),
+        ready_after_seconds=round(time.monotonic() - book.until + seconds, 1),
+    )
+    book.check("exactness", bench.exactness)
+    book.check("bfloat16", lambda: bench.half_precision(model))
+    for case in QUICK:
+        bench.passes(book, model, case)
+    bench.rollouts(book, model, ROLLOUTS[0])
+    for learning in ("full", "lora"):
+        bench.update(book, model, learning)
+    if not quick:
+        for case in MORE:
+            bench.passes(book, model, case)
+        bench.rollouts(book, model, ROLLOUTS[1])
+    raise typer.Exit(int(book.disagreed))
+
+
+if __name__ == "__main__":
+    typer.run(main)
