@@ -89,7 +89,7 @@ def parts(options: argparse.Namespace) -> list[Part]:
                 "-m",
                 "gpu",
                 "-rs",
-                *files_with_gpu_tests(),
+                *files_of_gpu_tests(),
             ],
             110,
             45,
