@@ -14,8 +14,6 @@ Nothing of TRL is used; adapters need peft and the config's packages.
 
 from __future__ import annotations
 
-import gc
-import json
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -38,6 +36,7 @@ from random_policies import (
     tiny_policy,
     twin,
 )
+from result_lines import Book
 
 from anomalyr1.shared_prefix import prepare
 from anomalyr1.shared_prefix.flex_attention import flex_obstacle
@@ -61,49 +60,6 @@ MORE: tuple[tuple[Learning, Load, bool], ...] = (
     ("tower", Load(), False),
 )
 ROLLOUTS = (Load(), Load(prompts=4, completion=256))
-
-
-@dataclass
-class Book:
-    """Where results go, a line each, and until when."""
-
-    out: Path | None
-    until: float
-    disagreed: bool = False
-
-    def write(self, **line: Any) -> None:
-        """Print a result, and add it to the file."""
-        text = json.dumps(line)
-        print(text, flush=True)
-        if self.out is not None:
-            with self.out.open("a") as file:
-                file.write(text + "\n")
-
-    def attempt(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What it gives, or why there is nothing."""
-        if time.monotonic() > self.until:
-            return {"skipped": "no time was left"}
-        try:
-            return run()
-        except torch.OutOfMemoryError as error:
-            return {"failed": f"out of memory: {first_line(error)}"}
-        except Exception as error:  # one result less; the others are still wanted
-            return {"failed": f"{type(error).__name__}: {first_line(error)}"}
-        finally:
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-
-    def check(self, name: str, side: str, run: Callable[[str], dict[str, Any]]) -> None:
-        """Write a comparison; one that does not hold makes the whole end with status 1."""
-        found = self.attempt(lambda: run(side))
-        self.disagreed |= not found.get("agrees", "skipped" in found)
-        self.write(what=name, side=side, **found)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, cut to a length that a table holds."""
-    return (str(error).strip().splitlines() or [""])[0][:200]
 
 
 @dataclass(frozen=True)

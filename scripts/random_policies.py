@@ -121,19 +121,14 @@ def let_learn(model: Any, learning: Learning) -> Any:
         parameter.requires_grad_(learning == "tower" or (learning == "full" and part != "vision"))
     if learning != "lora":
         return model.train()
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    from anomalyr1.config import LoraSection
+    from anomalyr1.config import LoraSection, PolicyConfig
+    from anomalyr1.policy.load import lora_config
 
-    lora = LoraSection()
-    config = LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=0.0,  # chance would set the two sides apart
-        target_modules=lora.target_modules,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config).train()
+    # Without dropout: chance would set the two sides apart.
+    section = PolicyConfig(lora=LoraSection(dropout=0.0))
+    return get_peft_model(model, lora_config(section)).train()
 
 
 def random_batch(config: Any, load: Load, device: torch.device, seed: int = 0) -> Batch:
