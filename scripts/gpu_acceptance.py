@@ -76,7 +76,7 @@ def parts(options: argparse.Namespace) -> list[Part]:
             "stock against shared prefix, whole architecture: equality, seconds, memory",
             lambda seconds, out: script("bench_passes.py", seconds, out, [*small, *quick]),
             240,
-            90,
+            105,
             ("torch", "transformers", "typer"),
         ),
         Part(

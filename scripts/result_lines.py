@@ -1,4 +1,4 @@
-"""Results as lines of JSON, written as soon as they are known, for what is stopped in its middle."""
+"""Results as lines of JSON, written as soon as they are known: a run may be stopped at any time."""
 
 from __future__ import annotations
 
