@@ -83,6 +83,34 @@ def _rollouts(lines: list[dict[str, Any]]) -> list[str]:
     return _sides("## Rollouts (greedy)", lines, "rollout")
 
 
+def _steps(lines: list[dict[str, Any]]) -> list[str]:
+    """Seconds of a step and its parts; peak memory of each phase, measured and planned."""
+    times, memory = [], []
+    stock = {line["learns"]: line for line in lines if line["variant"] == "stock"}
+    for line in lines:
+        case = (line["learns"], line["variant"])
+        if "seconds" not in line:
+            times.append((*case, _why(line), "", "", ""))
+            continue
+        seconds = line["seconds"]
+        whole = stock.get(line["learns"], {}).get("seconds", {}).get("step")
+        faster = whole / seconds["step"] if whole else None
+        times.append(
+            (*case, *(seconds[name] for name in ("step", "rollout", "forward_backward")), faster)
+        )
+        for phase, seen in line["peak_mib"].items():
+            planned = line["planned_mib"][phase]
+            memory.append((*case, phase, seen, planned, planned / seen if seen else None))
+    head = ("learns", "side", "step", "rollout", "forward_backward", "times stock")
+    title = f"## Whole steps of the trainer: {_load({'prompts': 1, **lines[0]})}"
+    drawn = ["", title, "", "Seconds.", "", *table(head, times)]
+    if not memory:
+        return drawn
+    columns = ("learns", "side", "phase", "measured MiB", "planned MiB", "planned / measured")
+    note = "## Peak memory against `anomalyr1 plan` (weights and states included)"
+    return [*drawn, "", note, "", *table(columns, memory)]
+
+
 def _sides(
     title: str, lines: list[dict[str, Any]], main: str, others: tuple[str, ...] = ()
 ) -> list[str]:
@@ -133,4 +161,5 @@ SECTIONS = {
     ("pass",): _passes,
     ("update",): _updates,
     ("rollout",): _rollouts,
+    ("step",): _steps,
 }

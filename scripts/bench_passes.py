@@ -25,15 +25,18 @@ import torch
 import transformers
 import typer
 from measuring import alternate, finish, peak_memory
-from passes import SIDES, log_probabilities, rollout
+from passes import SIDES, distance, log_probabilities, rollout, with_gradients
 from random_policies import (
+    NAME,
     Batch,
     Learning,
     Load,
+    cut_layers,
     let_learn,
-    published_policy,
+    published_config,
     random_batch,
-    tiny_policy,
+    random_weights,
+    tiny_config,
     twin,
 )
 from result_lines import Book
@@ -41,7 +44,6 @@ from result_lines import Book
 from anomalyr1.shared_prefix import prepare
 from anomalyr1.shared_prefix.flex_attention import flex_obstacle
 
-NAME = "Qwen/Qwen2.5-VL-3B-Instruct"
 CHECK = Load(images=1, completion=32, generations=4)
 LOGPS, GRADIENTS = 1e-4, 1e-3  # in float32
 TIMES_STOCK = 2.0  # distance from float32 that bfloat16 may have, in distances of stock
@@ -73,9 +75,10 @@ class Bench:
 
     def policy(self, dtype: torch.dtype, layers: int | None = None) -> Any:
         """Random weights."""
-        if self.tiny:
-            return tiny_policy(self.device, dtype, layers)
-        return published_policy(NAME, self.device, dtype, layers)
+        config = tiny_config() if self.tiny else published_config(NAME)
+        if layers is not None:
+            cut_layers(config, layers)
+        return random_weights(config, self.device, dtype)
 
     def batch(self, config: Any, load: Load) -> Batch:
         """A micro-batch on the device."""
@@ -229,26 +232,6 @@ class Bench:
         if self.device.type == "cuda":
             own["allocated_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
         return own
-
-
-def with_gradients(
-    side: str, model: Any, batch: Batch, *, mixed: bool
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Log-probabilities, and the gradient of each weight that learns."""
-    model.zero_grad()
-    logps = log_probabilities(side, model, batch, mixed)
-    signs = torch.arange(len(logps), device=logps.device)[:, None] % 2 * 2 - 1
-    (logps * signs).sum().backward()
-    named = model.named_parameters()
-    gradients = {name: p.grad for name, p in named if p.grad is not None}
-    model.zero_grad(set_to_none=True)
-    return logps.detach(), gradients
-
-
-def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    """Length of the difference of two gradients over the length of the second."""
-    apart = sum(float((a[name].float() - b[name].float()).square().sum()) for name in b)
-    return (apart / sum(float(g.float().square().sum()) for g in b.values())) ** 0.5
 
 
 def describe(bench: Bench, obstacle: str | None) -> dict[str, Any]:

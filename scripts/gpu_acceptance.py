@@ -25,6 +25,10 @@ from acceptance_page import page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRL = ("trl", "datasets", "peft", "pydantic", "omegaconf")
+NO_VLLM = (
+    "grpo.use_vllm is refused everywhere: with images TRL has vLLM sample from another prompt than "
+    "the one trained on (anomalyr1.training.arguments.refuse_vllm)"
+)
 # Seconds that a benchmark is told to stop before it would be stopped.
 SPARE = 10
 LOOK = """
@@ -56,6 +60,7 @@ class Part:
         seconds: at most.
         quick: the same with --quick; None leaves it out then.
         needs: modules without which it is not begun.
+        never: why it is begun nowhere; None where it is.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Part:
     seconds: int
     quick: int | None
     needs: tuple[str, ...]
+    never: str | None = None
 
 
 def parts(options: argparse.Namespace) -> list[Part]:
@@ -75,26 +81,28 @@ def parts(options: argparse.Namespace) -> list[Part]:
             "passes",
             "stock against shared prefix, whole architecture: equality, seconds, memory",
             lambda seconds, out: script("bench_passes.py", seconds, out, [*small, *quick]),
-            240,
+            245,
             105,
             ("torch", "transformers", "typer"),
         ),
         Part(
+            "steps",
+            "whole GRPO steps, stock TRL against shared prefix: seconds, and peak memory "
+            "against `anomalyr1 plan`",
+            lambda seconds, out: script("bench_steps.py", seconds, out, [*small, *quick]),
+            135,
+            None,
+            ("torch", "typer", *TRL),
+        ),
+        Part(
             "tests",
             "pytest -m gpu",
-            lambda *_: [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-m",
-                "gpu",
-                "-rs",
-                *files_of_gpu_tests(),
-            ],
-            110,
+            lambda *_: [sys.executable, "-m", "pytest", "-m", "gpu", "-rs", *files_of_gpu_tests()],
+            100,
             45,
             ("pytest", "psutil", *TRL),
         ),
+        Part("vllm", "two steps with vLLM beside the trainer", lambda *_: [], 0, 0, (), NO_VLLM),
     ]
 
 
@@ -186,6 +194,8 @@ def look_at_machine(out: Path) -> dict[str, Any]:
 
 def obstacle(part: Part, options: argparse.Namespace, machine: dict[str, Any]) -> str | None:
     """Why a part is not begun, or None."""
+    if part.never:
+        return part.never
     if options.only and part.name not in options.only:
         return "another part was asked for (--only)"
     if options.quick and part.quick is None and not options.only:

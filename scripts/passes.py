@@ -42,6 +42,26 @@ def log_probabilities(side: str, model: Any, batch: Batch, mixed: bool) -> torch
     )[0]
 
 
+def with_gradients(
+    side: str, model: Any, batch: Batch, *, mixed: bool
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Log-probabilities, and the gradient of each weight that learns."""
+    model.zero_grad()
+    logps = log_probabilities(side, model, batch, mixed)
+    signs = torch.arange(len(logps), device=logps.device)[:, None] % 2 * 2 - 1
+    (logps * signs).sum().backward()
+    named = model.named_parameters()
+    gradients = {name: p.grad for name, p in named if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return logps.detach(), gradients
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """Length of the difference of two gradients over the length of the second."""
+    apart = sum(float((a[name].float() - b[name].float()).square().sum()) for name in b)
+    return (apart / sum(float(g.float().square().sum()) for g in b.values())) ** 0.5
+
+
 def rollout(side: str, model: Any, batch: Batch, tokens: int) -> torch.Tensor:
     """(B, tokens) greedy completions."""
     options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}

@@ -15,9 +15,10 @@ from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForCondit
 
 from anomalyr1.planning.published import KNOWN
 from anomalyr1.policy.family import QWEN2_5_VL
-from anomalyr1.policy.tiny import TinyShape, build_model, train_tokenizer
+from anomalyr1.policy.tiny import TinyShape, build_model, image_token_ids, train_tokenizer
 from anomalyr1.shared_prefix import Prompt, RowImages
 
+NAME = "Qwen/Qwen2.5-VL-3B-Instruct"
 # What learns: all but the vision tower (the default of `policy`), the tower too, or adapters.
 Learning = Literal["full", "tower", "lora"]
 TEXT_IDS = (100, 250)  # tokens that every vocabulary here has for text
@@ -65,17 +66,12 @@ class Batch:
         return {**inputs, "mm_token_type_ids": kinds, **seen}
 
 
-def published_policy(
-    name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None
-) -> Any:
-    """A published architecture with random weights, made where it will be used."""
-    config = Qwen2_5_VLConfig(**deepcopy(KNOWN[name]))
-    if layers is not None:
-        cut_layers(config, layers)
-    return random_weights(config, device, dtype)
+def published_config(name: str) -> Any:
+    """The config of a published architecture."""
+    return Qwen2_5_VLConfig(**deepcopy(KNOWN[name]))
 
 
-def tiny_policy(device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Any:
+def tiny_config() -> Any:
     """The same at laptop size, to try the code with."""
     tokenizer = train_tokenizer(["Is there any defect in the object?"])
     config = build_model(tokenizer, TinyShape()).config
@@ -83,9 +79,7 @@ def tiny_policy(device: torch.device, dtype: torch.dtype, layers: int | None = N
     # attention in the numbers.
     for part in (config.text_config, config.vision_config):
         part.initializer_range = 0.02 * (2048 / part.hidden_size) ** 0.5
-    if layers is not None:
-        cut_layers(config, layers)
-    return random_weights(config, device, dtype)
+    return config
 
 
 def cut_layers(config: Any, layers: int) -> None:
@@ -93,6 +87,16 @@ def cut_layers(config: Any, layers: int) -> None:
     text, vision = config.text_config, config.vision_config
     text.num_hidden_layers, text.layer_types = layers, text.layer_types[:layers]
     vision.depth, vision.fullatt_block_indexes = layers, [layers - 1]
+
+
+def name_tokens(config: Any, tokenizer: Any) -> tuple[int, int]:
+    """Have a config call its special tokens as a tokenizer does; the ids of end and padding."""
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    text = config.text_config
+    text.bos_token_id, text.eos_token_id, text.pad_token_id = pad, end, pad
+    for key, token in image_token_ids(tokenizer).items():
+        setattr(config, key, token)
+    return end, pad
 
 
 def random_weights(config: Any, device: torch.device, dtype: torch.dtype) -> Any:
