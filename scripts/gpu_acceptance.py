@@ -29,6 +29,8 @@ NO_VLLM = (
     "grpo.use_vllm is refused everywhere: with images TRL has vLLM sample from another prompt than "
     "the one trained on (anomalyr1.training.arguments.refuse_vllm)"
 )
+# Seconds that it may take to ask the machine what it is.
+LOOK_SECONDS = 60
 # Seconds that a benchmark is told to stop before it would be stopped.
 SPARE = 10
 LOOK = """
@@ -184,7 +186,7 @@ def tail(log: Path, count: int = 12) -> list[str]:
 def look_at_machine(out: Path) -> dict[str, Any]:
     """GPUs and versions, asked in a process of its own: a broken driver must not stop the rest."""
     log = out / "machine.log"
-    _, reason = follow([sys.executable, "-c", LOOK], log, 60, small=False)
+    _, reason = follow([sys.executable, "-c", LOOK], log, LOOK_SECONDS, small=False)
     said = tail(log, 1)
     log.unlink()
     if reason:
