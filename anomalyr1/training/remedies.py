@@ -45,7 +45,7 @@ def _unreadable(fault: Fault, arguments: Any) -> tuple[str, str]:
     of = "answers to choice questions" if fault.key == NO_LETTER else "completions"
     faults = {key: value for key, value in fault.beside.items() if key.startswith(FAULT)}
     most = max(faults, key=lambda key: faults[key], default=None)
-    often = f" (most often {most.removeprefix(f'{FAULT}/')}: {faults[most]:.0%})" if most else ""
+    often = f" (most often {most.removeprefix(FAULT)}: {faults[most]:.0%})" if most else ""
     seen = f"{fault.value:.0%} of the {of} cannot be read{often}"
     if not fault.from_start:
         return seen, _gently(arguments)
