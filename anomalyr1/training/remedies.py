@@ -22,10 +22,10 @@ def warning(fault: Fault, arguments: Any) -> str:
     >>> from types import SimpleNamespace
     >>> now = SimpleNamespace(learning_rate=1e-3, beta=0.0)
     >>> warning(Fault("kl", "kl", since=7, step=16, value=1.25), now)  # doctest: +ELLIPSIS
-    'since step 7 the policy is 1.2 nats a token away from the reference policy; lower ...'
+    'since step 7: the policy is 1.2 nats a token away from the reference policy; lower ...'
     """
     seen, remedy = _SAID[fault.kind](fault, arguments)
-    return f"since step {fault.since} {seen}; {remedy}"
+    return f"since step {fault.since}: {seen}; {remedy}"
 
 
 def _kl(fault: Fault, arguments: Any) -> tuple[str, str]:

@@ -83,7 +83,7 @@ LINES = {
 @pytest.mark.parametrize(("kind", "change", "key", "needs"), FAULTS)
 def test_a_fault_is_one_line_that_says_what_to_do(kind, change, key, needs, tmp_path):
     printed = run(tmp_path, steps((8, {}), (30, change)))
-    text = f"since step 9 {LINES.get(kind) or LINES[key]}"
+    text = f"since step 9: {LINES.get(kind) or LINES[key]}"
     assert printed == f"warning: {text}\n"  # however narrow the terminal
     [line] = kept(tmp_path)
     assert line == {
@@ -106,7 +106,7 @@ def test_a_fault_is_one_line_that_says_what_to_do(kind, change, key, needs, tmp_
 )
 def test_what_stood_at_the_first_step_has_another_remedy(change, said, tmp_path):
     printed = run(tmp_path, steps((30, change)))
-    assert printed.startswith("warning: since step 1 ") and said in printed
+    assert printed.startswith("warning: since step 1: ") and said in printed
     assert printed.count("\n") == 1
 
 
