@@ -40,7 +40,8 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero:
             return
         if state.log_history and self.path.exists():
-            self._earlier = read_jsonl(self.path, "warnings of a run")
+            earlier = read_jsonl(self.path, "warnings of a run")
+            self._earlier = [line for line in earlier if {"step", "kind", "text"} <= line.keys()]
         self._watch = Watch(self.guard, groups_a_step(args))
         for row in state.log_history:
             self._look(row, args)
@@ -96,7 +97,7 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
         """What an earlier start said of a fault; on a GPU the same may come a few steps off."""
         near = COMPANY * self._watch.window
         for line in self._earlier:
-            same = line["kind"] == fault.kind and line["follows"] == fault.follows
+            same = line["kind"] == fault.kind and line.get("follows") == fault.follows
             if same and abs(line["step"] - fault.step) <= near:
                 return str(line["text"])
         return None

@@ -74,11 +74,10 @@ class Watch:
             return []
         if any(key in figures for key in _RIGHT_OUTCOMES):
             figures[RIGHT] = sum(figures.get(key, 0.0) for key in _RIGHT_OUTCOMES)
-        covered = figures["step"] - (self._rows[-1]["step"] if self._rows else 0)
+        interval = figures["step"] - (self._rows[-1]["step"] if self._rows else 0)
         self._first = self._first or figures
-        covered += figures["step"] - self._first["step"]
         self._rows.append(figures)
-        if covered < self.window:
+        if figures["step"] - self._first["step"] + interval < self.window:
             return []
         self._start = self._start or self._means()
         begun = [self._left(level) for level in self._levels] + [self._fallen()]
@@ -103,7 +102,6 @@ class Watch:
                 continue
             steps, back = self._figures(level, key, _BACK)
             since = int(steps[first_beyond(level, back)])
-            early = since - self._first["step"] < self.window
             start = self._start.get(key, 0.0) if level.of_start else 1.0
             return Fault(
                 kind=level.kind,
@@ -112,13 +110,15 @@ class Watch:
                 step=int(self._rows[-1]["step"]),
                 value=float(level.typical(values)) * start,
                 before=start if level.of_start else None,
-                from_start=early
-                and not level.of_start
-                and key in self._first
-                and level.is_beyond(self._first[key]),
+                from_start=self._is_from_start(level, key, since),
                 beside=self._means(),
             )
         return None
+
+    def _is_from_start(self, level: Level, key: str, since: int) -> bool:
+        """Whether the policy that training began with is at fault."""
+        first = math.nan if level.of_start else self._first.get(key, math.nan)
+        return since - self._first["step"] < self.window and level.is_beyond(first)
 
     def _fallen(self) -> Fault | None:
         """The same of boxes, whose figure has no level of its own."""
