@@ -118,50 +118,17 @@ def main(
         lesson = SightLesson(
             policy, pictures, heads, batch=64, seed=seed, sides=[112], everywhere=weight
         )
-        run_stage(
-            name,
-            work / name,
-            Plan(steps, rate),
-            modules,
-            lesson.parameters(),
-            plain(lesson),
-            lambda: lesson.figures(held_out, 112),
-            console,
-        )
-    talk = LanguageLesson(
-        policy, pictures.samples[:3000], Asking(policy.processor, 112, 112), batch=32, seed=seed
-    )
-    run_stage(
-        "language",
-        work / "language",
-        Plan(language, rate),
-        modules,
-        talk.parameters(),
-        plain(talk),
-        dict,
-        console,
-    )
+        run_stage(name, work / name, Plan(steps, rate), modules, lesson.parameters(),
+                  plain(lesson), lambda: lesson.figures(held_out, 112), console)
+    talk = LanguageLesson(policy, pictures.samples[:3000], Asking(policy.processor, 112, 112), batch=32, seed=seed)
+    run_stage("language", work / "language", Plan(language, rate), modules, talk.parameters(),
+              plain(talk), dict, console)
     joint = JointLesson(policy, pictures, heads, images=batch, seed=seed, sides=[112])
     done = 0
-    loader = iter(
-        DataLoader(
-            joint,
-            batch_size=None,
-            sampler=range(1, both + 1),
-            num_workers=2 if device == "cuda" else 0,
-            prefetch_factor=4 if device == "cuda" else None,
-        )
-    )
-    run_stage(
-        "both",
-        work / "both",
-        Plan(both, both_rate),
-        modules,
-        joint.parameters(),
-        lambda step: joint.backward(next(loader)),
-        dict,
-        console,
-    )
+    loader = iter(DataLoader(joint, batch_size=None, sampler=range(1, both + 1),
+                             num_workers=2 if device == "cuda" else 0, prefetch_factor=4 if device == "cuda" else None))
+    run_stage("both", work / "both", Plan(both, both_rate), modules, joint.parameters(),
+              lambda step: joint.backward(next(loader)), dict, console)
     out.mkdir(parents=True, exist_ok=True)
     policy.model.to("cpu").save_pretrained(out)
     policy.processor.save_pretrained(out)
