@@ -14,6 +14,7 @@ from anomalyr1.evaluation.figures import FIGURES
 from anomalyr1.evaluation.report.charts import HEIGHT, WIDTH, Series, line_shapes, ticks
 from anomalyr1.evaluation.report.curves import History, curve_of
 from anomalyr1.evaluation.report.markup import Markup, join, tag
+from anomalyr1.rewards.telemetry import BOX_IOU, OUTCOME
 from anomalyr1.values import is_number
 
 _BAR, _GAP, _NAMES, _SCALE, _WORDS = 13, 14, 130, 480, 290  # pixels
@@ -23,8 +24,9 @@ _LESS = "(less is better)"
 # Log keys that every variant is drawn for, each in a panel of its own where it was logged.
 _LOGGED = {
     "reward": "Reward",
-    "outcome/contradictory": "Contradictory, share of completions",
-    "outcome/malformed": "Unreadable, share of completions",
+    f"{OUTCOME}contradictory": "Contradictory, share of completions",
+    f"{OUTCOME}malformed": "Unreadable, share of completions",
+    BOX_IOU: "Set IoU of boxes on defects",
     "completions/mean_length": "Completion length, tokens",
     "entropy": "Entropy, nats a token",
     "kl": "KL to the reference policy",

@@ -17,9 +17,9 @@ from anomalyr1.rewards.build import build_rewards
 
 VERBS = ("train", "sft", "none")
 
-# What each verb does not read of its config, nor any verb that trains.
+# What each verb does not read of its config, and what decides no training.
 _UNREAD = {"train": ("sft",), "sft": ("grpo", "reward", "preflight", "signal")}
-_NOT_OF_TRAINING = ("run_dir", "eval", "segmentation")
+_NOT_OF_TRAINING = ("run_dir", "guard", "eval", "segmentation")
 _OF_EVALUATION = ("seed", "prompt", "policy", "eval", "segmentation")
 
 
