@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -28,6 +26,7 @@ from anomalyr1.evaluation.processes import (
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.policy.generate import Completion, complete
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
@@ -200,7 +199,7 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
         "benchmark": benchmark.sha256,
         "prompt": asdict(config.prompt),
         "policy": {key: policy[key] for key in ("path", "revision", "min_pixels", "max_pixels")},
-        "weights": _weights_digest(Path(config.policy.path)),
+        "weights": weights_digest(Path(config.policy.path)),
         "options": {
             "seed": config.seed if config.eval.limit is not None else None,
             "limit": config.eval.limit,
@@ -209,19 +208,3 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
             "max_new_tokens": config.eval.max_new_tokens,
         },
     }
-
-
-def _weights_digest(folder: Path) -> str | None:
-    """Hash of samples of a local checkpoint's weight files; None for a hub id."""
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    for file in files:
-        size = file.stat().st_size
-        digest.update(json.dumps([file.name, size]).encode())
-        with file.open("rb") as content:
-            for offset in range(0, size, max(1, size // 64)):
-                content.seek(offset)
-                digest.update(content.read(1 << 16))
-    return digest.hexdigest()
