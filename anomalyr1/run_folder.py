@@ -13,6 +13,7 @@ HISTORY = "log_history.jsonl"
 COMPLETIONS = "completions"
 HEARTBEAT = "heartbeat"
 TRAINING_DATA = "training_data.json"  # beside the weights, wherever they are copied
+THRESHOLD = "threshold.json"  # likewise
 
 # What an evaluation leaves.
 PREDICTIONS = "predictions.jsonl"

@@ -6,26 +6,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from PIL import Image
-
-from anomalyr1.config import PolicyConfig, SegmentationConfig
-from anomalyr1.data.image_sources import ImageSource, read_image, source_name
+from anomalyr1.config import PolicyConfig
+from anomalyr1.data.image_sources import ImageSource
 from anomalyr1.errors import InputError
 from anomalyr1.inspection.asks import plan_asks, refuse_special_tokens
+from anomalyr1.inspection.calibration import (
+    Calibration,
+    all_settings,
+    calibrate,
+    loaded_settings,
+    read_calibration,
+)
 from anomalyr1.inspection.examination import Examination
-from anomalyr1.inspection.product import Product, Products
+from anomalyr1.inspection.loading import load_to_inspect, segmenter_of
+from anomalyr1.inspection.product import Products, require_shown
 from anomalyr1.inspection.result import Inspection
-from anomalyr1.inspection.settings_card import policy_settings
+from anomalyr1.inspection.settings_card import (
+    WEIGHS,
+    Weigh,
+    policy_settings,
+)
+from anomalyr1.metrics.operating_point import OperatingPoint
+from anomalyr1.parsing.verdict_letters import verdict_letters
 from anomalyr1.policy.asking import KeptReferences
-from anomalyr1.policy.load import Policy, load_policy, share_prefixes
-from anomalyr1.policy.resizing import saved_pixels
+from anomalyr1.policy.load import Policy
 from anomalyr1.prompts import Template
-from anomalyr1.refusals import refused_size, special_tokens
+from anomalyr1.refusals import special_tokens
+from anomalyr1.run_folder import THRESHOLD
 from anomalyr1.schema import Question
-from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
-
-BACKENDS = ("transformers",)
+from anomalyr1.segmentation.segmenter import Segmenter
+from anomalyr1.values import is_number
 
 
 class Inspector:
@@ -36,8 +46,13 @@ class Inspector:
         config: what the policy was loaded with.
         segmenter: makes masks of boxes, or None.
         template: `choice` or `inspect`.
-        threshold: on P(anomalous), or None: then the letter that the policy writes decides.
+        threshold: on P(anomalous), or None: then the letter that the policy writes decides. One
+            that was calibrated is used under the settings it was chosen under alone.
+        weigh: which likelihood the threshold is held against, that of the answer after `reasoning`
+            or of one given `at_once`.
         products: what was learnt of products.
+        settings: the policy's part of every settings card.
+        kept: the references of products, computed.
     """
 
     def __init__(
@@ -48,21 +63,25 @@ class Inspector:
         segmenter: Segmenter | None = None,
         template: Template = "choice",
         threshold: float | None = None,
+        weigh: Weigh = "reasoning",
         locate: bool = True,
         max_new_tokens: int = 512,
         batch_size: int = 16,
     ) -> None:
+        if weigh not in WEIGHS:
+            raise InputError(f"expected weigh out of {', '.join(WEIGHS)}, found {weigh!r}")
         self.policy = policy
         self.config = config
         self.segmenter = segmenter
         self.template = template
         self.threshold = threshold
+        self.weigh: Weigh = weigh
         self.locate = locate and policy.family.unit is not None
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
         self.products = Products()
         self.settings = policy_settings(config, policy)
-        self._kept = KeptReferences()
+        self.kept = KeptReferences()
         self._marks = special_tokens(policy.processor.tokenizer)
 
     @classmethod
@@ -72,7 +91,8 @@ class Inspector:
         *,
         segmenter: str | Segmenter | None = "grabcut",
         backend: str = "transformers",
-        threshold: float | None = None,
+        threshold: float | Literal["saved"] | None = "saved",
+        weigh: Weigh = "reasoning",
         template: Literal["choice", "inspect"] = "choice",
         locate: bool = True,
         max_new_tokens: int = 512,
@@ -92,7 +112,10 @@ class Inspector:
             segmenter: `box`, `grabcut`, `sam2`, an object with the `Segmenter` interface, or None
                 for no masks.
             backend: what runs the policy: `transformers`.
-            threshold: on P(anomalous), from 0 to 1; at it or above an image is anomalous.
+            threshold: on P(anomalous), from 0 to 1; at it or above an image is anomalous. `saved`
+                takes the one that `calibrate` has put beside the policy, if there is one.
+            weigh: the likelihood it is held against: of the answer after the policy's `reasoning`,
+                or of one given `at_once`, which is less sure of itself and can be cut more finely.
             template: as the policy was trained: `choice` asks for a letter and, by a question of
                 its own, for boxes; `inspect` for both at once.
             locate: ask for boxes.
@@ -108,38 +131,71 @@ class Inspector:
             segmenter_checkpoint: SAM2 weights, a local file or a hub id.
 
         Raises:
-            InputError: nothing loadable is there, or a setting is none.
+            InputError: nothing loadable is there, a setting is none, or the saved threshold was
+                chosen under other settings.
         """
-        if backend not in BACKENDS:
-            raise InputError(
-                f"expected a backend out of {', '.join(BACKENDS)}, found {backend!r}; "
-                "correct the name"
-            )
-        _require_share(threshold, "threshold")
-        usual = PolicyConfig.min_pixels, PolicyConfig.max_pixels
-        saved = saved_pixels(Path(path)) or usual
-        config = PolicyConfig(
-            path=str(path),
-            revision=revision,
+        masks = segmenter_of(segmenter, segmenter_checkpoint, device)
+        policy, config = load_to_inspect(
+            path,
+            backend=backend,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            device=device,
             dtype=dtype,
             attention=attention,
-            min_pixels=min_pixels or min(saved[0], usual[0]),
-            max_pixels=max_pixels or min(saved[1], usual[1]),
+            revision=revision,
         )
-        masks = _segmenter(segmenter, segmenter_checkpoint, device)
-        policy = load_policy(config)
-        policy.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        share_prefixes(policy.model)
-        return cls(
+        inspector = cls(
             policy,
             config,
             segmenter=masks,
             template=template,
-            threshold=threshold,
+            threshold=None if threshold == "saved" else threshold,
+            weigh=weigh,
             locate=locate,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
+        file = Path(path) / THRESHOLD
+        if threshold == "saved" and file.is_file():
+            inspector.use(read_calibration(file))
+        return inspector
+
+    @property
+    def threshold(self) -> float | None:
+        """See the class."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        if value is not None and not (is_number(value) and 0 <= value <= 1):
+            raise InputError(f"expected a threshold from 0 to 1, found {value!r}; correct it")
+        self._threshold = value
+        self._calibration: Calibration | None = None
+
+    def use(self, calibration: Calibration) -> None:
+        """Decide by a threshold that was calibrated.
+
+        Raises:
+            InputError: it was chosen under other settings; they are named.
+        """
+        calibration.require_alike(loaded_settings(self))
+        self.threshold = calibration.threshold
+        self._calibration = calibration
+
+    def calibrate(
+        self,
+        benchmark: Path | str,
+        *,
+        overkill: float | None = None,
+        miss: float | None = None,
+        **options: Any,
+    ) -> OperatingPoint:
+        """Choose the threshold on a benchmark, keep it beside the policy, and decide by it.
+
+        `calibration.calibrate` has the options and what is returned.
+        """
+        return calibrate(self, benchmark, overkill=overkill, miss=miss, **options)
 
     def learn(
         self,
@@ -160,7 +216,7 @@ class Inspector:
         Raises:
             InputError: a reference is no image that the policy takes.
         """
-        self.products.learn(self._product(references, knowledge), product)
+        self.products.learn(product, references, knowledge, self.policy.processor)
 
     def inspect(
         self,
@@ -217,9 +273,10 @@ class Inspector:
     ) -> list[Inspection]:
         """Inspect several images of one product, in batches behind one computation of its prompt.
 
-        The arguments are those of `inspect`; all images are opened before the first is asked about.
+        The arguments are those of `inspect`. Every image is looked at before the first is asked
+        about, and all that cannot be used are named. Text is told of the first of each batch.
         """
-        shown = self._shown(references, knowledge, product)
+        shown = self.products.shown(product, references, knowledge, self.policy.processor)
         asks = plan_asks(
             question,
             self.template,
@@ -228,50 +285,11 @@ class Inspector:
             descriptions=descriptions,
         )
         refuse_special_tokens(asks, shown.knowledge, self._marks)
-        opened = [self._open(image) for image in images]
-        names = [source_name(image) for image in images]
+        if self._calibration is not None and verdict_letters(asks[0].question):
+            self._calibration.require_alike(all_settings(self, asks[0], shown))
+        require_shown(images, self.policy.processor)
         size = max(1, self.batch_size // len(asks))
         found: list[Inspection] = []
-        for start in range(0, len(opened), size):
-            part = slice(start, start + size)
-            examination = Examination(self, asks, shown, opened[part], names[part], self._kept)
-            found += examination.run(on_text if len(opened) == 1 else None)
+        for start in range(0, len(images), size):
+            found += Examination(self, asks, shown, images[start : start + size]).run(on_text)
         return found
-
-    def _shown(
-        self, references: Sequence[ImageSource], knowledge: str | None, product: str | None
-    ) -> Product:
-        if product is None:
-            return self._product(references, knowledge)
-        if len(references) or knowledge is not None:
-            self.learn(product, references, knowledge)
-        return self.products.get(product)
-
-    def _product(self, references: Sequence[ImageSource], knowledge: str | None) -> Product:
-        opened = [self._open(reference) for reference in references]
-        return Product.of(opened, [source_name(reference) for reference in references], knowledge)
-
-    def _open(self, source: ImageSource) -> Image.Image:
-        image = read_image(source)
-        refused = refused_size(image.size, self.policy.processor)
-        if refused:
-            name = source_name(source) or "the image given"
-            raise InputError(
-                f"expected an image that the policy takes, found {name} of {refused}; crop it"
-            )
-        return image
-
-
-def _require_share(value: Any, name: str) -> None:
-    if value is not None and not 0 <= value <= 1:
-        raise InputError(f"expected {name} from 0 to 1, found {value}; correct it")
-
-
-def _segmenter(
-    chosen: str | Segmenter | None, checkpoint: str | None, device: str | None
-) -> Segmenter | None:
-    if chosen is None or not isinstance(chosen, str):
-        return chosen
-    if chosen == "sam2":
-        return load_segmenter(chosen, checkpoint or SegmentationConfig.checkpoint, device=device)
-    return load_segmenter(chosen)

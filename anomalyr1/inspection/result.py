@@ -33,7 +33,7 @@ class Inspection:
         probability: P(anomalous) after the policy's own reasoning, from the likelihood of the
             letters; None as above.
         probability_at_once: the same of an answer without reasoning.
-        threshold: that `probability` was held against, or None.
+        threshold: that the one or the other (`settings["weigh"]`) was held against, or None.
         decided_by: what the verdict follows: the threshold, else the letter that was written, else
             (it could not be read) the likelier one.
         answer: the letter that was written; None where it cannot be read.

@@ -1,7 +1,7 @@
 """The settings of an inspection: all that can change a number of it, by name.
 
 Two inspections with equal cards asked the same thing of the same policy in the same way. A
-threshold is worth something only under the card that it was chosen with (`threshold_settings`).
+threshold is worth something only under the card that it was chosen with.
 """
 
 from __future__ import annotations
@@ -9,14 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from anomalyr1.config import PolicyConfig
+from anomalyr1.geometry import BoxUnit
 from anomalyr1.inspection.asks import Ask
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.weights import weights_digest
+from anomalyr1.prompts import question_text
 from anomalyr1.provenance import commit, versions
 from anomalyr1.segmentation.segmenter import Segmenter
+
+# Which likelihood P(anomalous) is: of the answer after the policy's reasoning, or of one at once.
+Weigh = Literal["reasoning", "at_once"]
+WEIGHS: tuple[Weigh, ...] = get_args(Weigh)
 
 _VERSIONS = ("anomalyr1", "torch", "torchvision", "transformers", "peft", "sam2")
 
@@ -49,6 +55,7 @@ def settings_card(
     references: Sequence[Mapping[str, Any]],
     knowledge: str | None,
     max_new_tokens: int,
+    weigh: Weigh,
     segmenter: Segmenter | None,
 ) -> dict[str, Any]:
     """The whole card.
@@ -60,6 +67,7 @@ def settings_card(
         references: name and sha256 of each reference image.
         knowledge: shown of the product, or None.
         max_new_tokens: completion budget.
+        weigh: which likelihood is the probability.
         segmenter: of the masks.
     """
     return {
@@ -70,24 +78,42 @@ def settings_card(
         "references": [dict(reference) for reference in references],
         "knowledge_sha256": None if knowledge is None else _sha256(knowledge),
         "decoding": {"kind": "greedy", "max_new_tokens": max_new_tokens},
+        "weigh": weigh,
         "segmenter": None
         if segmenter is None
         else {"name": segmenter.name, "settings": segmenter.settings},
     }
 
 
-def threshold_settings(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What P(anomalous) depends on beyond the image, and a threshold on it with it.
+def threshold_settings(
+    of_policy: Mapping[str, Any], template: str, max_new_tokens: int, weigh: Weigh
+) -> dict[str, Any]:
+    """What P(anomalous) depends on beyond what is asked and shown, and a threshold on it with it.
+
+    Versions and the device change digits, not settings.
+    """
+    return {
+        "weights": of_policy["policy"]["sha256"] or of_policy["policy"]["path"],
+        **{name: of_policy[name] for name in ("dtype", "attention", "pixels")},
+        "template": template,
+        "weigh": weigh,
+        # An answer at once has nothing decoded before it.
+        "max_new_tokens": max_new_tokens if weigh == "reasoning" else None,
+    }
+
+
+def asked_settings(
+    ask: Ask, unit: BoxUnit, references: int, knowledge: str | None
+) -> dict[str, Any]:
+    """What it depends on of what is asked and shown.
 
     References and knowledge differ from product to product: their number counts, and whether there
-    is any. Versions and the device change digits, not settings.
+    is any.
     """
-    kept = ("dtype", "attention", "pixels", "template", "question_sha256", "decoding")
     return {
-        "weights": card["policy"]["sha256"] or card["policy"]["path"],
-        "references": len(card["references"]),
-        "knowledge": card["knowledge_sha256"] is not None,
-        **{name: card[name] for name in kept},
+        "question_sha256": _sha256(question_text(ask.question, ask.template, unit)),
+        "references": references,
+        "knowledge": knowledge is not None,
     }
 
 

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anomalyr1.errors import InputError
 from anomalyr1.parsing.tags import ANSWER, answer_opener, answer_opening
 
 # A letter by itself behind the opening tag: "A", "(a)", "**B**.", "A. Yes", but no article.
@@ -102,13 +101,9 @@ def _up_to_letter(tokenizer: Any, front: str, letter: str, behind: str) -> tuple
     encoded = tokenizer(
         front + letter + behind, add_special_tokens=False, return_offsets_mapping=True
     )
-    for number, (start, end) in enumerate(encoded["offset_mapping"]):
-        if start <= len(front) < end:
-            return tuple(encoded["input_ids"][: number + 1])
-    raise InputError(
-        f"expected a tokenizer that can write the option {letter}, found none of its tokens to "
-        "hold it; take another policy"
-    )
+    spans = enumerate(encoded["offset_mapping"])
+    last = next(number for number, (start, end) in spans if start <= len(front) < end)
+    return tuple(encoded["input_ids"][: last + 1])
 
 
 def _token_at(tokenizer: Any, ids: Sequence[int], text: str, place: int) -> int:
