@@ -21,6 +21,12 @@ PREDICTIONS_ORIGIN = "predictions.identity.json"
 MASKS = "masks"
 METRICS = "metrics.json"
 REPORT = "report.html"
+
+# What an inspection of many files leaves.
+INSPECTIONS = "inspections.jsonl"
+INSPECTIONS_ORIGIN = "inspections.identity.json"
+OVERLAYS = "overlays"
+
 BEFORE = "before"  # a run of its own: the evaluation of the policy that the run started from
 
 

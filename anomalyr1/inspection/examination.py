@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anomalyr1.data.image_sources import ImageSource, source_name
+from anomalyr1.data.image_sources import ImageSource
 from anomalyr1.inspection.asks import Ask
-from anomalyr1.inspection.product import Product, open_shown
+from anomalyr1.inspection.product import Product, Shown, open_shown
 from anomalyr1.inspection.result import DecidedBy, Inspection, Verdict
 from anomalyr1.inspection.settings_card import settings_card
 from anomalyr1.parsing import parse_response
@@ -59,12 +59,12 @@ class Examination:
         inspector: Inspector,
         asks: Sequence[Ask],
         product: Product,
-        images: Sequence[ImageSource],
+        images: Sequence[ImageSource | Shown],
     ) -> None:
         self._started = time.perf_counter()
         self.inspector, self.asks, self.product = inspector, asks, product
-        self.images = [open_shown(image, inspector.policy.processor) for image in images]
-        self.names = [source_name(image) for image in images]
+        shown = [open_shown(image, inspector.policy.processor) for image in images]
+        self.images, self.names = [s.image for s in shown], [s.name for s in shown]
         self._rows = [(i, k) for i in range(len(images)) for k in range(len(asks))]
         self._said: dict[tuple[int, int], Said] = {}
         self._asked = prepare_conversations(

@@ -19,7 +19,7 @@ from anomalyr1.inspection.calibration import (
 )
 from anomalyr1.inspection.examination import Examination
 from anomalyr1.inspection.loading import load_to_inspect, segmenter_of
-from anomalyr1.inspection.product import Products, require_shown
+from anomalyr1.inspection.product import Products, Shown, open_all
 from anomalyr1.inspection.result import Inspection
 from anomalyr1.inspection.settings_card import (
     WEIGHS,
@@ -52,7 +52,7 @@ class Inspector:
             or of one given `at_once`.
         products: what was learnt of products.
         settings: the policy's part of every settings card.
-        kept: the references of products, computed.
+        kept: the references of products, computed; None computes them for every batch.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Inspector:
         self.batch_size = batch_size
         self.products = Products()
         self.settings = policy_settings(config, policy)
-        self.kept = KeptReferences()
+        self.kept: KeptReferences | None = KeptReferences()
         self._marks = special_tokens(policy.processor.tokenizer)
 
     @classmethod
@@ -261,7 +261,7 @@ class Inspector:
 
     def inspect_many(
         self,
-        images: Sequence[ImageSource],
+        images: Sequence[ImageSource | Shown],
         references: Sequence[ImageSource] = (),
         question: str | Question | None = None,
         knowledge: str | None = None,
@@ -287,9 +287,9 @@ class Inspector:
         refuse_special_tokens(asks, shown.knowledge, self._marks)
         if self._calibration is not None and verdict_letters(asks[0].question):
             self._calibration.require_alike(all_settings(self, asks[0], shown))
-        require_shown(images, self.policy.processor)
         size = max(1, self.batch_size // len(asks))
+        opened = open_all(images, self.policy.processor, keep=len(images) <= size)
         found: list[Inspection] = []
         for start in range(0, len(images), size):
-            found += Examination(self, asks, shown, images[start : start + size]).run(on_text)
+            found += Examination(self, asks, shown, opened[start : start + size]).run(on_text)
         return found

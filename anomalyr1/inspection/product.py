@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -33,10 +33,11 @@ class Product:
         """
         opened = [open_shown(reference, processor) for reference in references]
         record = tuple(
-            {"name": source_name(source), "sha256": hashlib.sha256(_content(image)).hexdigest()}
-            for image, source in zip(opened, references, strict=True)
+            {"name": name, "sha256": hashlib.sha256(_content(image)).hexdigest()}
+            for image, name in opened
         )
-        return cls(tuple(opened), record, (knowledge or "").strip() or None)
+        images = tuple(image for image, _ in opened)
+        return cls(images, record, (knowledge or "").strip() or None)
 
 
 @dataclass
@@ -88,32 +89,49 @@ class Products:
         return self.known[name]
 
 
-def open_shown(source: ImageSource, processor: Any) -> Image.Image:
+class Shown(NamedTuple):
+    """An image as the policy is shown it, and what it is called."""
+
+    image: Image.Image
+    name: str | None
+
+
+def open_shown(source: ImageSource | Shown, processor: Any) -> Shown:
     """An image that the policy is to be shown.
 
     Raises:
         InputError: it is none, or of a shape that the policy's processor refuses.
     """
-    image = read_image(source)
+    if isinstance(source, Shown):
+        return source
+    image, name = read_image(source), source_name(source)
     refused = refused_size(image.size, processor)
     if refused:
-        name = source_name(source) or "the image given"
         raise InputError(
-            f"expected an image that the policy takes, found {name} of {refused}; crop it"
+            f"expected an image that the policy takes, found {name or 'the image given'} of "
+            f"{refused}; crop it"
         )
-    return image
+    return Shown(image, name)
 
 
-def require_shown(sources: Sequence[ImageSource], processor: Any) -> None:
-    """Stop before work starts where images cannot be shown.
+def open_all(
+    sources: Sequence[ImageSource | Shown], processor: Any, *, keep: bool = True
+) -> Sequence[ImageSource | Shown]:
+    """Images that the policy is to be shown, every one looked at before work starts.
+
+    Args:
+        sources: of the images.
+        processor: of the policy.
+        keep: give them opened; False gives the sources back, where all would fill the memory.
 
     Raises:
-        InputError: all of them are counted, the first are told.
+        InputError: those that cannot be shown are counted, the first are told.
     """
-    faults = []
+    opened, faults = [], []
     for source in sources:
         try:
-            open_shown(source, processor)
+            shown = open_shown(source, processor)
+            opened.append(shown if keep else source)
         except InputError as error:
             faults.append(str(error))
     if len(faults) == 1:
@@ -123,6 +141,7 @@ def require_shown(sources: Sequence[ImageSource], processor: Any) -> None:
             f"expected {len(sources)} images that can be inspected, found {len(faults)} that "
             f"cannot: {listed(faults, separator='; ')}"
         )
+    return opened
 
 
 def _content(image: Image.Image) -> bytes:
