@@ -41,6 +41,17 @@ from anomalyr1.values import is_number
 class Inspector:
     """A policy ready to inspect; `from_pretrained` makes one.
 
+    >>> import numpy as np
+    >>> inspector = Inspector.from_pretrained("data/tiny-policy", segmenter="box", locate=False)
+    >>> grey = np.full((112, 112, 3), 150, np.uint8)
+    >>> found = inspector.inspect(grey, references=[grey])
+    >>> found.verdict, found.decided_by, found.answer, found.question.options["B"]
+    ('normal', 'answer', 'B', 'No.')
+    >>> found.probability < 0.01 < found.probability_at_once < 1
+    True
+    >>> [one.verdict for one in inspector.inspect_many([grey, grey], references=[grey])]
+    ['normal', 'normal']
+
     Attributes:
         policy: model and processor.
         config: what the policy was loaded with.

@@ -33,8 +33,8 @@ class LetterLikelihood:
     def probabilities(self) -> dict[str, float]:
         """The same among the options alone: letter -> probability, their sum 1.
 
-        >>> LetterLikelihood({"A": math.log(0.3), "B": math.log(0.1)}).probabilities
-        {'A': 0.75, 'B': 0.25}
+        >>> LetterLikelihood({"A": -1.0, "B": -1.0}).probabilities
+        {'A': 0.5, 'B': 0.5}
         """
         top = max(self.logps.values())
         weights = {letter: math.exp(logp - top) for letter, logp in self.logps.items()}
@@ -113,8 +113,8 @@ def anomaly_probability(likelihood: LetterLikelihood | None, question: Question)
     None where the question is none of normal or anomalous (`parsing.verdict_letters`).
 
     >>> question = Question("Any defect?", "Anomaly Detection", {"A": "No.", "B": "Yes."})
-    >>> anomaly_probability(LetterLikelihood({"A": math.log(0.1), "B": math.log(0.3)}), question)
-    0.75
+    >>> round(anomaly_probability(LetterLikelihood({"A": -2.0, "B": -1.0}), question), 3)
+    0.731
     """
     said = verdict_letters(question)
     if said is None or likelihood is None:
