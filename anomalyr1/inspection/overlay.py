@@ -43,13 +43,12 @@ def draw_overlay(
         cv2.drawContours(pixels, contours, -1, _COLOUR, line)
     drawn = Image.fromarray(pixels)
     draw = ImageDraw.Draw(drawn)
-    size = max(10, round(max(image.size) / 40))
-    font = ImageFont.load_default(size)
+    font = ImageFont.load_default(max(10, round(max(image.size) / 40)))
     for box in boxes:
         for x1, y1, x2, y2 in pixel_boxes([box], *image.size):
             draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=_COLOUR, width=line)
             if box.label:
-                _write(draw, printable(box.label)[:40], (x1, y1), font, size)
+                _write(draw, printable(box.label)[:40], (x1, y1), font, drawn.width)
     return drawn
 
 
@@ -65,11 +64,12 @@ def _write(
     text: str,
     corner: tuple[int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    size: int,
+    width: int,
 ) -> None:
-    """A label above the corner of its box, or inside where there is no room above."""
-    x, y = corner
-    top = y - size - 4 if y >= size + 4 else y
-    left, upper, right, lower = draw.textbbox((x + 2, top + 1), text, font=font)
-    draw.rectangle((left - 2, upper - 1, right + 2, lower + 1), fill=_COLOUR)
-    draw.text((x + 2, top + 1), text, fill=_INK, font=font)
+    """A label above the corner of its box, within the image: inside the box for want of room."""
+    left, upper, right, lower = draw.textbbox((0, 0), text, font=font)
+    x = max(0, min(corner[0], width - round(right - left) - 4))
+    height = round(lower - upper) + 4
+    y = corner[1] - height if corner[1] >= height else corner[1]
+    draw.rectangle((x, y, x + right - left + 4, y + height), fill=_COLOUR)
+    draw.text((x + 2 - left, y + 2 - upper), text, fill=_INK, font=font)
