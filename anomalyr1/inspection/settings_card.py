@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.geometry import BoxUnit
@@ -18,11 +18,8 @@ from anomalyr1.policy.load import Policy
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.prompts import question_text
 from anomalyr1.provenance import commit, versions
+from anomalyr1.schema import Weigh
 from anomalyr1.segmentation.segmenter import Segmenter
-
-# Which likelihood P(anomalous) is: of the answer after the policy's reasoning, or of one at once.
-Weigh = Literal["reasoning", "at_once"]
-WEIGHS: tuple[Weigh, ...] = get_args(Weigh)
 
 _VERSIONS = ("anomalyr1", "torch", "torchvision", "transformers", "peft", "sam2")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -12,11 +10,7 @@ from pictures import noise
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.asking import KeptReferences, prepare_conversations
 from anomalyr1.policy.generate import Completion, complete_asked
-from anomalyr1.policy.likelihood import (
-    LetterLikelihood,
-    anomaly_probability,
-    letter_likelihoods,
-)
+from anomalyr1.policy.likelihood import letter_likelihoods
 from anomalyr1.policy.load import load_policy, share_prefixes
 from anomalyr1.prompts import build_messages, template_for
 from anomalyr1.schema import Question, Sample
@@ -178,14 +172,3 @@ def test_the_oldest_product_is_let_go(policy):
         images = [[noise(seed), image] for image, _ in ROWS]
         prepare_conversations(ours, conversations(), images, references=1, kept=kept)
     assert len(kept._held) == 2
-
-
-def test_a_verdict_needs_letters_that_mean_one():
-    found = LetterLikelihood({"A": math.log(0.2), "B": math.log(0.05), "C": math.log(0.6)})
-    third = Question("Any defect?", "Anomaly Detection", {"A": "Yes.", "B": "No.", "C": "Unsure."})
-    assert anomaly_probability(found, third) == pytest.approx(0.8)
-    assert anomaly_probability(found, SEVEN) is None
-    assert anomaly_probability(None, third) is None
-    assert found.best == "C" and sum(found.probabilities.values()) == pytest.approx(1)
-    far = LetterLikelihood({"A": -2000.0, "B": -1000.0})
-    assert far.probabilities == {"A": 0.0, "B": 1.0}
