@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -99,31 +97,48 @@ def test_a_name_in_the_results_is_no_path_and_no_other_file(inspector, tmp_path)
         Ledger(tmp_path / "out", {})
 
 
+class Clock:
+    """Time that passes only while the watch sleeps, and brings what is due."""
+
+    def __init__(self, *deliveries) -> None:
+        self.now, self.deliveries = 0.0, list(deliveries)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.deliveries:
+            self.deliveries.pop(0)()
+
+
 def test_a_watched_folder_is_inspected_as_it_fills(inspector, parts, tmp_path, monkeypatch):
     """A file is waited for until it is whole; after a restart none is inspected twice."""
-    monkeypatch.setattr(file_run, "PATIENCE", 0.4)
     run, out = FileRun(inspector), tmp_path / "out"
     whole = save(tmp_path / "whole.png", 7).read_bytes()
+    late = parts / "late.png"
 
-    def deliver():
-        late = parts / "late.png"
-        with late.open("wb") as file:
-            for start in range(0, len(whole), len(whole) // 3):
-                file.write(whole[start : start + len(whole) // 3])
-                file.flush()
-                time.sleep(0.15)
+    def write(end):
+        return lambda: late.write_bytes(whole[:end])
 
-    def watch():
-        ledger = Ledger(out, run.settings())
-        return list(run.watch(parts, ledger, interval=0.05, idle=0.5))
+    def watch(*deliveries):
+        clock = Clock(*deliveries)
+        monkeypatch.setattr(file_run, "time", clock)
+        rows = list(run.watch(parts, Ledger(out, run.settings()), interval=1.0, idle=3.0))
+        return {Path(row["image"]).name: row.get("error") for row in rows}, len(rows), clock.now
 
-    sender = threading.Thread(target=deliver)
-    sender.start()
-    rows = watch()
-    sender.join()
-    told = {Path(row["image"]).name: "error" in row for row in rows}
-    good = dict.fromkeys(("a.png", "b.png", "c.jpg", "late.png"), False)
-    assert told == {**good, "broken.png": True} and len(rows) == 5
-    assert watch() == []
-    save(parts / "new.png", 9)
-    assert [Path(row["image"]).name for row in watch()] == ["new.png"]
+    nothing = lambda: None  # noqa: E731
+    # It grows, stops for two looks as networks do, and is whole.
+    told, count, seconds = watch(write(99), write(999), nothing, nothing, write(None))
+    assert count == 5 and late.read_bytes() == whole
+    assert sorted(told) == ["a.png", "b.png", "broken.png", "c.jpg", "late.png"]
+    assert [name for name, error in told.items() if error] == ["broken.png"]
+    assert seconds > file_run.PATIENCE  # that it is broken was not said at once
+    assert watch() == ({}, 0, 3.0)
+    told, count, _ = watch(lambda: save(parts / "new.png", 9))
+    assert (list(told), count) == (["new.png"], 1)
+    # What stays torn is told in the end; made whole, it is another file.
+    told, _, _ = watch(lambda: (parts / "torn.png").write_bytes(whole[:99]))
+    assert "does not decode" in told["torn.png"]
+    told, _, _ = watch(lambda: (parts / "torn.png").write_bytes(whole))
+    assert told == {"torn.png": None}
