@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from anomalyr1.parsing.tidy import plain, tidy
 from anomalyr1.parsing.verdicts import ABSENCE, BAD, GOOD, NOUN, Verdict, conclude_verdict
@@ -37,10 +38,17 @@ def verdict_letters(question: Question) -> dict[str, Verdict] | None:
     """
     if question.type != ANOMALY_DETECTION:
         return None
-    yes = _meant_by_yes(question.text)
-    found = {letter: _said(text, yes) for letter, text in question.options.items()}
-    said = {letter: verdict for letter, verdict in found.items() if verdict is not None}
+    said = dict(_meanings(question.text, tuple(question.options.items())))
     return said if len(set(said.values())) == 2 else None
+
+
+@lru_cache(maxsize=4096)  # a benchmark asks the same few questions of every image
+def _meanings(
+    question: str, options: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, Verdict], ...]:
+    yes = _meant_by_yes(question)
+    found = ((letter, _said(text, yes)) for letter, text in options)
+    return tuple((letter, verdict) for letter, verdict in found if verdict is not None)
 
 
 def _said(option: str, yes: Verdict) -> Verdict | None:
