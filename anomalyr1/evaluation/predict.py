@@ -25,10 +25,10 @@ from anomalyr1.evaluation.processes import (
 )
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.parsing.letter_likelihood import anomaly_probability
-from anomalyr1.policy.asking import prepare_conversations
 from anomalyr1.policy.generate import Completion, complete_asked
 from anomalyr1.policy.likelihood import letter_likelihoods
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.prepared import prepare_conversations
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark

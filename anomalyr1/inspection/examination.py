@@ -17,9 +17,9 @@ from anomalyr1.inspection.settings_card import settings_card
 from anomalyr1.parsing import parse_response
 from anomalyr1.parsing.letter_likelihood import LetterLikelihood, anomaly_probability
 from anomalyr1.parsing.verdict_letters import verdict_letters
-from anomalyr1.policy.asking import Messages, prepare_conversations
 from anomalyr1.policy.generate import complete_asked
 from anomalyr1.policy.likelihood import letter_likelihoods
+from anomalyr1.policy.prepared import Messages, prepare_conversations
 from anomalyr1.policy.resizing import model_frame
 from anomalyr1.prompts import build_messages
 from anomalyr1.schema import Box, Response, Sample

@@ -24,8 +24,8 @@ from anomalyr1.inspection.result import Inspection
 from anomalyr1.inspection.settings_card import policy_settings
 from anomalyr1.metrics.operating_point import OperatingPoint
 from anomalyr1.parsing.verdict_letters import verdict_letters
-from anomalyr1.policy.asking import KeptReferences
 from anomalyr1.policy.load import Policy
+from anomalyr1.policy.prepared import KeptReferences
 from anomalyr1.prompts import Template
 from anomalyr1.refusals import special_tokens
 from anomalyr1.run_folder import THRESHOLD

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from transformers import TextStreamer
 
-from anomalyr1.policy.asking import Asked, prepare_conversations
 from anomalyr1.policy.load import Policy
+from anomalyr1.policy.prepared import Asked, prepare_conversations
 from anomalyr1.shared_prefix.rollout import completions_of
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from anomalyr1.parsing.letter_likelihood import LetterLikelihood
-from anomalyr1.policy.asking import Asked
 from anomalyr1.policy.generate import Completion
 from anomalyr1.policy.letter_tokens import LetterTokens, letters_after, letters_at_once
+from anomalyr1.policy.prepared import Asked
 from anomalyr1.schema import Question
 
 

@@ -8,10 +8,10 @@ from peft import LoraConfig, get_peft_model
 from pictures import noise
 
 from anomalyr1.config import PolicyConfig
-from anomalyr1.policy.asking import KeptReferences, prepare_conversations
 from anomalyr1.policy.generate import Completion, complete_asked
 from anomalyr1.policy.likelihood import letter_likelihoods
 from anomalyr1.policy.load import load_policy, share_prefixes
+from anomalyr1.policy.prepared import KeptReferences, prepare_conversations
 from anomalyr1.prompts import build_messages, template_for
 from anomalyr1.schema import Question, Sample
 
