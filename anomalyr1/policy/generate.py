@@ -90,7 +90,10 @@ def complete_asked(
         return []
     processor: Any = asked.policy.processor
     drawing = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if sample else {}
-    options = {"max_new_tokens": max_new_tokens, "do_sample": sample, **drawing}
+    # A checkpoint's own penalty (Qwen2.5-VL's is 1.05) would make greedy something else, and count
+    # the tokens of prompt and padding as said before.
+    plain = {"do_sample": sample, "repetition_penalty": 1.0}
+    options = {"max_new_tokens": max_new_tokens, **plain, **drawing}
     if on_text is not None:
         options["streamer"] = _Told(processor.tokenizer, on_text)
     tokens = asked.generate(rows, options)
