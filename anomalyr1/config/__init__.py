@@ -1,6 +1,7 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
 from anomalyr1.config.files import dump_config, load_config
+from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sections import (
     Config,
@@ -19,6 +20,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvalConfig",
+    "GuardConfig",
     "LearningRates",
     "LoraSection",
     "PolicyConfig",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -160,12 +159,6 @@ def turned(pixels: Tensor, corners: Tensor, turn: int) -> tuple[Tensor, Tensor]:
             [corners[:, 1], 1 - corners[:, 2], corners[:, 3], 1 - corners[:, 0]], 1
         )
     return pixels, corners
-
-
-def features(model: Any, pixel_values: Tensor, grid: Tensor) -> Tensor:
-    """(images, cells, width): the merged tokens of images of one size."""
-    output = model.model.get_image_features(pixel_values, grid, return_dict=True)
-    return torch.stack(list(output.pooler_output))
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
