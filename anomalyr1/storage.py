@@ -159,7 +159,7 @@ def resume_jsonl(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, atomically; half a character as its escape."""
+    """Write a text, atomically."""
     write_bytes(path, _encode(text))
 
 

@@ -45,8 +45,6 @@ class Inspector:
     ('normal', 'answer', 'B', 'No.')
     >>> found.probability < 0.01 < found.probability_at_once < 1
     True
-    >>> [one.verdict for one in inspector.inspect_many([grey, grey], references=[grey])]
-    ['normal', 'normal']
 
     Attributes:
         policy: model and processor.
@@ -169,8 +167,7 @@ class Inspector:
         return inspector
 
     @property
-    def threshold(self) -> float | None:
-        """See the class."""
+    def threshold(self) -> float | None:  # noqa: D102
         return self._threshold
 
     @threshold.setter
