@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from anomalyr1.allocator import keep_freed_memory
-from anomalyr1.config import Config, PolicyConfig, load_config
+from anomalyr1.config import PolicyConfig, PromptConfig, load_config
 from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.evaluation.pipeline import evaluate
@@ -35,8 +35,8 @@ from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, te
 from anomalyr1.run_folder import METRICS, POLICY, TRAINING_DATA
 from anomalyr1.storage import read_json, write_json
 from anomalyr1.training.curriculum.asking import Asking
-from anomalyr1.training.curriculum.lessons import JointLesson, LanguageLesson, SightLesson
 from anomalyr1.training.curriculum.image_sets import Pictures, read_pictures
+from anomalyr1.training.curriculum.lessons import JointLesson, LanguageLesson, SightLesson
 from anomalyr1.training.curriculum.sight import Heads
 from anomalyr1.training.curriculum.stage import Plan, run_stage
 
@@ -174,6 +174,16 @@ class Making:
         self.policy.processor.save_pretrained(folder)
 
 
+def record(policy: Path, start: Path, small: list[Path], wide: list[Path]) -> None:
+    """What the policy was shown, by the bytes of the files: an even plate looks like another's."""
+    shown = ((small, 2, "random"), (wide, 2, "random"), (wide, 1, "similar"))
+    for sets_of, references, kind in shown:
+        read = [load_benchmark(path / "train") for path in sets_of]
+        prompt = replace(PromptConfig(), references=references, reference_kind=kind)
+        write_exposure(policy, str(start), [(b, b.samples) for b in read], prompt, bytes_alone=True)
+        start = policy  # the next sets are added to the record
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("data/tiny-policy"),
     work: Annotated[Path, typer.Option(help="Images, states, curves.")] = Path("runs/tiny-policy"),
@@ -219,9 +229,7 @@ def main(
     making.run("resolutions", last, lambda: making.answers("resolutions", test / "train", SIDE))
     finished = work / POLICY
     making.save(finished)
-    config = Config(policy=PolicyConfig(path=str(work / "start")))
-    shown = [load_benchmark(path / "train") for path in (*small, *wide)]
-    write_exposure(finished, str(work / "start"), [(b, b.samples) for b in shown], config.prompt)
+    record(finished, work / "start", small, wide)
     out.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copy2(finished / name, out / name)

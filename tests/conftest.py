@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import REPOSITORY  # noqa: F401
+from commands import REPOSITORY
 from pictures import save
 
 
@@ -141,3 +141,13 @@ def toy_texts(toy_benchmark: Path) -> list[str]:
                 texts += [part["text"] for part in message["content"] if part["type"] == "text"]
             texts.append(gold_completion(sample, question, template, Frame(112, 112, 112, 112)))
     return texts
+
+
+@pytest.fixture(scope="session")
+def inspector():
+    """An inspector with the policy that ships with the project, filled boxes for masks."""
+    from anomalyr1 import Inspector
+
+    return Inspector.from_pretrained(
+        REPOSITORY / "data/tiny-policy", segmenter="box", max_new_tokens=96
+    )

@@ -13,6 +13,7 @@ from anomalyr1.config import Config, load_config
 from anomalyr1.data.fingerprint import file_sha256
 from anomalyr1.data.mixture import read_mixture
 from anomalyr1.data.mmad import BENCHMARK_NAME
+from anomalyr1.policy.weights import weights_digest
 from anomalyr1.rewards.build import build_rewards
 
 VERBS = ("train", "sft", "none")
@@ -88,8 +89,6 @@ def _verbatim(verb: str) -> dict[str, frozenset[str]]:
 
 def _contents(training: Config, evaluation: Config, verb: str) -> list[str | None]:
     """Hashes of the weights and the benchmarks; None for what is not there."""
-    from anomalyr1.evaluation.predict import weights_digest
-
     data = training.data
     files: list[str | None] = [evaluation.eval.benchmark]
     if verb != "none":

@@ -190,6 +190,8 @@ class EvalConfig:
         shuffle_options: reorder options from this seed; None keeps the order on disk.
         root: where the images are, if not where the benchmark says.
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
+        likelihood: weigh the letters of every choice question, after the policy's own reasoning and
+            at once; P(anomalous) becomes the `score` of an image.
     """
 
     benchmark: Text | None = None
@@ -202,6 +204,7 @@ class EvalConfig:
     shuffle_options: AnyWhole | None = None
     root: Text | None = None
     allow_seen: Flag = False
+    likelihood: Flag = False
 
 
 @section

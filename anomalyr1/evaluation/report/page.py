@@ -24,6 +24,7 @@ from anomalyr1.evaluation.report.tables import (
     accuracy_table,
     box_table,
     detection_table,
+    likelihood_tables,
     mask_table,
 )
 from anomalyr1.storage import write_text
@@ -47,6 +48,11 @@ _NOTES = {
         "Boxes have no scores, so there is no AP. A pair counts where its IoU reaches the "
         "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
         "a gold box."
+    ),
+    "likelihood": (
+        "P(anomalous) is the share of the letters that mean a defect in the likelihood of those "
+        "that mean a verdict, where the policy answers: after its own reasoning, or at once. ECE "
+        "is over 15 bins of it. The likeliest letter is held against gold as the written one is."
     ),
     "masks": (
         "IoU and Dice are means over anomalous images, an empty mask being 0. PRO and pixel FPR "
@@ -161,6 +167,8 @@ def _localization(run: Run) -> list[Markup | None]:
         ("Boxes", box_table(located), _note("boxes")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
     ]
+    weighed = likelihood_tables(run.metrics)
+    parts.insert(1, ("By likelihood", join(weighed) if weighed else None, _note("likelihood")))
     return [
         join([tag("h3", title), table, note]) for title, table, note in parts if table is not None
     ]
