@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
 from anomalyr1.errors import InputError
@@ -29,6 +30,7 @@ class DataConfig:
             on disk.
         limit: keep the questions of the first so many images (in a seeded order); None keeps all.
         root: where the images are, if not where the benchmark says.
+        augment: vary the training images; None shows them as they are. Held-out images always are.
     """
 
     benchmark: Text | None = None
@@ -39,6 +41,7 @@ class DataConfig:
     shuffle_options: AnyWhole | None = None
     limit: Count | None = None
     root: Text | None = None
+    augment: AugmentConfig | None = None
 
 
 @section

@@ -16,6 +16,7 @@ from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
 from anomalyr1.run_folder import POLICY
 from anomalyr1.schema import Sample
+from anomalyr1.training.augmented_rows import AugmentedRows
 from anomalyr1.training.callbacks import quiet
 from anomalyr1.training.checkpoints import is_finished, publish
 from anomalyr1.training.continuing import feeding, refuse_other_data
@@ -27,6 +28,7 @@ def train_policy(
     config: Config,
     used: Sequence[tuple[Benchmark, Sequence[Sample]]],
     checkpoint: Path | None,
+    augmented: AugmentedRows | None = None,
 ) -> Path:
     """Train to the end and save the policy with the record of what it has seen.
 
@@ -36,6 +38,7 @@ def train_policy(
         config: the resolved config.
         used: what is trained on, as `training_rows` gave it.
         checkpoint: where to go on from; None for a start from step 0.
+        augmented: the rows as they are shown; None shows them as they are.
 
     Returns:
         `<run_dir>/policy`.
@@ -51,7 +54,10 @@ def train_policy(
     if checkpoint:
         refuse_other_data(run_dir, verb, data)
     if PartialState().is_main_process:
-        write_provenance(run_dir, verb, config, data, feeding=feeding(arguments))
+        more = {} if augmented is None else {"augmented": augmented.counts()}
+        write_provenance(run_dir, verb, config, data, feeding=feeding(arguments), **more)
+        for line in () if augmented is None else augmented.told():
+            print(line)
     policy = run_dir / POLICY
     finished = checkpoint and is_finished(
         checkpoint, arguments.max_steps, arguments.num_train_epochs
