@@ -43,8 +43,8 @@ def read_deeppcb(
     Raises:
         InputError: the tree is not there, or files of it are missing or broken.
     """
-    if not 0 < normal_share < 1:
-        raise InputError(f"expected normal_share between 0 and 1, found {normal_share}")
+    if not 0 <= normal_share < 1:
+        raise InputError(f"expected normal_share of at least 0 and below 1, found {normal_share}")
     pairs = {}
     for test in found_in(root, "**/group*/*/*_test.jpg"):
         number = test.name.removesuffix("_test.jpg")
