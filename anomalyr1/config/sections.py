@@ -30,6 +30,8 @@ class DataConfig:
             on disk.
         limit: keep the questions of the first so many images (in a seeded order); None keeps all.
         root: where the images are, if not where the benchmark says.
+        balance: repeat the rarer of normal and defective images of each product, so that there are
+            as many of both.
         augment: vary the training images; None shows them as they are. Held-out images always are.
     """
 
@@ -41,6 +43,7 @@ class DataConfig:
     shuffle_options: AnyWhole | None = None
     limit: Count | None = None
     root: Text | None = None
+    balance: Flag = False
     augment: AugmentConfig | None = None
 
 

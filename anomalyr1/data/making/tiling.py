@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from math import ceil, floor
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from PIL import Image
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.images import BoxOptions, open_image, read_mask
 from anomalyr1.data.making.examining import Examined, examine
+from anomalyr1.data.making.piece_places import Corners, around_defects, clear_places, inside
 from anomalyr1.data.making.shapes import draw
 from anomalyr1.data.making.sources.item import Item, Source
 from anomalyr1.data.many_cores import Progress, over_files
@@ -32,10 +33,8 @@ from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 
 T = TypeVar("T")
-Corners = tuple[int, int, int, int]
 
 SMALLEST_PIECE = 28  # pixels a side: what one token of Qwen2.5-VL shows
-_TRIES = 50  # places looked at for one piece
 
 
 @contextmanager
@@ -113,78 +112,10 @@ def _cut_up(
     if unknown:
         notes.append(f"{unknown} defective images do not say where the defect is: left out")
     if hidden:
-        notes.append(f"{hidden} defects fit into no piece that cuts no other: left out")
+        notes.append(
+            f"{hidden} defects fit into no piece that shows them well and cuts no other: left out"
+        )
     return replace(source, items=tuple(items), notes=(*source.notes, *notes), rescale=False)
-
-
-def around_defects(
-    boxes: Sequence[Box], size: tuple[int, int], side: int, drawn: random.Random
-) -> list[Corners]:
-    """Places of pieces that show each box whole once, as far as none cuts another box.
-
-    Args:
-        boxes: of an image.
-        size: (width, height) of the image.
-        side: of a piece.
-        drawn: where they are drawn from.
-    """
-    (width, height), places = size, list[Corners]()
-    wide, high = min(side, width), min(side, height)
-    for box in boxes:
-        left, right = max(0, ceil(box.x2) - wide), min(floor(box.x1), width - wide)
-        top, bottom = max(0, ceil(box.y2) - high), min(floor(box.y1), height - high)
-        fits = left <= right and top <= bottom
-        if not fits or any(inside(box, place) for place in places):
-            continue
-        for _ in range(_TRIES):
-            x, y = drawn.randint(left, right), drawn.randint(top, bottom)
-            place = x, y, x + wide, y + high
-            if all(inside(other, place) or apart(other, place) for other in boxes):
-                places.append(place)
-                break
-    return places
-
-
-def clear_places(
-    boxes: Sequence[Box],
-    size: tuple[int, int],
-    side: int,
-    count: int,
-    drawn: random.Random,
-    worth: Callable[[Corners], bool] = lambda place: True,
-) -> list[Corners]:
-    """Places of `count` pieces that touch no box; fewer where they are hard to find.
-
-    Args:
-        boxes: of an image.
-        size: (width, height) of the image.
-        side: of a piece.
-        count: how many are wanted.
-        drawn: where they are drawn from.
-        worth: says whether a place is worth to be asked about.
-    """
-    (width, height), places = size, list[Corners]()
-    wide, high = min(side, width), min(side, height)
-    for _ in range(_TRIES * count):
-        if len(places) == count:
-            break
-        x, y = drawn.randint(0, width - wide), drawn.randint(0, height - high)
-        place = x, y, x + wide, y + high
-        if place not in places and all(apart(box, place) for box in boxes) and worth(place):
-            places.append(place)
-    return places
-
-
-def inside(box: Box, place: Corners) -> bool:
-    """Whether a piece shows the box whole."""
-    x1, y1, x2, y2 = place
-    return x1 <= box.x1 and y1 <= box.y1 and box.x2 <= x2 and box.y2 <= y2
-
-
-def apart(box: Box, place: Corners) -> bool:
-    """Whether a piece shows nothing of the box."""
-    x1, y1, x2, y2 = place
-    return box.x2 <= x1 or box.y2 <= y1 or box.x1 >= x2 or box.y1 >= y2
 
 
 class _Knife:
@@ -206,8 +137,8 @@ class _Knife:
         """Pieces around the defects of an image and from where it has none; defects in none."""
         known, drawn = one.item.boxes or (), self._drawn(one)
         shots = self._open(one)
-        around = around_defects(known, one.size, self.side, drawn)
         worth = partial(_is_worth, shots)
+        around = around_defects(known, one.size, self.side, drawn, worth)
         clear = clear_places(known, one.size, self.side, len(around), drawn, worth)
         made = [item for place in (*around, *clear) for item in self._cut(one, shots, place)]
         return made, sum(not any(inside(box, place) for place in around) for box in known)
@@ -276,10 +207,10 @@ class _Knife:
 
 
 def _is_worth(shots: Sequence[Image.Image], place: Corners) -> bool:
-    """False for a piece of one colour, and for one that equals that of a reference."""
-    piece, *references = (shot.crop(place) for shot in shots)
-    several = np.asarray(piece).reshape(-1, 3).std(0).any()
-    return bool(several) and all(piece.tobytes() != other.tobytes() for other in references)
+    """False where the image or a reference has one colour, or both are the same."""
+    piece, *references = (np.asarray(shot.crop(place)) for shot in shots)
+    several = all((shot != shot[0, 0]).any() for shot in (piece, *references))
+    return several and not any(np.array_equal(piece, other) for other in references)
 
 
 def _all(cut: Callable[[Examined], T], images: Sequence[Examined]) -> list[T]:
