@@ -10,6 +10,7 @@ PROVENANCE = "provenance.json"
 CHECKPOINTS = "checkpoints"
 POLICY = "policy"
 HISTORY = "log_history.jsonl"
+WARNINGS = "warnings.jsonl"  # where it began not to learn; a run that learns has none
 COMPLETIONS = "completions"
 HEARTBEAT = "heartbeat"
 TRAINING_DATA = "training_data.json"  # beside the weights, wherever they are copied

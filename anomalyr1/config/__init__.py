@@ -2,6 +2,7 @@
 
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.files import dump_config, load_config
+from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sections import (
     Config,
@@ -21,6 +22,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvalConfig",
+    "GuardConfig",
     "LearningRates",
     "LoraSection",
     "PolicyConfig",

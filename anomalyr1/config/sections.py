@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from anomalyr1.config.augmentation import AugmentConfig
+from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
 from anomalyr1.errors import InputError
@@ -239,6 +240,7 @@ class Config:
     reward: RewardConfig = field(default_factory=RewardConfig)
     preflight: PreflightConfig = field(default_factory=PreflightConfig)
     signal: SignalConfig = field(default_factory=SignalConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
     sft: Verbatim = field(default_factory=dict)
     grpo: Verbatim = field(default_factory=dict)
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -30,6 +30,7 @@ from anomalyr1.evaluation.report.tables import (
 from anomalyr1.storage import write_text
 
 GALLERY = 60
+_WARNING = "note warning"  # CSS classes
 
 _NOTES = {
     "strict": (
@@ -179,7 +180,7 @@ def _targets(run: Run) -> Markup | None:
         )
     if none:
         parts.append(f"{none} defects have neither and are left out.")
-    return tag("p", " ".join(parts), class_="note warning") if parts else None
+    return tag("p", " ".join(parts), class_=_WARNING) if parts else None
 
 
 def _outcomes(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
@@ -189,8 +190,16 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 def _training(runs: Sequence[Run]) -> list[Markup | None]:
     histories = {run.name: run.history for run in runs if run.history}
-    charts = training_charts(histories)
-    return [tag("div", *charts, class_="charts")] if charts else []
+    warnings = {run.name: run.warnings for run in runs}
+    charts = training_charts(histories, warnings)
+    told: list[Markup | None] = [
+        tag(
+            "p", f"{run.name}: " if len(runs) > 1 else None, line.get("text"), class_="note warning"
+        )
+        for run in runs
+        for line in run.warnings
+    ]
+    return [*told, tag("div", *charts, class_="charts")] if charts else told
 
 
 def _note(name: str) -> Markup:

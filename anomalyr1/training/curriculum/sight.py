@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -131,8 +130,9 @@ def covered_cells(corners: Tensor, cells: int) -> Tensor:
     def shared(start: Tensor, end: Tensor) -> Tensor:  # (images, side) along one axis
         return (torch.minimum(end[:, None], high) - torch.maximum(start[:, None], low)).clamp(min=0)
 
-    common = shared(corners[:, 1], corners[:, 3])[:, :, None] * (
-        shared(corners[:, 0], corners[:, 2])[:, None, :]
+    common = (
+        shared(corners[:, 1], corners[:, 3])[:, :, None]
+        * (shared(corners[:, 0], corners[:, 2])[:, None, :])
     )
     area = ((corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1]))[:, None, None]
     return ((common >= COVERED / cells) | (common >= COVERED * area)).flatten(1) & (
@@ -159,12 +159,6 @@ def turned(pixels: Tensor, corners: Tensor, turn: int) -> tuple[Tensor, Tensor]:
             [corners[:, 1], 1 - corners[:, 2], corners[:, 3], 1 - corners[:, 0]], 1
         )
     return pixels, corners
-
-
-def features(model: Any, pixel_values: Tensor, grid: Tensor) -> Tensor:
-    """(images, cells, width): the merged tokens of images of one size."""
-    output = model.model.get_image_features(pixel_values, grid, return_dict=True)
-    return torch.stack(list(output.pooler_output))
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
