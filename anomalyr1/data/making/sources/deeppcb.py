@@ -16,9 +16,9 @@ references. An image that is asked about may not be a reference, hence a seeded 
 (`normal_share`) gives its template as a normal image; their defective images, like the normal ones,
 get the templates of other boards as references. In the other half the template is the reference
 of its own defective image, aligned with it as the data set means it. Note what follows: an aligned
-reference goes with a defect. Set `aligned=false` and every image gets other boards' templates. Or cut
-the boards into pieces (`data build --tile 160 --set normal_share=0`): then pieces without a defect are
-the normal images, and all have their own piece of the template as reference.
+reference goes with a defect. Set `aligned=false` and every image gets other boards' templates. Or
+cut the boards into pieces (`data build --tile 160 --set normal_share=0`): pieces without a defect
+are then the normal images, and all have the same piece of their template as reference.
 
 Nearly all images have defects of several types; they lie in the folder "multiple". Both images of a
 pair are one group, which a split keeps on one side.
