@@ -14,6 +14,7 @@ WARNINGS = "warnings.jsonl"  # where it began not to learn; a run that learns ha
 COMPLETIONS = "completions"
 HEARTBEAT = "heartbeat"
 TRAINING_DATA = "training_data.json"  # beside the weights, wherever they are copied
+THRESHOLD = "threshold.json"  # likewise
 
 # What an evaluation leaves.
 PREDICTIONS = "predictions.jsonl"
@@ -21,6 +22,12 @@ PREDICTIONS_ORIGIN = "predictions.identity.json"
 MASKS = "masks"
 METRICS = "metrics.json"
 REPORT = "report.html"
+
+# What an inspection of many files leaves.
+INSPECTIONS = "inspections.jsonl"
+INSPECTIONS_ORIGIN = "inspections.identity.json"
+OVERLAYS = "overlays"
+
 BEFORE = "before"  # a run of its own: the evaluation of the policy that the run started from
 
 

@@ -350,5 +350,7 @@ def test_the_benchmarks_of_the_readme_run(tmp_path):
     assert plot.stat().st_size > 1000 and record["cases"][0]["token_limit"] > 1
     record = bench("scripts/bench_evaluation.py", *small, *once, "--questions", "2")
     assert record["questions_per_second"] > 0
+    record = bench("scripts/bench_inspect.py", *small[2:], *once, "--images", "2")
+    assert record["tokens_an_image"]["kept"] < record["tokens_an_image"]["computed"]
     record = bench("scripts/bench_published.py", *small, "--layers", "1", "--generations", "2")
     assert record["distinct_tokens"] > 1 and record["parameters"] > 5e7

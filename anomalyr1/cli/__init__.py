@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from anomalyr1 import __version__
-from anomalyr1.cli import ablate, data, evaluate, planning, policy, rewards, tools
+from anomalyr1.cli import ablate, data, evaluate, inspecting, planning, policy, rewards, tools
 from anomalyr1.errors import InputError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ policy.register(app)
 evaluate.register(app)
 ablate.register(app)
 planning.register(app)
+inspecting.register(app)
 tools.register(app)
 
 

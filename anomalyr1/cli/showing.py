@@ -39,23 +39,30 @@ def show_counts(file: Path) -> None:
     print(f"{file}: " + ", ".join(f"{counts.get(name, 0)} {name}" for name in names))
 
 
-def progress_bar(label: str) -> Callable[[Iterable[T]], Iterable[T]]:
-    """A bar on a terminal; elsewhere a plain line every tenth of the work."""
+def progress_bar(label: str, total: int | None = None) -> Callable[[Iterable[T]], Iterable[T]]:
+    """A bar on a terminal; elsewhere a plain line every tenth of the work.
+
+    Args:
+        label: what is done.
+        total: how many items there will be, where they do not tell.
+    """
 
     def wrap(items: Iterable[T]) -> Iterable[T]:
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import track
 
-            yield from track(items, description=label, console=Console(stderr=True))
+            shown = Console(stderr=True)
+            yield from track(items, description=label, total=total, console=shown)
         else:
-            yield from _plain_progress(label, items)
+            yield from _plain_progress(label, items, total)
 
     return wrap
 
 
-def _plain_progress(label: str, items: Iterable[T]) -> Iterator[T]:
-    total = len(items) if isinstance(items, Sized) else 0
+def _plain_progress(label: str, items: Iterable[T], total: int | None) -> Iterator[T]:
+    if total is None:
+        total = len(items) if isinstance(items, Sized) else 0
     step = max(1, -(-total // 10))
     for number, item in enumerate(items, start=1):
         yield item

@@ -30,6 +30,9 @@ class DataConfig:
         shuffle_options: reorder the options of every question from this seed; None keeps the order
             on disk.
         limit: keep the questions of the first so many images (in a seeded order); None keeps all.
+        shots: keep so many images of each (category, defect), as far as there are, and as many
+            normal ones as these together, chosen from `seed`; fewer shots are among more. None
+            keeps all.
         root: where the images are, if not where the benchmark says.
         balance: repeat the rarer of normal and defective images of each product, so that there are
             as many of both.
@@ -43,9 +46,18 @@ class DataConfig:
     question_types: list[Text] | None = None
     shuffle_options: AnyWhole | None = None
     limit: Count | None = None
+    shots: Count | None = None
     root: Text | None = None
     balance: Flag = False
     augment: AugmentConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two choices of images, of which one would undo the other."""
+        if self.limit is not None and self.shots is not None:
+            raise InputError(
+                f"expected data.limit or data.shots, found {self.limit} and {self.shots}; leave "
+                "one of them out"
+            )
 
 
 @section
@@ -184,6 +196,8 @@ class EvalConfig:
         shuffle_options: reorder options from this seed; None keeps the order on disk.
         root: where the images are, if not where the benchmark says.
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
+        likelihood: weigh the letters of every choice question, after the policy's own reasoning and
+            at once; P(anomalous) becomes the `score` of an image.
     """
 
     benchmark: Text | None = None
@@ -196,6 +210,7 @@ class EvalConfig:
     shuffle_options: AnyWhole | None = None
     root: Text | None = None
     allow_seen: Flag = False
+    likelihood: Flag = False
 
 
 @section

@@ -71,7 +71,8 @@ class SightLesson(Dataset[int]):
         device = self.policy.model.device
         pixels = held_out.pixels[torch.tensor(held_out.queries)].to(device)
         tokens = features(self.policy.model, *patches(pixels, self.policy.processor, side))
-        return self.heads.figures(tokens, Facts.of(held_out.samples, held_out.side).to(device))
+        facts = Facts.of(held_out.samples, held_out.side).to(device)
+        return self.heads.figures(tokens, facts, everywhere=self.everywhere > 0)
 
     def parameters(self) -> list[nn.Parameter]:
         """Those that learn."""
@@ -207,7 +208,9 @@ class JointLesson(Dataset[Seen]):
             torch.autograd.backward(loss)
             completion += float(loss.detach())
         assert told.grad is not None
-        torch.autograd.backward([tokens, self.sight * sum(losses.values())], [told.grad, None])
+        torch.autograd.backward(
+            [tokens, self.sight * sum(losses.values(), told.new_zeros(()))], [told.grad, None]
+        )
         return {"completion": completion} | {k: float(v.detach()) for k, v in losses.items()}
 
     def parameters(self) -> list[nn.Parameter]:
