@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+README = "README.md"  # what is here, and how to go on
+
 # Where a run comes from.
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
+
+LOCK = "run.lock"  # while a run is at work
 
 # What a training leaves.
 CHECKPOINTS = "checkpoints"
@@ -22,6 +28,37 @@ METRICS = "metrics.json"
 REPORT = "report.html"
 BEFORE = "before"  # a run of its own: the evaluation of the policy that the run started from
 
+# What an ablation leaves: in the folder of each of its runs, and in its own.
+RESULT = "result.json"
+TABLE = "table.md"
+TABLE_DATA = "table.csv"
+
+
+_ALWAYS = {
+    PROVENANCE: "each command run here: seed, data, commit, versions",
+    LOCK: "who is at work here; gone when nobody is",
+}
+_TRAINING = {
+    f"{CHECKPOINTS}/": "where training goes on from when it was stopped",
+    f"{POLICY}/": "the trained policy, its processor and the fingerprints of its images",
+    HISTORY: "every logged figure, a line a step",
+}
+_LEFT = {
+    "sft": _TRAINING,
+    "train": {
+        **_TRAINING,
+        f"{COMPLETIONS}/": "sampled completions with their rewards, every so many steps",
+        f"{HEARTBEAT}/": "what each process is doing, since when and on which rows",
+    },
+    "eval": {
+        PREDICTIONS: "the policy's answers, a line a question",
+        PREDICTIONS_ORIGIN: "what they were made with; others are not mixed in",
+        f"{MASKS}/": "masks made of the boxes, a file a segmenter",
+        METRICS: "scores with their intervals",
+        REPORT: "all of it as one page",
+    },
+}
+
 
 def config_of(verb: str, first_verb: str) -> str:
     """The config that a verb was run with; that of the first verb is the folder's own.
@@ -30,6 +67,37 @@ def config_of(verb: str, first_verb: str) -> str:
     ('config.yaml', 'eval.yaml')
     """
     return CONFIG if verb == first_verb else f"{verb}.yaml"
+
+
+def contents(verbs: Sequence[str]) -> dict[str, str]:
+    """What verbs leave in a run folder: the name of each file or folder, and what it is.
+
+    >>> list(contents(["eval"]))[:2]
+    ['config.yaml', 'provenance.json']
+    """
+    configs = {config_of(verb, verbs[0]): f"all settings of `{verb}`" for verb in verbs}
+    left = {name: meaning for verb in verbs for name, meaning in _LEFT.get(verb, {}).items()}
+    return {**configs, **_ALWAYS, **left}
+
+
+def contents_of_ablation() -> dict[str, str]:
+    """The same for the folder of an ablation."""
+    return {
+        TABLE: "the results, to read",
+        TABLE_DATA: "the results, for programs",
+        LOCK: _ALWAYS[LOCK],
+        "VARIANT-seedN-HASH/": f"a run folder a variant and seed; `{RESULT}` in it is what came of "
+        f"it, `{log_of('train')}` and `{log_of('eval')}` are what the two verbs printed",
+    }
+
+
+def log_of(stage: str) -> str:
+    """What a stage of an ablation's run printed.
+
+    >>> log_of("train")
+    'train.log'
+    """
+    return f"{stage}.log"
 
 
 def completions_file(step: int) -> str:

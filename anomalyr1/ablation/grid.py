@@ -17,6 +17,7 @@ from typing import Any
 from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
 from anomalyr1.rewards.build import build_rewards
+from anomalyr1.run_folder import POLICY
 from anomalyr1.storage import read_yaml
 
 _KEYS = ("run_dir", "base", "eval", "launch", "seeds", "set", "list", "grid")
@@ -71,7 +72,7 @@ def plan(path: Path, overrides: Sequence[str] = ()) -> list[Run]:
             folder = Path(raw["run_dir"]) / f"{label}-seed{seed}-{digest[:8]}"
             place = [f"run_dir={folder}", "resume=auto"]
             train = (*launch, "train", str(base), *own, *place)
-            policy = f"policy.path={folder / 'policy'}"
+            policy = f"policy.path={folder / POLICY}"
             evaluate = (*_PYTHON, "eval", str(evaluation), *shared, *place, policy)
             runs.append(Run(name, seed, folder, digest, (("train", train), ("eval", evaluate))))
     return runs

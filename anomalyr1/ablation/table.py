@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from anomalyr1.ablation.results import LAST_STEPS, Result
+from anomalyr1.run_folder import TABLE, TABLE_DATA
 from anomalyr1.storage import write_text
 
 SCORES = ("strict accuracy", "box F1@0.5")  # of the evaluation, in percent
@@ -66,8 +67,8 @@ def summarize(results: Sequence[Result]) -> list[Line]:
 def write_tables(folder: Path, source: Path, results: Sequence[Result]) -> None:
     """Write `table.md` and `table.csv` into the folder, each atomically."""
     lines = summarize(results)
-    write_text(folder / "table.md", markdown(lines, source, results))
-    write_text(folder / "table.csv", comma_separated(lines))
+    write_text(folder / TABLE, markdown(lines, source, results))
+    write_text(folder / TABLE_DATA, comma_separated(lines))
 
 
 def markdown(lines: Sequence[Line], source: Path, results: Sequence[Result]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from anomalyr1.cli import panels
 from anomalyr1.cli.policy import ConfigPath, Overrides, quiet_libraries
+from anomalyr1.cli.verbs import resumable
+from anomalyr1.terminal import results as standard_output
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the main command."""
-    app.command()(ablate)
+    app.command(rich_help_panel=panels.TRAIN)(ablate)
 
 
 def ablate(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -24,9 +26,10 @@ def ablate(config: ConfigPath, overrides: Overrides = None) -> None:
     quiet_libraries()
     from anomalyr1.ablation.launch import ablate as run
     from anomalyr1.ablation.table import summarize, texts
+    from anomalyr1.run_folder import TABLE, TABLE_DATA
 
-    console = Console()
-    folder, results = run(config, overrides or (), console)
+    with resumable():
+        folder, results = run(config, overrides or ())
     lines = summarize(results)
     table = Table(title=f"Ablation {config.stem}")
     table.add_column("variant", no_wrap=True)
@@ -34,8 +37,7 @@ def ablate(config: ConfigPath, overrides: Overrides = None) -> None:
         table.add_column(name, justify="right")
     for line in lines:
         table.add_row(line.variant, f"{line.finished}/{line.tried}", *texts(line))
-    # A pipe has no width of its own; figures cut to fit an assumed one would be of no use.
-    Console(width=None if console.is_terminal else 160).print(table)
-    console.print(f"wrote {folder / 'table.md'} and table.csv", soft_wrap=True, highlight=False)
+    standard_output(160).print(table)
+    print(f"wrote {folder / TABLE} and {TABLE_DATA}")
     if any(result.stage is not None for result in results):
         raise typer.Exit(1)

@@ -9,8 +9,9 @@ import typer
 
 from anomalyr1.cli import data_check
 from anomalyr1.cli.exporting import export
-from anomalyr1.cli.showing import progress_bar, read_settings, show_counts
+from anomalyr1.cli.showing import read_settings, show_counts
 from anomalyr1.errors import InputError
+from anomalyr1.terminal import progress
 
 app = typer.Typer(help="Build, split, check and describe benchmarks.", no_args_is_help=True)
 
@@ -98,7 +99,7 @@ def build(
     if source in ROW_FORMS:
         if root is None:
             raise InputError(f"expected the file of rows as ROOT of {source}, found none; give it")
-        bar = progress_bar("reading images")
+        bar = progress("reading images")
         show_counts(build_from_rows(row_file(root, source), out, source, settings, progress=bar))
         return
     proposed = None if against is None else read_proposed(against)
@@ -117,7 +118,7 @@ def build(
     extra: dict[str, Any] = {}
     if knowledge is not None:
         extra["facts"] = description_facts(load_knowledge(knowledge), seed)
-    file = build_benchmark(found, out, options, progress=progress_bar("reading images"), **extra)
+    file = build_benchmark(found, out, options, progress=progress("reading images"), **extra)
     show_counts(file)
     if proposed is not None:
         print(told_changes(write_changes(file, proposed), file.with_name(CHANGES)))
@@ -138,7 +139,7 @@ def synth(
     from anomalyr1.data.making.synthetic import synthesize
 
     files = synthesize(
-        out, train=train, test=test, seed=seed, size=size, progress=progress_bar("drawing images")
+        out, train=train, test=test, seed=seed, size=size, progress=progress("drawing images")
     )
     for file in files:
         show_counts(file)
@@ -197,7 +198,7 @@ def split(
             bits,
             group=group,
         )
-    files = split_benchmark(benchmark, out, options, progress_bar("hashing images"))
+    files = split_benchmark(benchmark, out, options, progress("hashing images"))
     for side, file in files.items():
         show_counts(file)
         if wanted is not None and file_sha256(file) != wanted.get(side):

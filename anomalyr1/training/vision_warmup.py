@@ -21,6 +21,7 @@ from anomalyr1.geometry import Frame
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.resizing import resized_size
 from anomalyr1.schema import Box, Sample
+from anomalyr1.terminal import notes
 
 # A cell is taught to a defect when the box covers this share of the cell, or the cell this share
 # of the box.
@@ -48,7 +49,7 @@ def warm_up(
         seed: of the order of images and of the heads.
         console: where progress is printed.
     """
-    console = console or Console()
+    console = console or notes()
     torch.manual_seed(seed)
     model: Any = policy.model
     pixels, grid = _pixels(policy, samples)
@@ -88,8 +89,7 @@ def warm_up(
         if step % 100 == 0 or step == steps:
             console.print(
                 f"vision warm-up {step}/{steps}  defect {kind_loss.item():.3f}  "
-                f"corners {corner_loss.item():.3f}  product {product_loss.item():.3f}",
-                highlight=False,
+                f"corners {corner_loss.item():.3f}  product {product_loss.item():.3f}"
             )
 
 
