@@ -72,39 +72,43 @@ def make_trainer(
     shared: bool,
     copied: bool = True,
     flex: bool = False,
+    peft_config: Any = None,
+    **options: Any,
 ) -> PolicyTrainer:
     """A trainer on its own copy of the same weights, or on these themselves.
 
     With `flex`, the shared side's packed groups attend by FlexAttention, where there is a GPU.
+    `options` are TRL's.
     """
     model, processor = policy
     if copied:
         given, model = model, type(model)(deepcopy(model.config))
         model.load_state_dict(given.state_dict())
         model.generation_config = given.generation_config
-    arguments = GRPOConfig(
-        output_dir=str(folder / str(shared)),
-        per_device_train_batch_size=case.generations,
-        num_generations=case.generations,
-        max_completion_length=case.completion,
+    arguments: dict[str, Any] = {
+        "per_device_train_batch_size": case.generations,
+        "num_generations": case.generations,
+        "max_completion_length": case.completion,
         # Greedy and of full length: both sides give the same tokens to compare.
-        generation_kwargs={"do_sample": False, "min_new_tokens": case.completion},
-        learning_rate=0.0,
-        loss_type="grpo",
-        beta=0.0,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-    )
+        "generation_kwargs": {"do_sample": False, "min_new_tokens": case.completion},
+        "learning_rate": 0.0,
+        "loss_type": "grpo",
+        "beta": 0.0,
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        **options,
+    }
     trainer = PolicyTrainer(
         model=model,
         processing_class=processor,
         reward_funcs=[Constant()],
-        args=arguments,
+        args=GRPOConfig(output_dir=str(folder / str(shared)), **arguments),
         train_dataset=rows(case),
+        peft_config=peft_config,
         shared_prefix=shared,
         flex=shared and flex,
         run_dir=folder / str(shared),

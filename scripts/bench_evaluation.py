@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import typer
 from bench_cases import SHAPE
-from bench_grpo import alternate
+from measuring import alternate
 from PIL import Image
 
 from anomalyr1.policy.generate import generate

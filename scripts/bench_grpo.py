@@ -10,11 +10,8 @@ both sides are checked equal before anything is timed. The last line is JSON.
 
 from __future__ import annotations
 
-import gc
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +21,9 @@ import torch
 import typer
 from bench_cases import GRID, HEADLINE, QUESTION, SHAPE, Case, fill, make_trainer
 from bench_figures import draw, show
+from measuring import alternate, check_equal, peak_memory
 from rich.console import Console
 
-from anomalyr1.planning.live import LiveBytes
 from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.training.trainer import PolicyTrainer
 
@@ -57,7 +54,7 @@ def measure(
         seconds = alternate(runs, repeats)
         result[f"{name}_seconds"] = seconds
         result[f"{name}_ratio"] = round(seconds["stock"] / seconds["shared"], 2)
-    memory = {name: peak_memory(run, sides[name]) for name, run in backward.items()}
+    memory = {name: peak_memory(run, sides[name].model) for name, run in backward.items()}
     result["backward_peak_mib"] = {name: round(value / 2**20) for name, value in memory.items()}
     result["backward_peak_ratio"] = round(memory["shared"] / memory["stock"], 2)
     result["token_limit"] = round(stock_tokens / shared_tokens, 2)
@@ -110,42 +107,6 @@ def flat_gradient(trainer: PolicyTrainer) -> torch.Tensor:
     parts = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
     vector = torch.cat(parts)
     return vector / vector.norm()
-
-
-def check_equal(name: str, a: torch.Tensor, b: torch.Tensor, limit: float) -> None:
-    """Stop where the two sides disagree: a faster wrong number is worth nothing."""
-    difference = (a - b).float().norm() if name == "gradients" else (a - b).abs().max()
-    if float(difference) > limit:
-        raise SystemExit(f"{name} differ by {float(difference):.1e}, more than {limit:.0e}")
-
-
-def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, in turns, so that both meet the same weather."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()  # the first time pays for memory that the others find ready
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            taken[name].append(time.perf_counter() - start)
-    return {name: round(statistics.median(seconds), 4) for name, seconds in taken.items()}
-
-
-def peak_memory(run: Callable[[], Any], trainer: PolicyTrainer) -> int:
-    """Bytes that a forward and backward pass holds at its peak beyond the weights."""
-    trainer.model.zero_grad(set_to_none=True)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-    with LiveBytes() as live:
-        run()
-    return live.peak
 
 
 def main(

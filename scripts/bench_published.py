@@ -21,12 +21,14 @@ from typing import Annotated, Any
 import torch
 import typer
 from bench_cases import QUESTION, Case, make_trainer
-from bench_grpo import check_equal, rollout_of, score
+from bench_grpo import rollout_of, score
+from measuring import check_equal
+from random_policies import cut_layers, name_tokens
 from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
-from anomalyr1.policy.tiny import build_processor, image_token_ids, train_tokenizer
+from anomalyr1.policy.tiny import build_processor, train_tokenizer
 from anomalyr1.training.trainer import PolicyTrainer
 
 
@@ -34,15 +36,10 @@ def random_policy(name: str, layers: int | None, max_pixels: int) -> tuple[Any, 
     """The published architecture with random weights, and a processor that speaks QUESTION."""
     config = deepcopy(read_architecture(PolicyConfig(path=name)).config)
     tokenizer = train_tokenizer([QUESTION])
-    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    text, vision = config.text_config, config.vision_config
-    text.vocab_size = len(tokenizer)
-    text.bos_token_id, text.eos_token_id, text.pad_token_id = pad, end, pad
-    for key, token in image_token_ids(tokenizer).items():
-        setattr(config, key, token)
+    config.text_config.vocab_size = len(tokenizer)
+    end, pad = name_tokens(config, tokenizer)
     if layers is not None:
-        text.num_hidden_layers, text.layer_types = layers, text.layer_types[:layers]
-        vision.depth, vision.fullatt_block_indexes = layers, [layers - 1]
+        cut_layers(config, layers)
     torch.manual_seed(0)
     model = Qwen2_5_VLForConditionalGeneration(config)
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad)

@@ -219,12 +219,7 @@ def batch(run: Any, case: Case) -> tuple[Any, Any, dict[str, Any]]:
 
 def plan(case: Case, section: Any, run: Any, prompt: int, vision: dict[str, Any]) -> int:
     """What the plan expects above weights, optimiser state and batch, in bytes."""
-    from anomalyr1.config import Config
-    from anomalyr1.planning.architecture import read_architecture
-    from anomalyr1.planning.memory import estimate
-    from anomalyr1.planning.settings import read_settings
-    from anomalyr1.planning.sharding import Sharding
-    from anomalyr1.planning.tokens import PromptTokens
+    from planned import planned_phases
 
     grpo = {
         "per_device_train_batch_size": case.prompts * case.generations,
@@ -234,14 +229,11 @@ def plan(case: Case, section: Any, run: Any, prompt: int, vision: dict[str, Any]
         "bf16": False,
         "use_cpu": True,
     }
-    config = Config(policy=section, grpo=grpo)
     patches = int(vision["image_grid_thw"][: case.images].prod(-1).sum())
-    tokens = PromptTokens("made up", 1, prompt, float(prompt), 0, case.images, patches)
-    settings = read_settings(config, 1)
-    found = estimate(config, read_architecture(section), settings, Sharding(), tokens)
+    phases = planned_phases(section, grpo, prompt, case.images, patches)
     held = ("weights", "optimiser state", "images")
     return max(
-        sum(size for part, size in found.phases[phase].items() if part not in held)
+        sum(size for part, size in phases[phase].items() if part not in held)
         for phase in ("training pass", "optimiser step")
     )
 

@@ -265,7 +265,7 @@ def test_the_sources_and_settings_of_the_data_page_are_those_of_the_code():
 
 
 def test_the_scripts_of_the_readme_are_executable():
-    for name in ("quickstart.sh", "test.sh", "setup.sh", "train_multinode.sh"):
+    for name in ("quickstart.sh", "test.sh", "setup.sh", "train_multinode.sh", "gpu_acceptance.sh"):
         path = Path(REPOSITORY / "scripts" / name)
         assert path.stat().st_mode & 0o111
         subprocess.run(["bash", "-n", str(path)], check=True)

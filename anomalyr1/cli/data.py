@@ -131,6 +131,9 @@ def synth(
     test: Annotated[int, typer.Option(help="Images of the test side.")] = 100,
     seed: Seed = 0,
     size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 224,
+    similar: Annotated[
+        bool, typer.Option(help="Draw each view without its defect too, as a reference.")
+    ] = False,
 ) -> None:
     """Draw a benchmark of industrial-looking images with defects, masks and references.
 
@@ -139,7 +142,13 @@ def synth(
     from anomalyr1.data.making.synthetic import synthesize
 
     files = synthesize(
-        out, train=train, test=test, seed=seed, size=size, progress=progress("drawing images")
+        out,
+        train=train,
+        test=test,
+        seed=seed,
+        size=size,
+        similar=similar,
+        progress=progress("drawing images"),
     )
     for file in files:
         show_counts(file)

@@ -8,13 +8,13 @@ from peft import get_peft_model
 from anomalyr1.config import LoraSection, PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.planning.architecture import (
-    KNOWN,
     count_parameters,
     held_dtype,
     meta_model,
     part_of,
     read_architecture,
 )
+from anomalyr1.planning.published import KNOWN
 from anomalyr1.policy.load import load_policy, lora_config
 
 FROZEN = [(True, False), (False, True), (False, False), (True, True)]

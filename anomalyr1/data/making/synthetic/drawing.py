@@ -50,6 +50,7 @@ def synthesize(
     test: int,
     seed: int = 0,
     size: int = 224,
+    similar: bool = False,
     progress: Progress = iter,
 ) -> tuple[Path, Path]:
     """Draw images and write the benchmarks `out`/train and `out`/test over `out`/images.
@@ -63,6 +64,8 @@ def synthesize(
         test: images asked about in test.
         seed: decides everything.
         size: side of the square images in pixels.
+        similar: draw for every image the same view without its defect too, photographed anew, as
+            its similar reference.
         progress: wraps the loop over images, for a progress bar.
 
     Returns:
@@ -77,11 +80,11 @@ def synthesize(
             f"found train {train}, test {test}, size {size}"
         )
     with new_folder(out):
-        return _write(out, train, test, seed, size, progress)
+        return _write(out, train, test, seed, size, similar, progress)
 
 
 def _write(
-    out: Path, train: int, test: int, seed: int, size: int, progress: Progress
+    out: Path, train: int, test: int, seed: int, size: int, similar: bool, progress: Progress
 ) -> tuple[Path, Path]:
     root = out / "images"
     references: dict[str, list[str]] = {}
@@ -89,7 +92,7 @@ def _write(
     for number in range(REFERENCES_PER_PRODUCT):
         for product in PRODUCTS:
             key = f"{DATASET}/{product}/train/good/{number:03d}.png"
-            files[key], _ = _draw(root, key, product, None, seed, size)
+            files[key], _, _ = _draw(root, key, product, None, seed, size)
             references.setdefault(product, []).append(key)
     sides: dict[str, list[tuple[Sample, Subject]]] = {"train": [], "test": []}
     drawn = {product: list(keys) for product, keys in references.items()}
@@ -98,12 +101,16 @@ def _write(
         product, kind = _plan(number)
         key = f"{DATASET}/{product}/test/{kind or 'good'}/{index:05d}.png"
         earlier = [files[k] for k in drawn[product]] if side == "test" else []
-        files[key], subject = _draw(root, key, product, kind, seed, size, earlier)
+        files[key], subject, tries = _draw(root, key, product, kind, seed, size, earlier)
         if side == "train":
             drawn[product].append(key)
+        views: tuple[str, ...] = ()
+        if similar:
+            views = (f"{DATASET}/{product}/similar/{index:05d}.png",)
+            files[views[0]] = _draw_view(root, views[0], (seed, key, tries), product, size)
         pool = seeded_order(references[product], seed, key)[:REFERENCES_PER_IMAGE]
         mask = f"{DATASET}/{product}/{_mask_name(key)}" if kind else None
-        sample = Sample(key, root, (), mask, (), tuple(pool), subject.boxes, side)
+        sample = Sample(key, root, (), mask, views, tuple(pool), subject.boxes, side)
         sides[side].append((sample, subject))
     vocabulary = _vocabulary()
     written = []
@@ -111,7 +118,7 @@ def _write(
         samples = [
             replace(s, questions=build_questions(subject, vocabulary, seed)) for s, subject in pairs
         ]
-        used = {k for s in samples for k in (s.image, *s.random_templates)}
+        used = {k for s in samples for k in (s.image, *s.similar_templates, *s.random_templates)}
         manifest = make_manifest(
             samples,
             {key: files[key] for key in used},
@@ -122,6 +129,7 @@ def _write(
                 "train": train,
                 "test": test,
                 "size": size,
+                "similar": similar,
                 "gradient": GRADIENT,
                 "hard_negative_share": HARD_NEGATIVE_SHARE,
             },
@@ -149,11 +157,11 @@ def _draw(
     seed: int,
     size: int,
     earlier: Sequence[Fingerprint] = (),
-) -> tuple[Fingerprint, Subject]:
+) -> tuple[Fingerprint, Subject, int]:
     """Draw one image (and its mask) into the root, and say what is known about it.
 
     An image that looks like an earlier one is drawn again, so that a test image is never a
-    near-duplicate of a training image.
+    near-duplicate of a training image; how often decides, with seed and key, the scene it shows.
     """
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng(digest(seed, key, attempt))
@@ -176,7 +184,18 @@ def _draw(
         boxes,
         facts,
     )
-    return fingerprint_of(Image.fromarray(pixels), file_sha256(root / key)), subject
+    return fingerprint_of(Image.fromarray(pixels), file_sha256(root / key)), subject, attempt
+
+
+def _draw_view(
+    root: Path, key: str, scene_of: tuple[int, str, int], product: str, size: int
+) -> Fingerprint:
+    """The scene of another image without its defect; dust, light and noise are its own."""
+    scene = PRODUCTS[product](np.random.default_rng(digest(*scene_of)), round(SUPERSAMPLING * size))
+    rng = np.random.default_rng(digest(scene_of[0], key))
+    pixels, _ = _photograph(rng, scene, None, size)
+    _save(root / key, pixels)
+    return fingerprint_of(Image.fromarray(pixels), file_sha256(root / key))
 
 
 def _photograph(

@@ -1,0 +1,189 @@
+"""Rows of tokens: questions with their gold completions, about pictures or about what is told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from anomalyr1.data.shuffling import shuffle_options
+from anomalyr1.geometry import Frame
+from anomalyr1.prompts import build_messages, gold_completion, template_for
+from anomalyr1.schema import Question, Sample
+
+IGNORED = -100
+IMAGE_TOKEN = "<|image_pad|>"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Padded on the right.
+
+    Attributes:
+        ids: (rows, length).
+        mask: (rows, length), 1 where a row has a token.
+        labels: (rows, length), the token where it belongs to the completion.
+        images: for each row the numbers of the images it shows, in order.
+        positions: (3, rows, length), of each token in time, height and width; None where no image
+            is shown.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    labels: Tensor
+    images: tuple[tuple[int, ...], ...] = ()
+    positions: Tensor | None = None
+
+    def parts(self, tokens: int) -> list[Rows]:
+        """Rows of like length together, at most so many tokens (padding included) a part."""
+        lengths = self.mask.sum(1)
+        order = lengths.argsort().tolist()
+        parts: list[list[int]] = [[]]
+        for row in order:
+            if parts[-1] and int(lengths[row]) * (len(parts[-1]) + 1) > tokens:
+                parts.append([])
+            parts[-1].append(row)
+        return [self._part(part, int(lengths[part[-1]])) for part in parts]
+
+    def _part(self, rows: list[int], length: int) -> Rows:
+        return Rows(
+            self.ids[rows, :length],
+            self.mask[rows, :length],
+            self.labels[rows, :length],
+            tuple(self.images[row] for row in rows) if self.images else (),
+            None if self.positions is None else self.positions[:, rows, :length],
+        )
+
+    def to(self, device: torch.device) -> Rows:
+        """On another device."""
+        return Rows(
+            self.ids.to(device),
+            self.mask.to(device),
+            self.labels.to(device),
+            self.images,
+            None if self.positions is None else self.positions.to(device),
+        )
+
+
+class Asking:
+    """Writes rows for one tokenizer and one size of images.
+
+    Args:
+        processor: of the policy.
+        drawn: side in pixels of the images as they are on disk, in which gold boxes are.
+        side: side in pixels at which the policy is shown them.
+    """
+
+    def __init__(self, processor: Any, drawn: int, side: int) -> None:
+        self.tokenizer = processor.tokenizer
+        cell = processor.image_processor.patch_size * processor.image_processor.merge_size
+        self.widened = IMAGE_TOKEN * (side // cell) ** 2
+        self.frame = Frame(drawn, drawn, side, side)
+        self.end = processor.tokenizer.eos_token
+
+    def about_pictures(
+        self,
+        samples: Sequence[Sample],
+        images: Sequence[tuple[int, ...]],
+        rng: random.Random,
+    ) -> Rows:
+        """Every question of some samples, options in new order.
+
+        Args:
+            samples: those asked about.
+            images: for each the numbers of its references, then its own.
+            rng: of the order of options.
+        """
+        prompts, completions, shown = [], [], []
+        for sample, numbers in zip(samples, images, strict=True):
+            for question in sample.questions:
+                asked = _shuffled(question, sample, rng)
+                prompts.append(self._prompt(sample, asked, len(numbers) - 1))
+                completions.append(self._completion(sample, asked))
+                shown.append(numbers)
+        return self._rows(prompts, completions, shown)
+
+    def about_words(self, samples: Sequence[Sample], rng: random.Random) -> Rows:
+        """One question of each sample, which is told in words in place of the image.
+
+        What the image would show (the defect with its box, or that there is none; the product;
+        what else a question asks for) stands where the image would stand.
+        """
+        prompts, completions = [], []
+        for sample in samples:
+            asked = _shuffled(rng.choice(sample.questions), sample, rng)
+            told = _told(sample, asked, self.frame)
+            prompt = self._prompt(sample, asked, 0)
+            mark = f"<|vision_start|>{self.widened}<|vision_end|>"
+            prompts.append(prompt.replace(mark, told))
+            completions.append(self._completion(sample, asked))
+        return self._rows(prompts, completions, [])
+
+    def _prompt(self, sample: Sample, question: Question, references: int) -> str:
+        messages = build_messages(
+            sample, question, template_for(question), references=references
+        )
+        text: str = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return text.replace(IMAGE_TOKEN, self.widened)
+
+    def _completion(self, sample: Sample, question: Question) -> str:
+        gold = gold_completion(sample, question, template_for(question), self.frame)
+        return f"{gold}{self.end}"
+
+    def _rows(
+        self, prompts: list[str], completions: list[str], images: list[tuple[int, ...]]
+    ) -> Rows:
+        before = self.tokenizer(prompts, padding=False)["input_ids"]
+        after = self.tokenizer(completions, padding=False)["input_ids"]
+        length = max(len(a) + len(b) for a, b in zip(before, after, strict=True))
+        ids = torch.full((len(before), length), self.tokenizer.pad_token_id)
+        mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
+        for row, (a, b) in enumerate(zip(before, after, strict=True)):
+            whole = torch.tensor(a + b)
+            ids[row, : len(whole)], mask[row, : len(whole)] = whole, 1
+            labels[row, len(a) : len(whole)] = whole[len(a) :]
+        return Rows(ids, mask, labels, tuple(images))
+
+
+def completion_loss(
+    model: Any, hidden: Tensor, labels: Tensor, total: int | None = None
+) -> Tensor:
+    """Cross-entropy of the completions' tokens.
+
+    Args:
+        model: whose head is asked, at those tokens alone.
+        hidden: (rows, length, width), the last layer's.
+        labels: (rows, length).
+        total: number of tokens to divide by; None for those of these rows.
+    """
+    wanted = labels[:, 1:] != IGNORED
+    logits = model.lm_head(hidden[:, :-1][wanted]).float()
+    loss = cross_entropy(logits, labels[:, 1:][wanted], reduction="sum")
+    return loss / (total or int(wanted.sum()))
+
+
+def _shuffled(question: Question, sample: Sample, rng: random.Random) -> Question:
+    if question.is_grounding:
+        return question
+    return shuffle_options(question, sample.image, rng.randrange(10**6))
+
+
+def _told(sample: Sample, question: Question, frame: Frame) -> str:
+    product = sample.category.replace("_", " ")
+    boxes = [frame.to_model(box) for box in sample.boxes or ()]
+    seen = [
+        f"{box.label} at {[round(v) for v in box.xyxy]}" for box in boxes
+    ] or ["no defect"]
+    facts = [product, *seen]
+    if not question.is_grounding and not question.presupposes_defect:
+        facts.append(question.options[question.answer or ""].rstrip("."))
+    return "; ".join(facts)
+
+

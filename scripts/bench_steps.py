@@ -1,0 +1,161 @@
+"""Whole GRPO steps of the trainer on the whole Qwen2.5-VL-3B, random weights, against the plan.
+
+python scripts/bench_steps.py                                a GPU of 80 GB, two minutes
+python scripts/bench_steps.py --tiny                         the same code on a laptop
+
+For adapters and for all weights, stock TRL, the shared prefix with SDPA and with FlexAttention: the
+seconds of a step and of its parts, and the most memory that each phase of it takes beside what
+`anomalyr1 plan` expects there. bfloat16; one prompt with two images a step. Each result is a line
+of JSON. scripts/bench_passes.py holds the sides equal; here they are timed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from bench_cases import HEADLINE, QUESTION, Case, make_trainer
+from bench_grpo import log_probabilities, rollout_of, whole_step
+from measuring import alternate, peak_memory
+from planned import planned_phases
+from random_policies import (
+    NAME,
+    Learning,
+    let_learn,
+    name_tokens,
+    published_config,
+    random_weights,
+    twin,
+)
+from result_lines import Book
+
+from anomalyr1.config import LoraSection, PolicyConfig
+from anomalyr1.planning.live import nbytes
+from anomalyr1.policy.load import load_policy, lora_config
+from anomalyr1.policy.tiny import build_processor, train_tokenizer
+from anomalyr1.training.trainer import PolicyTrainer
+
+TINY = "data/tiny-policy"
+MIB = 2**20
+# A phase of the plan, and what is run to see its peak.
+PHASES = {"rollout": "rollout", "training pass": "forward_backward", "step": "step"}
+
+
+def policy_of(section: PolicyConfig, device: torch.device) -> tuple[Any, Any]:
+    """Model and processor: the trained tiny policy, or random weights that speak QUESTION."""
+    if section.path == TINY:
+        loaded = load_policy(section, trainable=True)
+        return loaded.model, loaded.processor
+    tokenizer = train_tokenizer([QUESTION])
+    config = published_config(section.path)
+    name_tokens(config, tokenizer)  # its vocabulary stays whole, as the head's memory does
+    model = random_weights(config, device, torch.bfloat16)
+    return model, build_processor(tokenizer, section.min_pixels, section.max_pixels)
+
+
+def measure(
+    policy: tuple[Any, Any], section: PolicyConfig, case: Case, side: str, repeats: int
+) -> dict[str, Any]:
+    """Seconds and peak memory of a side, and what the plan says of it."""
+    learning: Learning = "full" if section.lora is None else "lora"
+    model = twin(policy[0])
+    if learning == "full":
+        let_learn(model, learning)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(
+            (model, policy[1]),
+            case,
+            Path(folder),
+            shared=side != "stock",
+            copied=False,
+            flex=side == "flex",
+            peft_config=lora_config(section),
+            bf16=True,
+        )
+        if side == "flex" and not trainer.sharing.flex:
+            return {"skipped": "FlexAttention does not run here"}
+        inputs = [trainer.train_dataset[0]] * case.generations
+        step = {"step": lambda: whole_step(trainer, inputs)}
+        seconds = alternate(step, repeats)
+        batch = trainer._generate_and_score_completions(inputs)
+        parts = {
+            "rollout": rollout_of(trainer, inputs),
+            "forward_backward": lambda: log_probabilities(trainer, batch),
+        }
+        for name, run in parts.items():
+            seconds |= alternate({name: run}, repeats)
+        runs = {**step, **parts}
+        peaks = {phase: total_peak(trainer, runs[name]) for phase, name in PHASES.items()}
+        prompt = int(batch["prompt_mask"][0].sum())
+        patches = int(batch["image_grid_thw"][: case.images].prod(-1).sum())
+    return {
+        "prompt_tokens": prompt,
+        "seconds": seconds,
+        "peak_mib": {phase: round(size / MIB) for phase, size in peaks.items()},
+        "planned_mib": expected(section, case, prompt, patches),
+    }
+
+
+def total_peak(trainer: PolicyTrainer, run: Any) -> int:
+    """Bytes at the peak, weights and optimiser state included."""
+    beyond = peak_memory(run, trainer.model)
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    states = [v for s in trainer.optimizer.state.values() for v in s.values()]
+    held = [*trainer.model.parameters(), *(v for v in states if isinstance(v, torch.Tensor))]
+    return beyond + sum(nbytes(tensor) for tensor in held)
+
+
+def expected(section: PolicyConfig, case: Case, prompt: int, patches: int) -> dict[str, int]:
+    """The plan's MiB by phase, without CUDA's context, which no allocator counts."""
+    grpo = {
+        "per_device_train_batch_size": case.generations,
+        "num_generations": case.generations,
+        "max_completion_length": case.completion,
+        "gradient_checkpointing": False,
+        "bf16": True,
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    phases = planned_phases(section, grpo, prompt, case.images, patches)
+    sums = {
+        phase: round(sum(size for part, size in parts.items() if part != "CUDA context") / MIB)
+        for phase, parts in phases.items()
+    }
+    return {**sums, "step": max(sums.values())}
+
+
+def main(
+    tiny: Annotated[bool, typer.Option(help="The tiny policy and a small batch.")] = False,
+    quick: Annotated[bool, typer.Option(help="Stock and shared prefix alone.")] = False,
+    repeats: Annotated[int, typer.Option(help="Timings of each; the median counts.")] = 2,
+    seconds: Annotated[float, typer.Option(help="Begin nothing new after so many.")] = 600,
+    out: Annotated[Path | None, typer.Option(help="File that lines of JSON are added to.")] = None,
+) -> None:
+    """Time whole steps, count their memory, and write a line of JSON for each result."""
+    book = Book(out, time.monotonic() + seconds)
+    case = replace(HEADLINE, completion=128)
+    if tiny:
+        case = replace(case, side=112, completion=8)
+    pixels = case.side**2
+    base = PolicyConfig(
+        path=TINY if tiny else NAME, dtype="bfloat16", min_pixels=pixels, max_pixels=pixels
+    )
+    policy = policy_of(base, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    for lora in (LoraSection(), None):
+        for side in ("stock", "shared") if quick else ("stock", "shared", "flex"):
+            section = replace(base, lora=lora, shared_prefix=side != "stock")
+            found = book.attempt(
+                lambda s=section, n=side: measure(policy, s, case, n, repeats)  # type: ignore[misc]
+            )
+            policy[0].zero_grad()
+            learns = "full" if lora is None else "lora"
+            book.write(what="step", learns=learns, variant=side, **asdict(case), **found)
+
+
+if __name__ == "__main__":
+    typer.run(main)
