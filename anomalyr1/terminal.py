@@ -142,11 +142,16 @@ class Bar:
         self.close()
 
 
-def progress(label: str) -> Callable[[Iterable[T]], Iterable[T]]:
-    """A `Bar` around a loop: what it gives back is wrapped around the items."""
+def progress(label: str, total: int | None = None) -> Callable[[Iterable[T]], Iterable[T]]:
+    """A `Bar` around a loop: what it gives back is wrapped around the items.
+
+    Args:
+        label: what is being done.
+        total: how many items there are, where they do not tell it themselves.
+    """
 
     def wrap(items: Iterable[T]) -> Iterator[T]:
-        with Bar(label, len(items) if isinstance(items, Sized) else None) as bar:
+        with Bar(label, len(items) if isinstance(items, Sized) else total) as bar:
             for number, item in enumerate(items, start=1):
                 yield item
                 bar.to(number)

@@ -80,7 +80,9 @@ def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
     from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
 
     out = tmp_path_factory.mktemp("policy")
-    shape = TinyShape(hidden_size=64, num_layers=2, mrope_section=(2, 3, 3), vision_depth=2)
+    shape = TinyShape(
+        hidden_size=64, num_layers=2, num_heads=4, mrope_section=(2, 3, 3), vision_depth=2
+    )
     build_tiny_policy(toy_texts(toy_benchmark) * 4, out, shape=shape, vocab_size=512)
     return out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.config import load_config
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown_key
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.run_folder import POLICY
 from anomalyr1.storage import read_yaml
@@ -83,17 +82,26 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"expected an ablation file at {path}, found none; check the path")
     raw = read_yaml(path, "a readable ablation")
     if not isinstance(raw, dict):
-        raise InputError(f"expected a mapping of keys in {path}, found {type(raw).__name__}")
-    for key in map(str, raw):
-        if key not in _KEYS:
-            nearest = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
-            raise InputError(f"{path}: unknown key {key} (nearest: {nearest})")
+        raise InputError(
+            f"expected a mapping of keys in {path}, found {type(raw).__name__}; give "
+            f"{', '.join(_KEYS)}"
+        )
+    faults = [unknown_key(key, key, _KEYS) for key in map(str, raw) if key not in _KEYS]
+    if faults:
+        raise InputError(
+            f"expected the keys of an ablation in {path}, found {', '.join(faults)}; correct them"
+        )
     for key in ("run_dir", "base", "eval"):
         if not isinstance(raw.get(key), str):
-            raise InputError(f"{path}: expected {key} to be a path, found {raw.get(key)!r}")
+            raise InputError(
+                f"expected {key} to be a path in {path}, found {raw.get(key)!r}; name it"
+            )
     seeds = raw.get("seeds", [0])
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
-        raise InputError(f"{path}: expected seeds to be a list of whole numbers, found {seeds!r}")
+        raise InputError(
+            f"expected seeds to be a list of whole numbers in {path}, found {seeds!r}; write "
+            "seeds: [0, 1]"
+        )
     return {str(key): value for key, value in raw.items()}
 
 
@@ -101,13 +109,22 @@ def _variants(raw: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     """Name -> changes: every entry of `list` with every combination of `grid`."""
     listed, grid = raw.get("list") or {}, raw.get("grid") or {}
     if not (listed or grid):
-        raise InputError(f"{path}: expected `list` (name: changes) or `grid` (key: values)")
+        raise InputError(
+            f"expected `list` (name: changes) or `grid` (key: values) in {path}, found neither; "
+            "say what varies"
+        )
     for name, changes in listed.items():
         if not isinstance(changes, dict):
-            raise InputError(f"{path}: expected list.{name} to map keys, found {changes!r}")
+            raise InputError(
+                f"expected list.{name} to map keys to values in {path}, found {changes!r}; write "
+                "changes such as {reward.preset: paper}"
+            )
     for key, values in grid.items():
         if not (isinstance(values, list) and values):
-            raise InputError(f"{path}: expected grid.{key} to list values, found {values!r}")
+            raise InputError(
+                f"expected grid.{key} to be a list of values in {path}, found {values!r}; put "
+                "them into brackets"
+            )
     variants = {}
     for name, changes in (listed or {"": {}}).items():
         for values in itertools.product(*grid.values()):

@@ -85,7 +85,7 @@ def build(
     from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows, row_file
     from anomalyr1.data.making.sources.catalogue import read_source
     from anomalyr1.data.making.sources.recognise import choose_source, told
-    from anomalyr1.data.output_folder import require_new
+    from anomalyr1.output_folder import require_new
 
     if out is None:
         raise InputError("expected --out FOLDER, found none; say where the benchmark goes")
@@ -195,7 +195,7 @@ def split(
         if parent != benchmark.sha256:
             raise InputError(
                 f"expected the benchmark that {like} was made from (sha256 {parent[:12]}...), "
-                f"found {benchmark.path} with {benchmark.sha256[:12]}..."
+                f"found {benchmark.path} with {benchmark.sha256[:12]}...; give that benchmark"
             )
     else:
         bits = NEAR_BITS if near_bits is None else near_bits
@@ -213,7 +213,7 @@ def split(
         if wanted is not None and file_sha256(file) != wanted.get(side):
             raise InputError(
                 f"expected {side} with sha256 {wanted.get(side)}, found {file_sha256(file)}; "
-                "the split was made by another version"
+                "split with the version that the manifest names"
             )
     if wanted is not None:
         print("both sides equal the given split, bit for bit")

@@ -111,7 +111,7 @@ def _chosen_reward(preset: str | None, config: Path | None) -> RewardConfig:
     if preset is not None:
         raise InputError(
             f"expected one reward to score with, found --preset {preset} and --config {config}; "
-            f"drop one of them, or compare the two with --against {preset}"
+            f"leave one out, or compare the two with --against {preset}"
         )
     return load_config(config).reward
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.terminal import results
 
 
@@ -15,11 +15,13 @@ def read_settings(pairs: list[str], known: tuple[str, ...] | None = None) -> dic
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise InputError(f"expected --set KEY=VALUE, found {pair!r}")
+            raise InputError(f"expected --set KEY=VALUE, found {pair!r}; write both")
         if key in values:
-            raise InputError(f"expected --set {key}=... once, found it twice; join the values")
+            raise InputError(
+                f"expected --set {key}=... once, found it twice; give all values at once"
+            )
         if known is not None and key not in known:
-            raise InputError(f"expected --set with {', '.join(known)}, found {key!r}")
+            raise unknown("a key of --set", key, known)
         values[key] = value
     return values
 

@@ -1,6 +1,6 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
-from anomalyr1.config.files import dump_config, load_config
+from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sections import (
     Config,
@@ -17,6 +17,7 @@ from anomalyr1.config.sections import (
 
 __all__ = [
     "Config",
+    "ConfigFaults",
     "DataConfig",
     "EvalConfig",
     "LearningRates",

@@ -9,7 +9,7 @@ from rich.console import Console
 from anomalyr1 import run_folder
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import load_benchmark
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, one_line
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.predict import predict_benchmark
 from anomalyr1.evaluation.processes import join_processes
@@ -18,7 +18,7 @@ from anomalyr1.evaluation.score import score
 from anomalyr1.run_lock import alone_in_its_folder
 from anomalyr1.schema import GROUNDING
 from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
-from anomalyr1.terminal import notes
+from anomalyr1.terminal import notes, progress
 
 
 @alone_in_its_folder
@@ -52,7 +52,8 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
         question.type == GROUNDING for sample in benchmark.samples for question in sample.questions
     )
     for segmenter in segmenters if located else ():
-        masks = make_masks(predictions, benchmark.root, segmenter)
+        bar = progress(f"masks: {segmenter.name}")
+        masks = make_masks(predictions, benchmark.root, segmenter, progress=bar)
         console.print(f"masks: {masks}")
     score(predictions, resamples=config.eval.bootstrap)
     console.print(f"metrics: {run_dir / run_folder.METRICS}")
@@ -71,5 +72,8 @@ def _segmenters(config: Config) -> list[Segmenter]:
         try:
             segmenters.append(load_segmenter(chosen.kind, checkpoint, model_config))
         except ImportError as error:
-            raise InputError(f"segmentation.kind={chosen.kind}: {error}") from None
+            raise InputError(
+                f"expected the package of segmentation.kind={chosen.kind}, found none that loads "
+                f"({one_line(error)}); install it, or choose another segmenter"
+            ) from None
     return segmenters

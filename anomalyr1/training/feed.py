@@ -44,8 +44,8 @@ def _mixture(config: Config) -> list[tuple[Benchmark, list[Sample]]]:
     data = config.data
     if data.benchmark is not None or data.limit is not None:
         raise InputError(
-            "expected data.mixture alone, found data.benchmark or data.limit beside it; the "
-            "mixture's own sampling decides"
+            "expected data.mixture alone, whose own sampling decides, found data.benchmark or "
+            "data.limit beside it; set them to null"
         )
     used = []
     for number, part in enumerate(read_mixture(Path(str(data.mixture)))):

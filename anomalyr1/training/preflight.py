@@ -29,7 +29,7 @@ from anomalyr1.training.feed import training_rows
 from anomalyr1.training.preflight_report import print_report
 from anomalyr1.training.trial import TermTrial, Trial, judge
 
-_SKIP = "preflight.skip=true starts all the same"
+_SKIP = "set preflight.skip=true to start all the same"
 
 
 def dry_run(config: Config, console: Console | None = None) -> Trial:

@@ -125,9 +125,7 @@ class Asking:
         return self._rows(prompts, completions, [])
 
     def _prompt(self, sample: Sample, question: Question, references: int) -> str:
-        messages = build_messages(
-            sample, question, template_for(question), references=references
-        )
+        messages = build_messages(sample, question, template_for(question), references=references)
         text: str = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
@@ -152,9 +150,7 @@ class Asking:
         return Rows(ids, mask, labels, tuple(images))
 
 
-def completion_loss(
-    model: Any, hidden: Tensor, labels: Tensor, total: int | None = None
-) -> Tensor:
+def completion_loss(model: Any, hidden: Tensor, labels: Tensor, total: int | None = None) -> Tensor:
     """Cross-entropy of the completions' tokens.
 
     Args:
@@ -178,12 +174,8 @@ def _shuffled(question: Question, sample: Sample, rng: random.Random) -> Questio
 def _told(sample: Sample, question: Question, frame: Frame) -> str:
     product = sample.category.replace("_", " ")
     boxes = [frame.to_model(box) for box in sample.boxes or ()]
-    seen = [
-        f"{box.label} at {[round(v) for v in box.xyxy]}" for box in boxes
-    ] or ["no defect"]
+    seen = [f"{box.label} at {[round(v) for v in box.xyxy]}" for box in boxes] or ["no defect"]
     facts = [product, *seen]
     if not question.is_grounding and not question.presupposes_defect:
         facts.append(question.options[question.answer or ""].rstrip("."))
     return "; ".join(facts)
-
-

@@ -21,8 +21,17 @@ PART_TOKENS = 24_000  # of rows computed at once; more are computed in parts
 class SightLesson:
     """Vision tower and merger alone, with heads."""
 
-    def __init__(self, policy: Policy, pictures: Pictures, heads: Heads, *, batch: int, seed: int,
-                 sides: Sequence[int], everywhere: float = 1.0) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        pictures: Pictures,
+        heads: Heads,
+        *,
+        batch: int,
+        seed: int,
+        sides: Sequence[int],
+        everywhere: float = 1.0,
+    ) -> None:
         self.policy, self.pictures, self.heads = policy, pictures, heads
         self.batch, self.seed, self.sides, self.everywhere = batch, seed, sides, everywhere
         self.facts = Facts.of(pictures.samples, pictures.side)
@@ -61,8 +70,9 @@ class SightLesson:
 class LanguageLesson:
     """The language side alone, on text that tells what the image would show."""
 
-    def __init__(self, policy: Policy, samples: Sequence[Any], asking: Asking, *, batch: int,
-                 seed: int) -> None:
+    def __init__(
+        self, policy: Policy, samples: Sequence[Any], asking: Asking, *, batch: int, seed: int
+    ) -> None:
         self.policy, self.samples, self.asking = policy, samples, asking
         self.batch, self.seed = batch, seed
 
@@ -104,8 +114,18 @@ class JointLesson:
         sides: sides in pixels, one of which a step shows; a larger one shows fewer images.
     """
 
-    def __init__(self, policy: Policy, pictures: Pictures, heads: Heads, *, images: int, seed: int,
-                 sides: Sequence[int], similar: float = 0.0, sight: float = 0.5) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        pictures: Pictures,
+        heads: Heads,
+        *,
+        images: int,
+        seed: int,
+        sides: Sequence[int],
+        similar: float = 0.0,
+        sight: float = 0.5,
+    ) -> None:
         self.policy, self.pictures, self.heads = policy, pictures, heads
         self.images, self.seed, self.sides = images, seed, sides
         self.similar, self.sight = similar, sight
@@ -150,9 +170,7 @@ class JointLesson:
             torch.autograd.backward(loss)
             completion += float(loss.detach())
         assert told.grad is not None
-        torch.autograd.backward(
-            [tokens, self.sight * sum(losses.values())], [told.grad, None]
-        )
+        torch.autograd.backward([tokens, self.sight * sum(losses.values())], [told.grad, None])
         return {"completion": completion} | {k: float(v.detach()) for k, v in losses.items()}
 
     def parameters(self) -> list[nn.Parameter]:

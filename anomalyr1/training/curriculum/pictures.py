@@ -80,7 +80,9 @@ def patches(pixels: Tensor, processor: Any, side: int | None = None) -> tuple[Te
             seen, size=(side, side), mode="bicubic", antialias=True
         )
         seen = seen.round().clamp(0, 255)
-    mean, spread = (seen.new_tensor(v)[:, None, None] for v in (images.image_mean, images.image_std))
+    mean, spread = (
+        seen.new_tensor(v)[:, None, None] for v in (images.image_mean, images.image_std)
+    )
     seen = (seen * images.rescale_factor - mean) / spread
     size, merge, frames = images.patch_size, images.merge_size, images.temporal_patch_size
     count, (rows, columns) = len(seen), (seen.size(2) // size, seen.size(3) // size)

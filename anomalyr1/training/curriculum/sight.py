@@ -131,8 +131,9 @@ def covered_cells(corners: Tensor, cells: int) -> Tensor:
     def shared(start: Tensor, end: Tensor) -> Tensor:  # (images, side) along one axis
         return (torch.minimum(end[:, None], high) - torch.maximum(start[:, None], low)).clamp(min=0)
 
-    common = shared(corners[:, 1], corners[:, 3])[:, :, None] * (
-        shared(corners[:, 0], corners[:, 2])[:, None, :]
+    common = (
+        shared(corners[:, 1], corners[:, 3])[:, :, None]
+        * (shared(corners[:, 0], corners[:, 2])[:, None, :])
     )
     area = ((corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1]))[:, None, None]
     return ((common >= COVERED / cells) | (common >= COVERED * area)).flatten(1) & (
