@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from anomalyr1.data.mmad import load_benchmark
     from anomalyr1.evaluation.pipeline import evaluate
     from anomalyr1.evaluation.score import score
+    from anomalyr1.inspection.inspector import Inspector
     from anomalyr1.parsing import parse_response
     from anomalyr1.policy.load import load_policy
     from anomalyr1.rewards.build import build_rewards
@@ -66,6 +67,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Box",
+    "Inspector",
     "Question",
     "Sample",
     "build_rewards",
@@ -79,6 +81,7 @@ __all__ = [
 
 _HOME = {
     "Box": "schema",
+    "Inspector": "inspection.inspector",
     "Question": "schema",
     "Sample": "schema",
     "build_rewards": "rewards.build",

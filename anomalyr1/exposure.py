@@ -26,6 +26,8 @@ def write_exposure(
     started_from: str,
     benchmarks: Sequence[tuple[Benchmark, Sequence[Sample]]],
     prompt: PromptConfig,
+    *,
+    bytes_alone: bool = False,
 ) -> None:
     """Record what a run trained on, after what its starting policy had been trained on.
 
@@ -34,12 +36,14 @@ def write_exposure(
         started_from: path of the starting policy; a hub id has no record.
         benchmarks: each benchmark with the samples of it that were used.
         prompt: says how many references were shown.
+        bytes_alone: record nothing of the images' look (`data.leakage.training_manifest`).
     """
     manifests = list(_manifests(started_from))
     for benchmark, samples in benchmarks:
-        manifests.append(
-            dict(training_manifest(benchmark, samples, prompt.references, prompt.reference_kind))
+        manifest = training_manifest(
+            benchmark, samples, prompt.references, prompt.reference_kind, bytes_alone
         )
+        manifests.append(dict(manifest))
     write_json(folder / TRAINING_DATA, {"manifests": manifests})
 
 

@@ -16,9 +16,11 @@ LOCK = "run.lock"  # while a run is at work
 CHECKPOINTS = "checkpoints"
 POLICY = "policy"
 HISTORY = "log_history.jsonl"
+WARNINGS = "warnings.jsonl"  # where it began not to learn; a run that learns has none
 COMPLETIONS = "completions"
 HEARTBEAT = "heartbeat"
 TRAINING_DATA = "training_data.json"  # beside the weights, wherever they are copied
+THRESHOLD = "threshold.json"  # likewise
 
 # What an evaluation leaves.
 PREDICTIONS = "predictions.jsonl"
@@ -26,6 +28,12 @@ PREDICTIONS_ORIGIN = "predictions.identity.json"
 MASKS = "masks"
 METRICS = "metrics.json"
 REPORT = "report.html"
+
+# What an inspection of many files leaves.
+INSPECTIONS = "inspections.jsonl"
+INSPECTIONS_ORIGIN = "inspections.identity.json"
+OVERLAYS = "overlays"
+
 BEFORE = "before"  # a run of its own: the evaluation of the policy that the run started from
 
 # What an ablation leaves: in the folder of each of its runs, and in its own.
@@ -49,6 +57,7 @@ _LEFT = {
         **_TRAINING,
         f"{COMPLETIONS}/": "sampled completions with their rewards, every so many steps",
         f"{HEARTBEAT}/": "what each process is doing, since when and on which rows",
+        WARNINGS: "since when it does not learn, and why; not there where nothing was noticed",
     },
     "eval": {
         PREDICTIONS: "the policy's answers, a line a question",

@@ -47,6 +47,12 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 
 
+# Where the likelihood of an answer's letters is taken: after the policy's own reasoning, or of an
+# answer given at once.
+Weigh = Literal["reasoning", "at_once"]
+WEIGHS: tuple[Weigh, ...] = ("reasoning", "at_once")
+
+
 def subtask_of(question_type: str) -> str:
     """The MMAD column a question type counts in.
 
@@ -215,7 +221,9 @@ class Prediction:
     in original-image pixels. `template` names the prompt. `score` is a real anomaly score in [0, 1]
     (P(Yes)) or None where the backend gives none. `seen` says whether the policy was trained on
     this image; None where that is not known. `completion_ids` are the tokens of `completion`, the
-    one that ends it included; None where the file does not tell them.
+    one that ends it included; None where the file does not tell them. `letter_logps` are the
+    natural logarithms of each option's probability (`policy.likelihood`), by where they were taken
+    (`WEIGHS`); `score` follows the first of these.
     """
 
     image: str
@@ -235,6 +243,7 @@ class Prediction:
     score: float | None = None
     seen: bool | None = None
     completion_ids: tuple[int, ...] | None = None
+    letter_logps: Mapping[Weigh, Mapping[str, float]] | None = None
 
     @property
     def dataset(self) -> str:

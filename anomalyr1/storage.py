@@ -161,6 +161,11 @@ def resume_jsonl(
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text, atomically."""
+    write_bytes(path, _encode(text))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write under a temporary name beside `path`, then rename: readers never see half a file.
 
     Raises:
@@ -170,7 +175,7 @@ def write_text(path: Path, text: str) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(_encode(text))
+            temporary.write_bytes(content)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

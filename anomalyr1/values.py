@@ -49,6 +49,15 @@ def whole_characters(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def printable(text: str) -> str:
+    r"""A text in one line that any screen or file can take: no control or half characters.
+
+    >>> printable("a\nb\x1b[2J"), printable("\ud83d")
+    ('a b [2J', '\ufffd')
+    """
+    return " ".join(_CONTROL.sub(" ", whole_characters(text)).split())
+
+
 def places(value: Any, wrong: Callable[[Any], bool], place: str = "") -> Iterator[tuple[str, Any]]:
     """What is wrong inside nested lists and mappings, and where; keys are looked at as well.
 

@@ -79,6 +79,9 @@ def measure(
         )
         if side == "flex" and not trainer.sharing.flex:
             return {"skipped": "FlexAttention does not run here"}
+        # As `train` does before its first step: autocast around the whole model.
+        trainer.model = trainer.accelerator.prepare_model(trainer.model)
+        trainer.model_wrapped = trainer.model
         inputs = [trainer.train_dataset[0]] * case.generations
         step = {"step": lambda: whole_step(trainer, inputs)}
         seconds = alternate(step, repeats)

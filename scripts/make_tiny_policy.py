@@ -2,14 +2,17 @@
 
 python scripts/make_tiny_policy.py --out data/tiny-policy     (under three hours on two cores)
 
-Run again after an interruption: every stage goes on where it stopped.
+Five stages, each with a held-out figure and a curve: sight where a defect is, sight at every token,
+the language side on text, both together, both at several resolutions. Run again after an
+interruption, it goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,18 +23,43 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from anomalyr1.allocator import keep_freed_memory
-from anomalyr1.config import PolicyConfig
+from anomalyr1.config import PolicyConfig, PromptConfig, load_config
 from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.evaluation.pipeline import evaluate
+from anomalyr1.exposure import write_exposure
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.load import Policy, load_policy
-from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
+from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, template_for
+from anomalyr1.run_folder import METRICS, POLICY, TRAINING_DATA
+from anomalyr1.storage import read_json, write_json
 from anomalyr1.training.curriculum.asking import Asking
+from anomalyr1.training.curriculum.image_sets import Pictures, read_pictures
 from anomalyr1.training.curriculum.lessons import JointLesson, LanguageLesson, SightLesson
-from anomalyr1.training.curriculum.pictures import read_pictures
 from anomalyr1.training.curriculum.sight import Heads
 from anomalyr1.training.curriculum.stage import Plan, run_stage
+
+SIDE, LARGE = 112, 336  # of the images of the first four stages, and of the last
+A_SET = 500  # images drawn by one process
+SIDES = (112, 168, 224, 280, 336)
+PLANS = {
+    "sight": Plan(800, 1e-3),
+    "everywhere": Plan(1200, 1e-3),
+    "language": Plan(800, 1e-3),
+    "both": Plan(3150, 1e-3),
+    "resolutions": Plan(1100, 4e-4),
+}
+KEPT = (
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    TRAINING_DATA,
+)
 
 
 def corpus(benchmark: Path) -> list[str]:
@@ -47,92 +75,167 @@ def corpus(benchmark: Path) -> list[str]:
     return texts
 
 
-def draw(job: tuple[Path, int, int, int]) -> None:
-    out, images, seed, size = job
+def draw(job: tuple[Path, int, int, int, bool]) -> None:
+    """Draw one set of images, unless it lies there."""
+    out, images, seed, side, similar = job
     if not out.exists():
-        synthesize(out, train=images, test=6, seed=seed, size=size)
+        synthesize(out, train=images, test=1, seed=seed, size=side, similar=similar)
+
+
+def sets(
+    root: Path, images: int, large: int, seed: int
+) -> tuple[list[Path], list[Path], Path, list[tuple[Path, int, int, int, bool]]]:
+    """Where the images of the small and of the large side lie, the held-out ones, all to draw."""
+    small = [root / f"{n:02d}" for n in range(-(-images // A_SET))]
+    wide = [root / f"large-{n:02d}" for n in range(-(-large // (A_SET // 4)))]
+    test = root / "test"
+    jobs = [(test, 120, seed + 999, SIDE, False)]
+    jobs += [(path, A_SET, seed + n, SIDE, False) for n, path in enumerate(small)]
+    jobs += [(path, A_SET // 4, seed + 500 + n, LARGE, True) for n, path in enumerate(wide)]
+    return small, wide, test, jobs
+
+
+class Making:
+    """What the stages share."""
+
+    def __init__(self, work: Path, device: str, workers: int, scale: float) -> None:
+        self.work, self.device, self.workers, self.scale = work, device, workers, scale
+        self.console = Console(soft_wrap=True)
+        self.policy: Policy
+        self.heads: Heads
+
+    def load(self, pictures: Pictures, sets: list[Path]) -> None:
+        """Random weights and a tokenizer, and the heads that fit the pictures."""
+        start = self.work / "start"
+        if not (start / "config.json").is_file():
+            texts = [text for path in sets for text in corpus(path / "train")]
+            build_tiny_policy(texts, start, max_pixels=LARGE**2, phrases=FIXED_PHRASES)
+        config = PolicyConfig(path=str(start), max_pixels=LARGE**2, freeze_vision=False)
+        self.policy = load_policy(config, trainable=True)
+        self.policy.model.requires_grad_(True).to(self.device)
+        width = self.policy.model.config.text_config.hidden_size
+        kinds = {box.label for sample in pictures.samples for box in sample.boxes or ()}
+        products = {sample.category for sample in pictures.samples}
+        torch.manual_seed(0)
+        self.heads = Heads(width, len(kinds), len(products)).to(self.device)
+
+    def run(
+        self,
+        name: str,
+        lesson: SightLesson | LanguageLesson | JointLesson,
+        figures: Callable[[], dict[str, float]],
+    ) -> None:
+        """One stage."""
+        plan = PLANS[name]
+        plan = replace(plan, steps=max(1, round(plan.steps * self.scale)))
+
+        def batches(first: int) -> Iterator[Any]:
+            workers = self.workers
+            return iter(
+                DataLoader(
+                    lesson,
+                    batch_size=None,
+                    sampler=range(first, plan.steps + 1),
+                    num_workers=workers,
+                    prefetch_factor=4 if workers else None,
+                )
+            )
+
+        modules = nn.ModuleDict({"model": self.policy.model, "heads": self.heads})
+        run_stage(name, self.work / name, plan, modules, lesson, batches, figures, self.console)
+
+    def answers(self, name: str, benchmark: Path, side: int) -> dict[str, float]:
+        """Strict accuracy and boxes of the policy as it is now, by greedy answers."""
+        folder = self.work / name / "held_out"
+        shutil.rmtree(folder, ignore_errors=True)
+        self.save(folder / POLICY)
+        config = load_config(
+            Path("configs/eval/tiny_cpu.yaml"),
+            [
+                f"run_dir={folder}",
+                f"policy.path={folder / POLICY}",
+                f"policy.max_pixels={side**2}",
+                f"eval.benchmark={benchmark}",
+                "eval.batch_size=128",
+                "eval.bootstrap=100",
+                "segmentation.kind=none",
+            ],
+        )
+        evaluate(config, Console(quiet=True))
+        metrics = read_json(folder / METRICS)
+        boxes = metrics["localization"]["boxes"]["pooled"]
+        figures = dict(metrics["mmad"]["strict"]["Average"])
+        figures |= {key: boxes[key] for key in ("set_iou_anomalous", "f1@0.5", "f1@0.33")}
+        return figures | {"unreadable": metrics["invalid_rate"]}
+
+    def save(self, folder: Path) -> None:
+        """The policy as any checkpoint."""
+        self.policy.model.save_pretrained(folder)
+        self.policy.processor.save_pretrained(folder)
+
+
+def record(policy: Path, start: Path, small: list[Path], wide: list[Path]) -> None:
+    """What the policy was shown, by the bytes of the files: an even plate looks like another's."""
+    shown = ((small, 2, "random"), (wide, 2, "random"), (wide, 1, "similar"))
+    for sets_of, references, kind in shown:
+        read = [load_benchmark(path / "train") for path in sets_of]
+        prompt = replace(PromptConfig(), references=references, reference_kind=kind)
+        write_exposure(policy, str(start), [(b, b.samples) for b in read], prompt, bytes_alone=True)
+        start = policy  # the next sets are added to the record
 
 
 def main(
-    out: Annotated[Path, typer.Option()] = Path("data/tiny-policy"),
-    work: Annotated[Path, typer.Option()] = Path("runs/tiny-policy"),
-    images: Annotated[int, typer.Option()] = 10_000,
-    seed: Annotated[int, typer.Option()] = 7000,
-    device: Annotated[str, typer.Option()] = "cuda" if torch.cuda.is_available() else "cpu",
-    processes: Annotated[int, typer.Option()] = 2,
-    shape: Annotated[str, typer.Option()] = "",
-    sight: Annotated[int, typer.Option()] = 1500,
-    everywhere: Annotated[int, typer.Option()] = 500,
-    language: Annotated[int, typer.Option()] = 400,
-    both: Annotated[int, typer.Option()] = 1200,
-    rate: Annotated[float, typer.Option()] = 1e-3,
-    both_rate: Annotated[float, typer.Option()] = 1e-3,
-    batch: Annotated[int, typer.Option()] = 16,
-    bench: Annotated[Path | None, typer.Option()] = None,
-    threads: Annotated[int, typer.Option()] = 2,
+    out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("data/tiny-policy"),
+    work: Annotated[Path, typer.Option(help="Images, states, curves.")] = Path("runs/tiny-policy"),
+    images: Annotated[int, typer.Option(help="Drawn at 112 pixels.")] = 10_000,
+    large: Annotated[int, typer.Option(help="Drawn at 336 pixels.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Of images and order.")] = 7000,
+    scale: Annotated[float, typer.Option(help="Share of every stage's steps.")] = 1.0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: what is here.")] = None,
+    processes: Annotated[int, typer.Option(help="That draw images.")] = 2,
+    workers: Annotated[int, typer.Option(help="That write rows; 0: the training process.")] = 0,
 ) -> None:
+    """Draw the images, build tokenizer and weights, train, and copy the policy to `out`."""
     keep_freed_memory()
-    torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")
-    console = Console(soft_wrap=True)
-    sets = [(bench or work / "images") / f"{n:02d}" for n in range(images // 500)]
-    test = (bench or work / "images") / "test"
-    jobs = [(path, 500, seed + n, 112) for n, path in enumerate(sets)]
-    with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(draw, [*jobs, (test, 120, seed + 999, 112)]))
-    pictures = read_pictures([path / "train" for path in sets])
-    held_out = read_pictures([test / "train"])
-    console.print(f"{len(pictures.samples)} samples, {len(pictures.pixels)} images")
-    start = work / "start"
-    torch.manual_seed(seed)
-    kw: dict[str, Any] = eval(f"dict({shape})")
-    if not start.exists():
-        build_tiny_policy(
-            [t for path in sets[:8] for t in corpus(path / "train")],
-            start,
-            phrases=FIXED_PHRASES,
-            shape=TinyShape(**kw),
-        )
-    config = PolicyConfig(path=str(start), max_pixels=12544)
-    policy = load_policy(replace(config, freeze_vision=False), trainable=True)
-    policy.model.requires_grad_(True)
-    policy.model.to(device)
-    console.print(sum(p.numel() for p in policy.model.parameters()))
-    kinds = {box.label for s in pictures.samples for box in s.boxes or ()}
-    heads = Heads(
-        policy.model.config.text_config.hidden_size,
-        len(kinds),
-        len({s.category for s in pictures.samples}),
-    ).to(device)
-    modules = nn.ModuleDict({"model": policy.model, "heads": heads})
-
-    def plain(lesson):
-        def backward(step):
-            losses = lesson.loss(step)
-            torch.autograd.backward(sum(losses.values()))
-            return {k: float(v.detach()) for k, v in losses.items()}
-
-        return backward
-
-    for name, steps, weight in (("sight", sight, 0.0), ("everywhere", everywhere, 1.0)):
-        lesson = SightLesson(
-            policy, pictures, heads, batch=64, seed=seed, sides=[112], everywhere=weight
-        )
-        run_stage(name, work / name, Plan(steps, rate), modules, lesson.parameters(),
-                  plain(lesson), lambda: lesson.figures(held_out, 112), console)
-    talk = LanguageLesson(policy, pictures.samples[:3000], Asking(policy.processor, 112, 112), batch=32, seed=seed)
-    run_stage("language", work / "language", Plan(language, rate), modules, talk.parameters(),
-              plain(talk), dict, console)
-    joint = JointLesson(policy, pictures, heads, images=batch, seed=seed, sides=[112])
-    done = 0
-    loader = iter(DataLoader(joint, batch_size=None, sampler=range(1, both + 1),
-                             num_workers=2 if device == "cuda" else 0, prefetch_factor=4 if device == "cuda" else None))
-    run_stage("both", work / "both", Plan(both, both_rate), modules, joint.parameters(),
-              lambda step: joint.backward(next(loader)), dict, console)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    small, wide, test, jobs = sets(work / "images", images, large, seed)
+    pool = ProcessPoolExecutor(processes)
+    drawing = [pool.submit(draw, job) for job in jobs]
+    for job in drawing[: len(small) + 1]:
+        job.result()
+    making = Making(work, device, workers, scale)
+    pictures, held_out = (
+        read_pictures([s / "train" for s in small]),
+        read_pictures([test / "train"]),
+    )
+    making.console.print(f"{len(pictures.samples)} images asked about, on {device}")
+    making.load(pictures, small[:8])
+    policy, heads = making.policy, making.heads
+    for name, everywhere in (("sight", 0.0), ("everywhere", 1.0)):
+        sight = SightLesson(policy, pictures, heads, batch=64, seed=seed, everywhere=everywhere)
+        making.run(name, sight, lambda lesson=sight: lesson.figures(held_out, SIDE))  # type: ignore[misc]
+    asking = Asking(policy.processor, SIDE, SIDE)
+    language = LanguageLesson(policy, pictures.samples, asking, batch=32, seed=seed)
+    told = LanguageLesson(policy, held_out.samples, asking, batch=120, seed=seed)
+    making.run("language", language, lambda: told.figures(told[0]))
+    both = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
+    making.run("both", both, lambda: making.answers("both", test / "train", SIDE))
+    for job in drawing:
+        job.result()
+    pool.shutdown()
+    views = read_pictures([path / "train" for path in wide])
+    last = JointLesson(policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5)
+    making.run("resolutions", last, lambda: making.answers("resolutions", test / "train", SIDE))
+    finished = work / POLICY
+    making.save(finished)
+    record(finished, work / "start", small, wide)
     out.mkdir(parents=True, exist_ok=True)
-    policy.model.to("cpu").save_pretrained(out)
-    policy.processor.save_pretrained(out)
-    console.print(f"policy: {out}")
+    for name in KEPT:
+        shutil.copy2(finished / name, out / name)
+    figures = {name: read_json(work / name / "figures.json") for name in PLANS}
+    write_json(out / "stages.json", figures)
+    making.console.print(f"policy: {out}")
 
 
 if __name__ == "__main__":

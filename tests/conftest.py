@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import REPOSITORY  # noqa: F401
+from commands import REPOSITORY
 from pictures import save
 
 
@@ -81,7 +81,12 @@ def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
 
     out = tmp_path_factory.mktemp("policy")
     shape = TinyShape(
-        hidden_size=64, num_layers=2, num_heads=4, mrope_section=(2, 3, 3), vision_depth=2
+        hidden_size=64,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=2,
+        mrope_section=(2, 3, 3),
+        vision_depth=2,
     )
     build_tiny_policy(toy_texts(toy_benchmark) * 4, out, shape=shape, vocab_size=512)
     return out
@@ -109,3 +114,13 @@ def toy_texts(toy_benchmark: Path) -> list[str]:
                 texts += [part["text"] for part in message["content"] if part["type"] == "text"]
             texts.append(gold_completion(sample, question, template, Frame(112, 112, 112, 112)))
     return texts
+
+
+@pytest.fixture(scope="session")
+def inspector():
+    """An inspector with the policy that ships with the project, filled boxes for masks."""
+    from anomalyr1 import Inspector
+
+    return Inspector.from_pretrained(
+        REPOSITORY / "data/tiny-policy", segmenter="box", max_new_tokens=96
+    )

@@ -195,7 +195,9 @@ def test_a_document_names_only_what_exists(document):
     for code in inline(document):
         if re.fullmatch(r"anomalyr1(\.\w+)+", code):
             assert pydoc.locate(code) is not None, code
-        if re.fullmatch(r"(?:data|eval|grpo|policy|prompt|reward|signal|sft)(?:\.\w+)+=\S+", code):
+        if re.fullmatch(
+            r"(?:data|eval|grpo|guard|policy|prompt|reward|signal|sft)(?:\.\w+)+=\S+", code
+        ):
             check(f"anomalyr1 train configs/grpo/tiny_cpu.yaml {shlex.quote(code)}")
 
 
@@ -221,6 +223,19 @@ def test_the_table_of_differences_is_that_of_trl_and_of_the_config():
         assert yaml.safe_load(ours) == written[key], key
         if trl.__version__.startswith("1.16."):
             assert yaml.safe_load(default) == getattr(defaults, key), key
+
+
+def test_the_limits_of_the_guard_are_those_of_the_config():
+    from dataclasses import asdict
+
+    from anomalyr1.config import GuardConfig
+
+    text = (REPOSITORY / "docs" / "method.md").read_text()
+    written = dict(re.findall(r"\| `guard\.(\w+)` \| ([\d.]+) \|$", text, re.M))
+    kept = asdict(GuardConfig())
+    others = {key: kept.pop(key) for key in ("enabled", "window", "groups")}
+    assert {key: float(value) for key, value in written.items()} == kept
+    assert all(f"guard.{key}" in text for key in others)
 
 
 def test_the_drawing_of_the_rooms_is_the_contract_that_is_kept():
@@ -335,5 +350,7 @@ def test_the_benchmarks_of_the_readme_run(tmp_path):
     assert plot.stat().st_size > 1000 and record["cases"][0]["token_limit"] > 1
     record = bench("scripts/bench_evaluation.py", *small, *once, "--questions", "2")
     assert record["questions_per_second"] > 0
+    record = bench("scripts/bench_inspect.py", *small[2:], *once, "--images", "2")
+    assert record["tokens_an_image"]["kept"] < record["tokens_an_image"]["computed"]
     record = bench("scripts/bench_published.py", *small, "--layers", "1", "--generations", "2")
     assert record["distinct_tokens"] > 1 and record["parameters"] > 5e7

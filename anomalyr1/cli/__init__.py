@@ -11,7 +11,17 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from anomalyr1 import __version__
-from anomalyr1.cli import ablate, data, evaluate, panels, planning, policy, rewards, tools
+from anomalyr1.cli import (
+    ablate,
+    data,
+    evaluate,
+    inspecting,
+    panels,
+    planning,
+    policy,
+    rewards,
+    tools,
+)
 from anomalyr1.cli.verbs import equip
 from anomalyr1.errors import InputError
 from anomalyr1.stopping import terminable
@@ -45,6 +55,7 @@ policy.register(app)
 evaluate.register(app)
 ablate.register(app)
 planning.register(app)
+inspecting.register(app)
 tools.register(app)
 equip(app)
 

@@ -47,6 +47,7 @@ def score(
             f"{name} in training: {part['images']} images, {part['questions']} questions, "
             f"macro strict {percent(part['macro'])}, micro strict {percent(part['micro'])}"
         )
+    _print_likelihood(console, metrics.get("likelihood"))
     _print_localization(console, metrics.get("localization", {}))
     print(f"wrote {out or predictions.parent / METRICS}")
 
@@ -106,6 +107,20 @@ def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: st
         f"{metrics['counted'][accounting]} questions counted, "
         f"{percent(metrics['invalid_rate'])} % of all answers unreadable"
     )
+
+
+def _print_likelihood(console: Console, weighed: Mapping[str, Any] | None) -> None:
+    if weighed is None:
+        return
+    for weigh, said in (("reasoning", "after reasoning"), ("at_once", "at once")):
+        pooled = weighed["scores"][weigh]["pooled"]
+        letters = weighed["letters"][weigh]
+        console.print(
+            f"by likelihood {said}: AUROC {percent(pooled['auroc'])}"
+            f"{between(pooled['intervals']['auroc'])}, AP {percent(pooled['average_precision'])}, "
+            f"largest F1 {percent(pooled['f1_max'])}, ECE {percent(pooled['ece'])}; the likeliest "
+            f"letter: micro {percent(letters['micro'])}{between(letters['intervals']['micro'])}"
+        )
 
 
 def _print_localization(console: Console, localization: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
+from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sections import (
     Config,
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigFaults",
     "DataConfig",
     "EvalConfig",
+    "GuardConfig",
     "LearningRates",
     "LoraSection",
     "PolicyConfig",

@@ -93,7 +93,7 @@ def _read(path: Path, inherited: tuple[Path, ...]) -> list[dict[str, Any]]:
     loaded = read_yaml(path, "a readable config", resolve=False)
     if not isinstance(loaded, dict):
         raise InputError(
-            f"expected a mapping of sections in {path}, found {type(loaded).__name__}; write them as "
+            f"expected a mapping of sections in {path}, found {type(loaded).__name__}; write "
             "section: {key: value}"
         )
     base = loaded.pop("base", None)

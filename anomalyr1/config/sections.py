@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
 from anomalyr1.errors import InputError
@@ -177,6 +178,8 @@ class EvalConfig:
         shuffle_options: reorder options from this seed; None keeps the order on disk.
         root: where the images are, if not where the benchmark says.
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
+        likelihood: weigh the letters of every choice question, after the policy's own reasoning and
+            at once; P(anomalous) becomes the `score` of an image.
     """
 
     benchmark: Text | None = None
@@ -189,6 +192,7 @@ class EvalConfig:
     shuffle_options: AnyWhole | None = None
     root: Text | None = None
     allow_seen: Flag = False
+    likelihood: Flag = False
 
 
 @section
@@ -233,6 +237,7 @@ class Config:
     reward: RewardConfig = field(default_factory=RewardConfig)
     preflight: PreflightConfig = field(default_factory=PreflightConfig)
     signal: SignalConfig = field(default_factory=SignalConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
     sft: Verbatim = field(default_factory=dict)
     grpo: Verbatim = field(default_factory=dict)
     eval: EvalConfig = field(default_factory=EvalConfig)

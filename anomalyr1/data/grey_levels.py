@@ -5,6 +5,7 @@ The rule that was used is named, so that a manifest can say what was done to whi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -26,17 +27,25 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16") or _deep_colour(image)
 
 
-def read_deep(image: Image.Image, path: Any) -> tuple[Image.Image, str]:
+def read_deep(image: Image.Image, source: Path | bytes) -> tuple[Image.Image, str]:
     """The image in eight bits, and the rule by which.
+
+    Args:
+        image: loaded.
+        source: its file, by path or content.
 
     Raises:
         InputError: a value is not a number, or the colours cannot be read.
     """
+    name = "the bytes given" if isinstance(source, bytes) else source
     if image.mode in _COLOUR:  # loaded by now, so that its tiles no longer say how deep it is
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if isinstance(source, bytes):
+            pixels = cv2.imdecode(np.frombuffer(source, np.uint8), cv2.IMREAD_UNCHANGED)
+        else:
+            pixels = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise InputError(
-                f"expected 16-bit colours at {path}, found one that does not decode; save it anew"
+                f"expected 16-bit colours at {name}, found one that does not decode; save it anew"
             )
         if pixels.ndim == 3:
             pixels = pixels[..., 2::-1]  # BGR or BGRA to RGB
@@ -44,7 +53,7 @@ def read_deep(image: Image.Image, path: Any) -> tuple[Image.Image, str]:
         pixels = np.asarray(image)
     if not np.isfinite(pixels).all():
         raise InputError(
-            f"expected grey levels at {path}, found values that are no numbers; replace it"
+            f"expected grey levels at {name}, found values that are no numbers; replace it"
         )
     eight, rule = to_eight_bits(pixels)
     return Image.fromarray(eight), rule

@@ -17,7 +17,7 @@ from scipy import ndimage
 from anomalyr1.data.grey_levels import is_deep, read_deep
 from anomalyr1.data.mask_marks import Mask as Mask
 from anomalyr1.data.mask_marks import marked_pixels
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, one_line
 from anomalyr1.schema import Box
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -219,25 +219,41 @@ def quietly() -> Iterator[None]:
         yield
 
 
+def decoded(
+    opened: Image.Image, source: Path | bytes, to_rgb: bool = True
+) -> tuple[Image.Image, int, str | None]:
+    """The first frame of an opened image upright, its EXIF orientation, the rule of its levels.
+
+    Args:
+        opened: as PIL opens it, not loaded yet where it comes from a file.
+        source: what it was opened from: 16-bit colours are read from there.
+        to_rgb: give RGB of 8 bits a channel; False keeps the mode.
+
+    Raises:
+        InputError: levels that are no numbers. A damaged file raises whatever PIL does.
+    """
+    orientation, rule = _orientation(opened), None
+    deep = to_rgb and is_deep(opened)
+    opened.load()
+    if deep:
+        image, rule = read_deep(opened, source)
+        image = image.convert("RGB")
+    else:
+        image = opened.convert("RGB") if to_rgb else opened.copy()
+    turn = _UPRIGHT.get(orientation)
+    return (image if turn is None else image.transpose(turn)), orientation, rule
+
+
 def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str | None]:
     """The upright image, its EXIF orientation, the rule of its levels, and the file's format."""
-    rule = None
     try:
         with quietly(), Image.open(path) as opened:
-            form, orientation = opened.format, _orientation(opened)
-            deep = to_rgb and is_deep(opened)
-            opened.load()
-            if deep:
-                image, rule = read_deep(opened, path)
-            else:
-                image = opened.convert("RGB") if to_rgb else opened.copy()
-            image = image.convert("RGB") if deep else image
+            form = opened.format
+            return (*decoded(opened, path, to_rgb), form)
     except InputError:
         raise
     except Exception as error:  # PIL's decoders raise whatever a damaged file drives them to
         raise _unreadable(path, error) from None
-    turn = _UPRIGHT.get(orientation)
-    return (image if turn is None else image.transpose(turn)), orientation, rule, form
 
 
 def missing_image(name: str, where: object) -> InputError:
@@ -250,8 +266,13 @@ def missing_image(name: str, where: object) -> InputError:
 def _unreadable(path: Path, error: Exception) -> InputError:
     if not path.exists():
         return InputError(f"expected an image at {path}, found no such file; check the path")
-    said = " ".join(str(error).split())[:100]
-    reason = f" ({said})" if said and str(path) not in said and "0x" not in said else ""
+    return not_an_image(str(path), error)
+
+
+def not_an_image(name: str, error: Exception) -> InputError:
+    """The refusal of an image that does not decode; with what the decoder said, if it says more."""
+    said = one_line(error)[:100]
+    reason = f" ({said})" if said and name not in said and "0x" not in said else ""
     return InputError(
-        f"expected an image at {path}, found a file that does not decode{reason}; replace it"
+        f"expected an image at {name}, found a file that does not decode{reason}; replace it"
     )

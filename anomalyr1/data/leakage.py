@@ -13,10 +13,12 @@ from typing import Any, Literal
 from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, fingerprint, near_pairs
 from anomalyr1.data.manifest import Manifest, make_manifest, read_files, read_groups
 from anomalyr1.data.mmad import Benchmark, ReferenceKind, choose_references
+from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
+BYTES = "sha256"  # of a manifest that knows its images by their bytes alone
 _MVTEC_NAMES = frozenset({"DS-MVTec", "MVTec-AD", "MVTec", "mvtec_anomaly_detection"})
 
 
@@ -55,7 +57,7 @@ def overlap(
     images = [sample.image for sample in benchmark.samples]
     prints = fingerprints(benchmark, images)
     found: dict[str, Overlap] = {}
-    by_sha: dict[str, str] = {}
+    by_sha = dict.fromkeys(known_by_bytes(manifest), "a training image")
     for key, print_ in seen.items():
         by_sha.setdefault(print_.sha256, key)
     aliases = {canonical_key(key): key for key in seen if _is_mvtec(key)}
@@ -95,8 +97,17 @@ def training_manifest(
     samples: Sequence[Sample],
     references: int = 0,
     kind: ReferenceKind = "similar",
+    bytes_alone: bool = False,
 ) -> Manifest:
     """What a training run keeps: fingerprints of the images it shows, references included.
+
+    Args:
+        benchmark: what is trained on.
+        samples: those of it that are.
+        references: number of references shown.
+        kind: of references.
+        bytes_alone: keep the sha256 of the files and nothing of their look: for drawn pictures,
+            of which two from other seeds may look alike (an even plate) and are not the same.
 
     Raises:
         InputError: an image is needed and cannot be read.
@@ -106,15 +117,34 @@ def training_manifest(
     )
     groups = read_groups(benchmark.manifest)
     parent = benchmark.manifest or {}
-    return make_manifest(
+    prints = fingerprints(benchmark, list(keys))
+    manifest = make_manifest(
         samples,
-        fingerprints(benchmark, list(keys)),
+        {} if bytes_alone else prints,
         root=str(benchmark.root),
         source={"name": "training", "benchmark": benchmark.sha256, "of": parent.get("source")},
         options={"references": references, "reference_kind": kind},
         seed=int(parent.get("seed", 0)),
         groups={key: group for key, group in groups.items() if key in keys},
     )
+    if bytes_alone:
+        manifest[BYTES] = sorted({found.sha256 for found in prints.values()})
+    return manifest
+
+
+def known_by_bytes(manifest: Mapping[str, Any]) -> list[str]:
+    """The sha256 of images of which nothing else is on record.
+
+    Raises:
+        InputError: they are not a list of texts.
+    """
+    found = manifest.get(BYTES, [])
+    if not isinstance(found, list) or not all(isinstance(value, str) for value in found):
+        raise InputError(
+            f"expected a list of sha256 under {BYTES} of a training record, found {found!r:.80}; "
+            "make the policy again, or take its training_data.json away to go without the check"
+        )
+    return found
 
 
 def fingerprints(

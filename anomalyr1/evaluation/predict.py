@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -26,13 +24,17 @@ from anomalyr1.evaluation.processes import (
     parts_of,
 )
 from anomalyr1.exposure import refuse_seen, seen_images
-from anomalyr1.policy.generate import Completion, complete
+from anomalyr1.parsing.letter_likelihood import anomaly_probability
+from anomalyr1.policy.generate import Completion, complete_asked
+from anomalyr1.policy.likelihood import letter_likelihoods
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.prepared import prepare_conversations
+from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
 from anomalyr1.run_readme import write_readme
-from anomalyr1.schema import Prediction
+from anomalyr1.schema import WEIGHS, Prediction
 from anomalyr1.storage import append_jsonl, read_json, write_json
 from anomalyr1.terminal import Bar, notes
 
@@ -123,16 +125,32 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
 
 
 def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Prediction]:
-    """Greedy completions of some rows, with all that scoring needs to know of each."""
-    completions = complete(
+    """Greedy completions of some rows, with all that scoring needs to know of each.
+
+    With `eval.likelihood` the letters are weighed as well, behind the same computation of what the
+    prompts share.
+    """
+    asked = prepare_conversations(
         policy,
         [row.messages for row in rows],
         [[open_image(Path(name)) for name in row.images] for row in rows],
-        max_new_tokens=config.eval.max_new_tokens,
         share=config.policy.shared_prefix,
     )
-    for row, completion in zip(rows, completions, strict=True):
-        yield prediction_of(row, completion)
+    completions = complete_asked(asked, max_new_tokens=config.eval.max_new_tokens)
+    predictions = [prediction_of(*pair) for pair in zip(rows, completions, strict=True)]
+    if not config.eval.likelihood:
+        yield from predictions
+        return
+    questions = [row.question for row in rows]
+    reasoned = letter_likelihoods(asked, questions, completions)
+    at_once = letter_likelihoods(asked, questions)
+    for prediction, question, *found in zip(predictions, questions, reasoned, at_once, strict=True):
+        logps = {w: one.logps for w, one in zip(WEIGHS, found, strict=True) if one is not None}
+        yield replace(
+            prediction,
+            score=anomaly_probability(found[0], question),
+            letter_logps=logps or None,
+        )
 
 
 def prediction_of(row: Row, completion: Completion) -> Prediction:
@@ -202,28 +220,14 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
         "benchmark": benchmark.sha256,
         "prompt": asdict(config.prompt),
         "policy": {key: policy[key] for key in ("path", "revision", "min_pixels", "max_pixels")},
-        "weights": _weights_digest(Path(config.policy.path)),
+        "weights": weights_digest(Path(config.policy.path)),
         "options": {
             "seed": config.seed if config.eval.limit is not None else None,
             "limit": config.eval.limit,
             "question_types": config.eval.question_types,
             "shuffle_options": config.eval.shuffle_options,
             "max_new_tokens": config.eval.max_new_tokens,
+            # Named where it is on alone, so that folders from before it can be gone on with.
+            **({"likelihood": True} if config.eval.likelihood else {}),
         },
     }
-
-
-def _weights_digest(folder: Path) -> str | None:
-    """Hash of samples of a local checkpoint's weight files; None for a hub id."""
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    for file in files:
-        size = file.stat().st_size
-        digest.update(json.dumps([file.name, size]).encode())
-        with file.open("rb") as content:
-            for offset in range(0, size, max(1, size // 64)):
-                content.seek(offset)
-                digest.update(content.read(1 << 16))
-    return digest.hexdigest()

@@ -22,7 +22,7 @@ from pydantic import (
 
 from anomalyr1.errors import InputError
 from anomalyr1.rewards.luggage import Corners, Size, Text
-from anomalyr1.schema import QUESTION_TYPES, Box, Prediction
+from anomalyr1.schema import QUESTION_TYPES, WEIGHS, Box, Prediction, Weigh
 from anomalyr1.storage import read_jsonl_as, resume_jsonl
 from anomalyr1.values import is_plain_path, whole_characters
 
@@ -62,6 +62,9 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         "completion_ids": None
         if prediction.completion_ids is None
         else list(prediction.completion_ids),
+        "letter_logps": None
+        if prediction.letter_logps is None
+        else {weigh: dict(logps) for weigh, logps in prediction.letter_logps.items()},
     }
 
 
@@ -100,6 +103,7 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
         score=line.score,
         seen=line.seen,
         completion_ids=None if line.completion_ids is None else tuple(line.completion_ids),
+        letter_logps=line.letter_logps,
     )
 
 
@@ -187,6 +191,9 @@ class _Line(BaseModel):
     completion_ids: list[StrictInt] | None = Field(
         None, description="a list of whole numbers or null"
     )
+    letter_logps: dict[Weigh, dict[Text, _Number]] | None = Field(
+        None, description=f"an object {{{' or '.join(WEIGHS)}: {{letter: logarithm}}}} or null"
+    )
 
     @field_validator("question_type")
     @classmethod
@@ -221,6 +228,16 @@ class _Line(BaseModel):
         if labels is not None and boxes is not None and len(labels) != len(boxes):
             raise ValueError("as many labels as there are gold boxes")
         return labels
+
+    @field_validator("letter_logps")
+    @classmethod
+    def _of_the_options(
+        cls, logps: dict[Weigh, dict[str, float]] | None, above: ValidationInfo
+    ) -> dict[Weigh, dict[str, float]] | None:
+        letters = set(above.data.get("options") or ())
+        if any(set(weighed) != letters for weighed in (logps or {}).values()):
+            raise ValueError("a logarithm for each of the options")
+        return logps
 
     @field_validator("mask")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 
 from anomalyr1 import run_folder
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
+from anomalyr1.evaluation.letter_scores import letter_scores
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
 from anomalyr1.evaluation.prediction_lines import read_predictions
@@ -48,8 +49,8 @@ def score(
 
     Returns:
         What was written: `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
-        `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`, and
-        `localization` where there are boxes or masks.
+        `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
+        `likelihood` where letters were weighed, and `localization` where there are boxes or masks.
 
     Raises:
         InputError: a line of a file cannot be read, or masks were made from other predictions.
@@ -77,6 +78,9 @@ def measure(
     }
     if any(reading.prediction.seen for reading in readings):
         metrics["exposure"] = _exposure(readings, resamples)
+    weighed = letter_scores(readings, resamples)
+    if weighed is not None:
+        metrics["likelihood"] = weighed
     located = localization(readings, masks_dir, resamples)
     return {**metrics, "localization": located} if located else metrics
 

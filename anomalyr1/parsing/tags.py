@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from anomalyr1.parsing import faults
 
 _TAG = re.compile(r"<(/?)(think|answer)>", re.IGNORECASE)
-_PAIR = ("<think>", "</think>", "<answer>", "</answer>")
+ANSWER = "<answer>", "</answer>"
+_PAIR = ("<think>", "</think>", *ANSWER)
 _NESTED = re.compile(r"tt|aa|t[aA]+T|a[tT]+A")
 _HANDOVER = re.compile(r"</think>\s*<answer>")
 _WORD = re.compile(r"\w")
@@ -62,6 +63,25 @@ def released_blocks(text: str) -> Blocks | None:
         return None
     reasoning = text[start + len("<think>") : handover.start()].strip()
     return Blocks(reasoning, (text[handover.end() : end].strip(),), "", frozenset())
+
+
+def answer_opening(text: str) -> tuple[int, int] | None:
+    """Where the first opening answer tag begins and ends; None where there is none.
+
+    >>> answer_opening("<think>Even.</think><answer>B</answer>")
+    (20, 28)
+    """
+    return next((tag.span() for tag in _TAG.finditer(text) if _code(tag) == "a"), None)
+
+
+def answer_opener(text: str) -> str:
+    r"""What opens an answer behind a completion that has none, closing its reasoning first.
+
+    >>> answer_opener("<think>The rim is ben"), answer_opener("<think>Even.</think>")
+    ('</think>\n<answer>', '\n<answer>')
+    """
+    closed = any(_code(tag) == "T" for tag in _TAG.finditer(text))
+    return "\n<answer>" if closed else "</think>\n<answer>"
 
 
 def _irregular(text: str, tags: list[re.Match[str]]) -> Blocks:

@@ -10,12 +10,13 @@ from anomalyr1.parsing.tidy import split_ending, tidy
 
 Verdict = Literal["normal", "abnormal"]
 
-_NOUN = (
+# Words for a defect, for a product without one, and for one with.
+NOUN = (
     r"(?:defects?|anomal(?:y|ies)|abnormalit(?:y|ies)|flaws?|damages?|faults?"
     r"|imperfections?)\b(?!-)"
 )
-_GOOD = r"normal|defect-free|fault-free|flawless|intact|undamaged|non-?defective|unblemished"
-_BAD = r"abnormal|anomalous|defective|faulty|damaged|flawed"
+GOOD = r"normal|defect-free|fault-free|flawless|intact|undamaged|non-?defective|unblemished"
+BAD = r"abnormal|anomalous|defective|faulty|damaged|flawed"
 _BEFORE = (
     r"(?: (?:to be|be|been|a|an|very|quite|all|both|still|also|thus|therefore|indeed|just|rather"
     r"|so|deemed|considered|judged|classified as|neither|nor|not|never|far from|anything but"
@@ -26,19 +27,19 @@ _ADJECTIVE = re.compile(
     r"(?P<no>\b(?:not|never|nothing|none) )?(?:\b(?:is|are|be|appears?|looks?|seems?|remains?|as"
     r"|nothing|nor|neither|so|thus|hence|therefore)\b,?"
     r"|\b(?:verdict|conclusion|result|answer|status|classification)\b:)"
-    rf"{_BEFORE}{{0,5}} (?:(?P<good>{_GOOD})|{_BAD})\b(?!-)"
+    rf"{_BEFORE}{{0,5}} (?:(?P<good>{GOOD})|{BAD})\b(?!-)"
 )
 # "no visible defect", "no flaw or damage", "not free of flaws".
-_ABSENCE = re.compile(
+ABSENCE = re.compile(
     r"(?P<no>\b(?:not|never) )?\b(?:no|without|zero|lacks?|absence of|free of|free from|neither|nor"
     r"|not (?:have|show|see|find|contain|exhibit|reveal|any))\b"
-    rf"(?: [\w-]+,?){{0,6}}? {_NOUN}(?:,? (?:or|and|nor)(?: [\w-]+){{0,3}}? {_NOUN}){{0,6}}"
+    rf"(?: [\w-]+,?){{0,6}}? {NOUN}(?:,? (?:or|and|nor)(?: [\w-]+){{0,3}}? {NOUN}){{0,6}}"
 )
 # "there is a small defect", "defects are (not) visible".
 _PRESENCE = re.compile(
     r"\b(?:there (?:is|are)|has|have|shows?|contains?|exhibits?|reveals?|sees?|found|finds?)\b"
-    rf"(?P<between>(?: [\w-]+,?){{0,5}}?) {_NOUN}"
-    rf"|\b{_NOUN}(?: (?:is|are|was|were|can be)(?P<no> not)?(?: \w{{1,20}}ly)?)?"
+    rf"(?P<between>(?: [\w-]+,?){{0,5}}?) {NOUN}"
+    rf"|\b{NOUN}(?: (?:is|are|was|were|can be)(?P<no> not)?(?: \w{{1,20}}ly)?)?"
     r" (?:visible|present|found|detected|seen|observed|identified|there)\b"
 )
 _CHINESE = re.compile(
@@ -103,7 +104,7 @@ def _clauses(text: str) -> list[tuple[str, str]]:
 def _last_verdict(clause: str) -> Verdict | None:
     found: list[tuple[int, Verdict]] = []
     absent = [(0, 0)]
-    for match in _ABSENCE.finditer(clause):
+    for match in ABSENCE.finditer(clause):
         absent.append(match.span())
         found.append((match.end(), _verdict(not match["no"])))
     for match in _PRESENCE.finditer(clause):

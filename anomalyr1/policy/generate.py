@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
+from transformers import TextStreamer
 
 from anomalyr1.policy.load import Policy
-from anomalyr1.shared_prefix.attention import sharing_obstacle
-from anomalyr1.shared_prefix.images_once import prepared_once
-from anomalyr1.shared_prefix.prefixes import Prompt, group_by_images
-from anomalyr1.shared_prefix.rollout import completions_of, generate_shared, generation_obstacle
-from anomalyr1.shared_prefix.vision import RowImages
+from anomalyr1.policy.prepared import Asked, prepare_conversations
+from anomalyr1.shared_prefix.rollout import completions_of
 
 
 class Completion(NamedTuple):
@@ -36,7 +34,6 @@ def generate(
     return [completion.text for completion in complete(policy, conversations, images, **options)]
 
 
-@torch.inference_mode()
 def complete(
     policy: Policy,
     conversations: Sequence[list[dict[str, Any]]],
@@ -62,36 +59,58 @@ def complete(
         share: what conversations about the same images have in common is computed once, where the
             model is prepared for it (`policy.load.share_prefixes`).
     """
-    processor: Any = policy.processor
-    texts = [
-        processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        for messages in conversations
-    ]
-    flat = [list(group) for group in images]
-    with prepared_once(processor.image_processor):
-        inputs = processor(
-            text=texts,
-            images=flat if any(flat) else None,
-            padding=True,
-            return_tensors="pt",
-            add_special_tokens=False,
-        ).to(policy.model.device)
+    asked = prepare_conversations(policy, conversations, images, share=share)
+    return complete_asked(
+        asked, max_new_tokens=max_new_tokens, sample=sample, temperature=temperature
+    )
+
+
+@torch.inference_mode()
+def complete_asked(
+    asked: Asked,
+    rows: Sequence[int] | None = None,
+    *,
+    max_new_tokens: int,
+    sample: bool = False,
+    temperature: float = 1.0,
+    on_text: Callable[[str], None] | None = None,
+) -> list[Completion]:
+    """`complete` for some of the conversations of a prepared batch.
+
+    Args:
+        asked: the batch.
+        rows: of its conversations; None for all.
+        max_new_tokens: completion budget.
+        sample: draw from the distribution instead of its mode.
+        temperature: of the draw.
+        on_text: called with each piece of text as it is written; for one row alone.
+    """
+    rows = list(range(asked.size)) if rows is None else list(rows)
+    if not rows:
+        return []
+    processor: Any = asked.policy.processor
     drawing = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if sample else {}
-    options = {"max_new_tokens": max_new_tokens, "do_sample": sample, **drawing}
-    obstacle = policy.family.unshared or sharing_obstacle(policy.model)
-    obstacle = obstacle or generation_obstacle(policy.model, options)
-    if share and obstacle is None:
-        prompts = Prompt.of_batch(inputs)
-        counts = [len(group) for group in flat]
-        row_images = RowImages.split(
-            inputs.get("pixel_values"), inputs.get("image_grid_thw"), counts
-        )
-        groups = group_by_images(prompts, row_images)
-        completions = generate_shared(policy.model, prompts, row_images, groups, **options)
-    else:
-        output = policy.model.generate(**inputs, **options)
-        completions = output[:, inputs["input_ids"].shape[1] :]
-    texts = processor.batch_decode(completions, skip_special_tokens=True)
-    ends = policy.model.generation_config.eos_token_id
-    kept = completions_of(completions, [ends] if isinstance(ends, int) else ends or [])
+    # A checkpoint's own penalty (Qwen2.5-VL's is 1.05) would make greedy something else, and count
+    # the tokens of prompt and padding as said before.
+    plain = {"do_sample": sample, "repetition_penalty": 1.0}
+    options = {"max_new_tokens": max_new_tokens, **plain, **drawing}
+    if on_text is not None:
+        options["streamer"] = _Told(processor.tokenizer, on_text)
+    tokens = asked.generate(rows, options)
+    texts = processor.batch_decode(tokens, skip_special_tokens=True)
+    ends = asked.policy.model.generation_config.eos_token_id
+    kept = completions_of(tokens, [ends] if isinstance(ends, int) else ends or [])
     return [Completion(text, tuple(ids)) for text, ids in zip(texts, kept, strict=True)]
+
+
+class _Told(TextStreamer):  # type: ignore[misc]
+    """Hands over text as whole words are written."""
+
+    def __init__(self, tokenizer: Any, tell: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._tell = tell
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        """Called by the base class."""
+        if text:
+            self._tell(text)

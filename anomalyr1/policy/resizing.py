@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.family import Family
+from anomalyr1.storage import read_json
 
 _ARGUMENTS = {"height", "width", "factor", "min_pixels", "max_pixels"}
 
@@ -48,6 +50,22 @@ def model_frame(width: int, height: int, processor: Any, family: Family) -> Fram
         return None
     size = width, height
     return Frame.spoken(size, resized_size(width, height, processor), family.unit)
+
+
+def saved_pixels(folder: Path) -> tuple[int, int] | None:
+    """The pixel limits, least and most, that a local checkpoint's processor was saved with.
+
+    None for a hub id, and where no file of it tells them.
+    """
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        if (folder / name).is_file():
+            content = read_json(folder / name, "the settings of a processor")
+            images = content.get("image_processor", content) if isinstance(content, dict) else {}
+            size = images.get("size") if isinstance(images, dict) else None
+            least, most = ((size or {}).get(key) for key in ("shortest_edge", "longest_edge"))
+            if isinstance(least, int) and isinstance(most, int) and 0 < least <= most:
+                return least, most
+    return None
 
 
 def require_pixel_limits(image_processor: Any, path: str) -> None:

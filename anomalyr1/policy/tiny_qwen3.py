@@ -21,7 +21,14 @@ from anomalyr1.policy.tiny import CHAT_TEMPLATE, TinyShape, image_token_ids, tra
 
 # As small as the pieces allow: half of a head's 16 dimensions are shared out to time, height and
 # width, interleaved.
-SHAPE = TinyShape(hidden_size=64, num_layers=2, mrope_section=(4, 2, 2), vision_depth=2)
+SHAPE = TinyShape(
+    hidden_size=64,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    mrope_section=(4, 2, 2),
+    vision_depth=2,
+)
 
 
 def build_qwen3_processor(

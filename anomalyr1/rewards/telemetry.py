@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from anomalyr1.geometry import set_iou
 from anomalyr1.parsing import FAULTS
 from anomalyr1.rewards.accuracy import accuracy
 from anomalyr1.rewards.reading import Reading
@@ -13,6 +14,11 @@ from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.schema import OUTCOMES, Box
 
 WHOLE_IMAGE_SHARE = 0.9
+
+# Log keys: the groups of shares, and what the guard of a run looks at.
+OUTCOME, FAULT, LETTER = "outcome/", "fault/", "letter/"
+NO_LETTER = f"{LETTER}none"
+BOX_IOU = "boxes/iou"
 
 
 def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
@@ -26,7 +32,8 @@ def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
       a conclusion.
     - `boxes/count`: boxes per completion that was asked for boxes; `boxes/whole_image`: share of
       the predicted boxes that cover at least 90 % of the frame; `boxes/empty`: share of grounding
-      questions answered `[]`.
+      questions answered `[]`; `boxes/iou`: set IoU over images with a defect, which the many
+      points of the `iou` term for normal images do not hide.
     - `by_type/<question type>/accuracy`, `.../malformed`, `.../contradictory`.
 
     A number about nothing (no box predicted, say) is left out.
@@ -34,18 +41,20 @@ def batch_metrics(readings: Sequence[Reading]) -> dict[str, float]:
     metrics: dict[str, float] = {}
     outcomes = [outcome_of(reading) for reading in readings]
     known = [found for found in outcomes if found is not None]
-    metrics |= _shares("outcome", known, OUTCOMES, len(known))
+    metrics |= _shares(OUTCOME, known, OUTCOMES, len(known))
     faults = [fault for reading in readings for fault in reading.response.errors]
-    metrics |= _shares("fault", faults, FAULTS, len(readings))
+    metrics |= _shares(FAULT, faults, FAULTS, len(readings))
     letters = [r.response.answer or "none" for r in readings if not r.is_grounding]
     offered = {letter for reading in readings for letter in reading.question.options}
-    metrics |= _shares("letter", letters, [*sorted(offered), "none"], len(letters))
+    metrics |= _shares(LETTER, letters, [*sorted(offered), "none"], len(letters))
+    with_defect = [(r, r.gold_in_model) for r in readings if r.gold_in_model]
     metrics |= _means(
         {
             "reasoning/characters": [len(r.response.reasoning or "") for r in readings],
             "reasoning/concludes": [r.response.conclusion is not None for r in readings],
             "boxes/empty": [r.boxes_in_model == () for r in readings if r.is_grounding],
             "boxes/count": [len(r.boxes_in_model or ()) for r in readings if r.wants_boxes],
+            BOX_IOU: [set_iou(r.boxes_in_model or (), gold) for r, gold in with_defect],
             "boxes/whole_image": [whole for r in readings for whole in _whole_image(r)],
         }
     )
@@ -87,7 +96,7 @@ def log_batch(readings: Sequence[Reading], columns: Mapping[str, Any]) -> None:
 
 def _shares(group: str, found: Iterable[str], names: Iterable[str], count: int) -> dict[str, float]:
     counts = Counter(found)
-    return {f"{group}/{name}": counts[name] / count for name in names} if count else {}
+    return {f"{group}{name}": counts[name] / count for name in names} if count else {}
 
 
 def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:

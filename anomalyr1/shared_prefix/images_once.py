@@ -30,7 +30,7 @@ def prepared_once(image_processor: Any) -> Iterator[None]:
         if not all(isinstance(image, Image.Image) for image in flat):
             return stock(images, *args, **kwargs)
         first: dict[bytes, int] = {}
-        owner = [first.setdefault(_fingerprint(image), len(first)) for image in flat]
+        owner = [first.setdefault(fingerprint(image), len(first)) for image in flat]
         if len(first) == len(flat):
             return stock(images, *args, **kwargs)
         firsts = [owner.index(number) for number in range(len(first))]
@@ -88,7 +88,8 @@ def see_once(visual: Any) -> None:
     visual.register_forward_hook(after)
 
 
-def _fingerprint(image: Image.Image) -> bytes:
+def fingerprint(image: Image.Image) -> bytes:
+    """Equal for pictures of the same pixels, and for no others."""
     if image.mode == "P":  # indices into a palette of its own
         image = image.convert("RGBA")
     head = f"{image.mode} {image.size}".encode()

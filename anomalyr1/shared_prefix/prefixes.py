@@ -50,6 +50,11 @@ class Prompt:
             for row, kind in zip(rows, kinds, strict=True)
         ]
 
+    def then(self, ids: Tensor, kinds: Tensor | None = None) -> Prompt:
+        """It and the tokens that follow; without `kinds` they are text."""
+        kinds = torch.zeros_like(ids) if kinds is None else kinds
+        return Prompt(torch.cat([self.ids, ids]), torch.cat([self.kinds, kinds]))
+
     def cut(self, start: int, end: int | None) -> Prompt:
         """Its tokens from `start` to before `end`."""
         return Prompt(self.ids[start:end], self.kinds[start:end])
@@ -86,6 +91,17 @@ def common_prefix(rows: Sequence[Tensor]) -> int:
     stacked = torch.stack([row[:length] for row in rows])
     alike = (stacked == stacked[0]).all(0)
     return int(alike.long().cumprod(0).sum())
+
+
+def left_padded(prompts: Sequence[Prompt], pad_id: int) -> dict[str, Tensor]:
+    """Prompts as inputs of a model, padded on the left."""
+    size = max(len(prompt.ids) for prompt in prompts)
+    ids = prompts[0].ids.new_full((len(prompts), size), pad_id)
+    kinds, mask = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        start = size - len(prompt.ids)
+        ids[row, start:], kinds[row, start:], mask[row, start:] = prompt.ids, prompt.kinds, 1
+    return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds}
 
 
 def _grouped(

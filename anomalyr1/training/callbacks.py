@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from anomalyr1.rewards.telemetry import OUTCOME
 from anomalyr1.run_folder import HISTORY
 from anomalyr1.storage import append_jsonl, write_jsonl
 from anomalyr1.terminal import Bar, notes
@@ -36,7 +37,6 @@ _SUMMARY = {
     "eval_loss": "held-out loss",
     "eval_reward": "held-out reward",
 }
-_OUTCOME = "outcome/"  # the log keys of rewards/telemetry.py
 
 
 class HistoryCallback(TrainerCallback):  # type: ignore[misc]
@@ -113,9 +113,9 @@ def _outcomes(logs: Mapping[str, Any]) -> list[str]:
     ['aligned_correct 75%', 'malformed 25%']
     """
     shares = {
-        key.removeprefix(_OUTCOME): value
+        key.removeprefix(OUTCOME): value
         for key, value in logs.items()
-        if key.startswith(_OUTCOME) and isinstance(value, (int, float)) and value >= 0.005
+        if key.startswith(OUTCOME) and isinstance(value, (int, float)) and value >= 0.005
     }
     return [f"{name} {shares[name]:.0%}" for name in sorted(shares, key=lambda n: -shares[n])]
 

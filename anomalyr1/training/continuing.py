@@ -18,7 +18,7 @@ from anomalyr1.storage import read_yaml
 TRAINED_BY = {"train": "GRPO", "sft": "SFT"}
 
 # What may change from one start to the next: how long, how fast, how loud, where it is shown.
-_FREE_SECTIONS = ("run_dir", "resume", "eval", "segmentation", "preflight", "data.root")
+_FREE_SECTIONS = ("run_dir", "resume", "eval", "segmentation", "preflight", "guard", "data.root")
 _FREE_KEYS = (
     "keep_completions_every",
     "early_stop_patience",

@@ -18,6 +18,7 @@ from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.continuing import feeding, refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
+from anomalyr1.training.guard import GuardCallback
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
 from anomalyr1.training.preflight import preflight
 from anomalyr1.training.resuming import RolloutBoundary
@@ -53,6 +54,7 @@ def train(config: Config) -> Path:
     heldout = heldout_rows(config, policy.processor, policy.family)
     if checkpoint is None and not config.preflight.skip:
         preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
+    history = HistoryCallback(run_dir)
     trainer = PolicyTrainer(
         model=policy.model,
         processing_class=policy.processor,
@@ -62,7 +64,8 @@ def train(config: Config) -> Path:
         eval_dataset=None if heldout is None else to_dataset(heldout),
         peft_config=lora_config(config.policy),
         callbacks=[
-            HistoryCallback(run_dir),
+            history,
+            GuardCallback(run_dir, config.guard, history.console),
             RolloutBoundary(arguments.steps_per_generation * arguments.num_iterations),
             *early_stop(config),
         ],

@@ -41,3 +41,15 @@ def test_the_tokens_end_where_the_completion_does(tiny_policy, tmp_path, shared)
         assert other.text == tokenizer.decode(list(other.ids), skip_special_tokens=True)
     texts = generate(policy, asked, pictures, max_new_tokens=12, share=shared)
     assert texts == [one.text for one in cut]
+
+
+def test_a_checkpoints_own_penalty_does_not_act(tiny_policy, tmp_path):
+    policy = load_policy(PolicyConfig(path=str(tiny_policy), max_pixels=12544))
+    asked = [build_messages(Sample("D/tile/1.png", tmp_path, (ASK,)), ASK)]
+
+    def answer():
+        return complete(policy, asked, [[PICTURE]], max_new_tokens=24)
+
+    plain = answer()
+    policy.model.generation_config.repetition_penalty = 5.0
+    assert answer() == plain

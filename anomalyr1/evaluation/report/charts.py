@@ -37,12 +37,22 @@ class Series:
     colour: str
 
 
-def line_chart(title: str, series: Sequence[Series], note: str | None = None) -> Markup:
-    """Raw values thin, a moving average over them thick."""
+@dataclass(frozen=True)
+class Mark:
+    """A step to look at, and what is said of it."""
+
+    step: float
+    about: str
+
+
+def line_chart(
+    title: str, series: Sequence[Series], note: str | None = None, marks: Sequence[Mark] = ()
+) -> Markup:
+    """Raw values thin, a moving average over them thick, marked steps as dashed lines."""
     steps = np.concatenate([line.x for line in series])
     values = np.concatenate([line.y for line in series])
     plot = _Plot((float(steps.min()), float(steps.max())), _span(values))
-    drawn = [plot.axes()]
+    drawn = [plot.axes(), *(plot.mark(mark) for mark in marks)]
     for line in series:
         if len(line.x) > 3:
             drawn.append(plot.path(line.x, line.y, f"raw {line.colour}"))
@@ -52,7 +62,9 @@ def line_chart(title: str, series: Sequence[Series], note: str | None = None) ->
     return _figure(title, drawn, [(line.label, line.colour) for line in series], note)
 
 
-def share_chart(title: str, series: Sequence[Series], note: str | None = None) -> Markup:
+def share_chart(
+    title: str, series: Sequence[Series], note: str | None = None, marks: Sequence[Mark] = ()
+) -> Markup:
     """Shares that add up to one, smoothed and stacked; all series have the same x."""
     x = series[0].x
     shares = np.array([smooth(line.y) for line in series])
@@ -64,7 +76,10 @@ def share_chart(title: str, series: Sequence[Series], note: str | None = None) -
         for index, line in enumerate(series)
     ]
     return _figure(
-        title, [*drawn, plot.axes()], [(line.label, line.colour) for line in series], note
+        title,
+        [*drawn, plot.axes(), *(plot.mark(mark) for mark in marks)],
+        [(line.label, line.colour) for line in series],
+        note,
     )
 
 
@@ -141,6 +156,11 @@ class _Plot:
             tag("text", "step", x=WIDTH - _RIGHT, y=HEIGHT - 2, class_="tick", text_anchor="end")
         )
         return join(parts)
+
+    def mark(self, mark: Mark) -> Markup:
+        x = f"{float(self._px(mark.step)):.1f}"
+        about = tag("title", mark.about)
+        return tag("line", about, x1=x, x2=x, y1=_TOP, y2=HEIGHT - _BOTTOM, class_="mark")
 
     def path(self, x: NDArray[np.float64], y: NDArray[np.float64], class_: str) -> Markup:
         return tag("path", d="M" + self._points(x, y), class_=class_)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from anomalyr1.evaluation.report.charts import STACK, Series, line_chart, run_colour, share_chart
+from anomalyr1.evaluation.report.charts import (
+    STACK,
+    Mark,
+    Series,
+    line_chart,
+    run_colour,
+    share_chart,
+)
 from anomalyr1.evaluation.report.markup import Markup
+from anomalyr1.rewards.telemetry import BOX_IOU, LETTER, OUTCOME
 from anomalyr1.schema import OUTCOMES
+from anomalyr1.values import is_number
 
 History = Sequence[Mapping[str, Any]]
 
@@ -28,6 +36,9 @@ _LINES: tuple[tuple[str, dict[str, str], str | None], ...] = (
         },
         "tokens",
     ),
+    ("Reasoning length", {"reasoning/characters": "mean"}, "characters"),
+    ("Completions cut off", {"completions/clipped_ratio": "share"}, "at their longest"),
+    ("Boxes on defects", {BOX_IOU: "set IoU"}, "images with a defect"),
     ("Token accuracy", {"mean_token_accuracy": "training"}, None),
     ("Groups with zero variance", {"zero_variance": "share"}, "no advantage, no gradient"),
     ("Gradient norm", {"grad_norm": "norm"}, None),
@@ -35,21 +46,35 @@ _LINES: tuple[tuple[str, dict[str, str], str | None], ...] = (
 )
 
 
-def training_charts(histories: Mapping[str, History]) -> list[Markup]:
+def training_charts(
+    histories: Mapping[str, History], warnings: Mapping[str, History] | None = None
+) -> list[Markup]:
     """Charts of one or more runs.
 
     A quantity with one line is drawn for every run; what needs several lines (the reward's terms,
-    the outcomes) is drawn for the first run that logged it.
+    the outcomes, the letters) is drawn for the first run that logged it. Where a run was warned of
+    a quantity, its chart is marked.
     """
+    told = warnings or {}
     charts: list[Markup] = []
     for title, keys, note in _LINES:
         lines = _lines(histories, keys)
         if lines:
-            charts.append(line_chart(title, lines, note))
+            every = [line for run in histories for line in told.get(run, ())]
+            charts.append(line_chart(title, lines, note, _marks(every, keys)))
         if title == "Reward":
-            charts += _first(histories, _reward_terms)
-            charts += _first(histories, _outcomes)
+            for draw in (_reward_terms, _outcomes, _letters):
+                charts += _first(histories, told, draw)
     return charts
+
+
+def _marks(warnings: History, keys: Iterable[str]) -> list[Mark]:
+    """The steps since which a chart of these log keys shows a fault."""
+    return [
+        Mark(float(line["since"]), str(line.get("text")))
+        for line in warnings
+        if line.get("key") in set(keys) and is_number(line.get("since"))
+    ]
 
 
 def _lines(histories: Mapping[str, History], keys: Mapping[str, str]) -> list[Series]:
@@ -72,27 +97,40 @@ def _lines(histories: Mapping[str, History], keys: Mapping[str, str]) -> list[Se
 
 
 def _first(
-    histories: Mapping[str, History], draw: Callable[[History, str | None], Markup | None]
+    histories: Mapping[str, History],
+    warnings: Mapping[str, History],
+    draw: Callable[[History, History, str | None], Markup | None],
 ) -> list[Markup]:
     for run, history in histories.items():
-        chart = draw(history, run if len(histories) > 1 else None)
+        chart = draw(history, warnings.get(run, ()), run if len(histories) > 1 else None)
         if chart is not None:
             return [chart]
     return []
 
 
-def _reward_terms(history: History, run: str | None) -> Markup | None:
-    keys = [key for key in _keys(history) if key.startswith("rewards/") and key.endswith("/mean")]
+def _reward_terms(history: History, warnings: History, run: str | None) -> Markup | None:
+    return _family("Reward terms", "rewards/", "/mean", history, warnings, run)
+
+
+def _letters(history: History, warnings: History, run: str | None) -> Markup | None:
+    return _family("Letters answered", LETTER, "", history, warnings, run)
+
+
+def _family(
+    title: str, prefix: str, suffix: str, history: History, warnings: History, run: str | None
+) -> Markup | None:
+    """A line for each log key of a form."""
+    keys = [key for key in _keys(history) if key.startswith(prefix) and key.endswith(suffix)]
     lines = []
     for index, key in enumerate(keys):
         curve = _curve(history, key)
         if curve is not None:
-            name = key.removeprefix("rewards/").removesuffix("/mean")
+            name = key.removeprefix(prefix).removesuffix(suffix)
             lines.append(Series(name, *curve, run_colour(index)))
-    return line_chart("Reward terms", lines, run) if lines else None
+    return line_chart(title, lines, run, _marks(warnings, keys)) if lines else None
 
 
-def _outcomes(history: History, run: str | None) -> Markup | None:
+def _outcomes(history: History, warnings: History, run: str | None) -> Markup | None:
     names = {outcome: _outcome_key(history, outcome) for outcome in OUTCOMES}
     present = {outcome: key for outcome, key in names.items() if key is not None}
     rows = [
@@ -106,12 +144,13 @@ def _outcomes(history: History, run: str | None) -> Markup | None:
         if outcome in present:
             y = np.array([_number(row, present[outcome]) or 0.0 for row in rows])
             series.append(Series(outcome.replace("_", " "), x, y, f"o-{outcome}"))
-    return share_chart("Outcomes: reasoning against answer", series, run)
+    marks = _marks(warnings, present.values())
+    return share_chart("Outcomes: reasoning against answer", series, run, marks)
 
 
 def _outcome_key(history: History, outcome: str) -> str | None:
     keys = set(_keys(history))
-    return next((key for key in (f"outcome/{outcome}", outcome) if key in keys), None)
+    return next((key for key in (f"{OUTCOME}{outcome}", outcome) if key in keys), None)
 
 
 def _keys(history: History) -> list[str]:
@@ -132,7 +171,5 @@ def _curve(history: History, key: str) -> tuple[np.ndarray[Any, Any], np.ndarray
 
 
 def _number(row: Mapping[str, Any], key: str) -> float | None:
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
+    value: Any = row.get(key)
+    return float(value) if is_number(value) else None

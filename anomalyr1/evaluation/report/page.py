@@ -25,11 +25,13 @@ from anomalyr1.evaluation.report.tables import (
     accuracy_table,
     box_table,
     detection_table,
+    likelihood_tables,
     mask_table,
 )
 from anomalyr1.storage import write_text
 
 GALLERY = 60
+_WARNING = "note warning"  # CSS classes
 
 _NOTES = {
     "strict": (
@@ -47,6 +49,11 @@ _NOTES = {
         "Boxes have no scores, so there is no AP. A pair counts where its IoU reaches the "
         "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
         "a gold box."
+    ),
+    "likelihood": (
+        "P(anomalous) is the share of the letters that mean a defect in the likelihood of those "
+        "that mean a verdict, where the policy answers: after its own reasoning, or at once. ECE "
+        "is over 15 bins of it. The likeliest letter is held against gold as the written one is."
     ),
     "masks": (
         "IoU and Dice are means over anomalous images, an empty mask being 0. PRO and pixel FPR "
@@ -161,6 +168,8 @@ def _localization(run: Run) -> list[Markup | None]:
         ("Boxes", box_table(located), _note("boxes")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
     ]
+    weighed = likelihood_tables(run.metrics)
+    parts.insert(1, ("By likelihood", join(weighed) if weighed else None, _note("likelihood")))
     return [
         join([tag("h3", title), table, note]) for title, table, note in parts if table is not None
     ]
@@ -179,7 +188,7 @@ def _targets(run: Run) -> Markup | None:
         )
     if none:
         parts.append(f"{none} defects have neither and are left out.")
-    return tag("p", " ".join(parts), class_="note warning") if parts else None
+    return tag("p", " ".join(parts), class_=_WARNING) if parts else None
 
 
 def _outcomes(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
@@ -189,8 +198,16 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 def _training(runs: Sequence[Run]) -> list[Markup | None]:
     histories = {run.name: run.history for run in runs if run.history}
-    charts = training_charts(histories)
-    return [tag("div", *charts, class_="charts")] if charts else []
+    warnings = {run.name: run.warnings for run in runs}
+    charts = training_charts(histories, warnings)
+    told: list[Markup | None] = [
+        tag(
+            "p", f"{run.name}: " if len(runs) > 1 else None, line.get("text"), class_="note warning"
+        )
+        for run in runs
+        for line in run.warnings
+    ]
+    return [*told, tag("div", *charts, class_="charts")] if charts else told
 
 
 def _note(name: str) -> Markup:

@@ -14,7 +14,16 @@ from anomalyr1.evaluation.localization import read_masks
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.score import measure
 from anomalyr1.provenance import read_provenance
-from anomalyr1.run_folder import BEFORE, CONFIG, HISTORY, MASKS, PREDICTIONS, PROVENANCE, masks_file
+from anomalyr1.run_folder import (
+    BEFORE,
+    CONFIG,
+    HISTORY,
+    MASKS,
+    PREDICTIONS,
+    PROVENANCE,
+    WARNINGS,
+    masks_file,
+)
 from anomalyr1.storage import read_json, read_jsonl, read_text
 
 # Best first: whose masks the gallery shows.
@@ -25,8 +34,9 @@ _SEGMENTERS = ("sam2", "grabcut", "box")
 class Run:
     """One run: its files as far as they exist, its completions read and measured.
 
-    `masks` maps an image to its line of the best segmenter's file, `segmenter`. `root` is the data
-    root of the images, None where nothing tells it.
+    `warnings` are what the guard of the training has said. `masks` maps an image to its line of the
+    best segmenter's file, `segmenter`. `root` is the data root of the images, None where nothing
+    tells it.
     """
 
     name: str
@@ -34,6 +44,7 @@ class Run:
     config: str | None
     provenance: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
+    warnings: Sequence[Mapping[str, Any]]
     readings: Sequence[PredictionReading]
     metrics: Mapping[str, Any] | None
     masks: Mapping[str, Mapping[str, Any]]
@@ -67,7 +78,7 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
 
 
 def _load(path: Path, name: str, root: Path | None) -> Run:
-    predictions, history = path / PREDICTIONS, path / HISTORY
+    predictions, history, warnings = path / PREDICTIONS, path / HISTORY, path / WARNINGS
     if not predictions.exists() and not history.exists():
         raise InputError(
             f"expected {PREDICTIONS} or {HISTORY} in {path}, found neither; "
@@ -83,6 +94,7 @@ def _load(path: Path, name: str, root: Path | None) -> Run:
         config=read_text(config, "a config") if config.exists() else None,
         provenance=provenance,
         history=read_jsonl(history, "a training log") if history.exists() else [],
+        warnings=read_jsonl(warnings, "warnings of a run") if warnings.exists() else [],
         readings=readings,
         metrics=measure(predictions, readings, path / MASKS) if readings else None,
         masks=_masks(path, segmenter, readings),

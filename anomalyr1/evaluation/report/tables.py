@@ -88,6 +88,41 @@ def detection_table(metrics: Mapping[str, Any]) -> Markup | None:
     return grid(["", "normal + anomalous", *_DETECTION], rows) if rows else None
 
 
+def likelihood_tables(metrics: Mapping[str, Any]) -> list[Markup]:
+    """Scores of images from the letters' likelihood, and the likeliest letter beside the read one.
+
+    Nothing where no letters were weighed.
+    """
+    weighed = metrics.get("likelihood")
+    if weighed is None:
+        return []
+    scores: list[list[Child]] = []
+    for weigh, found in weighed["scores"].items():
+        for name, cells in _with_pooled(found):
+            row: list[Child] = [f"{name}, {_LETTERS[weigh]}"]
+            row.append(f"{cells['normal']} + {cells['anomalous']}")
+            row += [with_interval(cells[k], cells["intervals"][k]) for k in _SCORES.values()]
+            brier = cells["brier"]
+            scores.append([*row, DASH if brier is None else f"{brier:.3f}"])
+    letters: list[list[Child]] = []
+    columns = [
+        name for name, v in weighed["letters"]["parsed"]["table"][AVERAGE].items() if v is not None
+    ]
+    for source, found in weighed["letters"].items():
+        average = found["table"][AVERAGE]
+        letters.append(
+            [
+                _LETTERS[source],
+                *(percent(average[name]) for name in columns),
+                with_interval(found["micro"], found["intervals"]["micro"]),
+            ]
+        )
+    return [
+        grid(["P(anomalous)", "normal + anomalous", *_SCORES, "Brier"], scores),
+        grid(["Accuracy", *columns, "Micro"], letters),
+    ]
+
+
 def box_table(localization: Mapping[str, Any]) -> Markup | None:
     """Box metrics, pooled and by dataset."""
     if "boxes" not in localization:
@@ -125,6 +160,18 @@ _DETECTION = {
     "Overkill": "overkill",
     "Miss": "miss",
     "AUROC": "auroc",
+}
+_LETTERS = {
+    "parsed": "letter as written",
+    "reasoning": "likeliest after reasoning",
+    "at_once": "likeliest at once",
+}
+_SCORES = {
+    "AUROC": "auroc",
+    "AP": "average_precision",
+    "Largest F1": "f1_max",
+    "FPR at 95 % TPR": "fpr_at_95_tpr",
+    "ECE": "ece",
 }
 _BOXES = {
     "F1 @ 0.33": "f1@0.33",

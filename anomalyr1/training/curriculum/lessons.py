@@ -9,17 +9,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from anomalyr1.policy.load import Policy
-from anomalyr1.training.curriculum.asking import Asking, Rows, completion_loss
-from anomalyr1.training.curriculum.pictures import Pictures, patches
-from anomalyr1.training.curriculum.sight import Facts, Heads, features, turned
+from anomalyr1.schema import Sample
+from anomalyr1.training.curriculum.asking import IGNORED, Asking, Rows, completion_loss
+from anomalyr1.training.curriculum.image_sets import Pictures, patches
+from anomalyr1.training.curriculum.sight import Facts, Heads, turned
+from anomalyr1.training.curriculum.tower import features
 
-PART_TOKENS = 24_000  # of rows computed at once; more are computed in parts
+PART_TOKENS = 32_000  # of rows computed at once; more are computed in parts
 
 
-class SightLesson:
-    """Vision tower and merger alone, with heads."""
+class SightLesson(Dataset[int]):
+    """Vision tower and merger alone, with heads.
+
+    Args:
+        policy: learns.
+        pictures: what it is shown, turned and mirrored at random.
+        heads: learn along.
+        batch: images a step.
+        seed: of their order.
+        everywhere: weight of what every token is to say of the whole image.
+    """
 
     def __init__(
         self,
@@ -29,35 +41,38 @@ class SightLesson:
         *,
         batch: int,
         seed: int,
-        sides: Sequence[int],
-        everywhere: float = 1.0,
+        everywhere: float,
     ) -> None:
         self.policy, self.pictures, self.heads = policy, pictures, heads
-        self.batch, self.seed, self.sides, self.everywhere = batch, seed, sides, everywhere
+        self.batch, self.seed, self.everywhere = batch, seed, everywhere
         self.facts = Facts.of(pictures.samples, pictures.side)
         self.queries = torch.tensor(pictures.queries)
 
-    def loss(self, step: int) -> dict[str, Tensor]:
-        """Of the images of one step."""
-        rng = random.Random(f"{self.seed} sight {step}")
-        side = rng.choice(self.sides)
-        size = max(4, self.batch * self.sides[0] ** 2 // side**2)
-        chosen = torch.tensor([rng.randrange(len(self.queries)) for _ in range(size)])
+    def __getitem__(self, step: int) -> int:
+        return step
+
+    def backward(self, step: int) -> dict[str, float]:
+        """Gradients of one step."""
+        rng = random.Random(f"{self.seed} sight {self.everywhere} {step}")
+        chosen = torch.tensor([rng.randrange(len(self.queries)) for _ in range(self.batch)])
         model, device = self.policy.model, self.policy.model.device
         facts = self.facts.rows(chosen).to(device)
         pixels = self.pictures.pixels[self.queries[chosen]].to(device)
         pixels, corners = turned(pixels, facts.corners, rng.randrange(8))
         facts = Facts(facts.kinds, corners, facts.products)
-        seen = features(model, *patches(pixels, self.policy.processor, side))
-        return self.heads.losses(seen, facts, self.everywhere)
+        tokens = features(model, *patches(pixels, self.policy.processor))
+        losses = self.heads.losses(tokens, facts, self.everywhere)
+        torch.autograd.backward(sum(losses.values(), tokens.new_zeros(())))
+        return {key: float(value.detach()) for key, value in losses.items()}
 
     @torch.no_grad()
     def figures(self, held_out: Pictures, side: int) -> dict[str, float]:
-        """What the heads read on pictures of a held-out side."""
+        """What the heads read on pictures that were not shown."""
         device = self.policy.model.device
         pixels = held_out.pixels[torch.tensor(held_out.queries)].to(device)
-        seen = features(self.policy.model, *patches(pixels, self.policy.processor, side))
-        return self.heads.figures(seen, Facts.of(held_out.samples, held_out.side).to(device))
+        tokens = features(self.policy.model, *patches(pixels, self.policy.processor, side))
+        facts = Facts.of(held_out.samples, held_out.side).to(device)
+        return self.heads.figures(tokens, facts, everywhere=self.everywhere > 0)
 
     def parameters(self) -> list[nn.Parameter]:
         """Those that learn."""
@@ -67,27 +82,53 @@ class SightLesson:
         return [*tower, *self.heads.parameters()]
 
 
-class LanguageLesson:
-    """The language side alone, on text that tells what the image would show."""
+class LanguageLesson(Dataset[Rows]):
+    """The language side alone, on text that tells what the image would show.
+
+    Args:
+        policy: learns.
+        samples: one question of each is asked.
+        asking: writes the rows.
+        batch: rows a step.
+        seed: of their order.
+    """
 
     def __init__(
-        self, policy: Policy, samples: Sequence[Any], asking: Asking, *, batch: int, seed: int
+        self,
+        policy: Policy,
+        samples: Sequence[Sample],
+        asking: Asking,
+        *,
+        batch: int,
+        seed: int,
     ) -> None:
         self.policy, self.samples, self.asking = policy, samples, asking
         self.batch, self.seed = batch, seed
 
-    def rows(self, step: int) -> Rows:
-        """The rows of one step."""
+    def __getitem__(self, step: int) -> Rows:
         rng = random.Random(f"{self.seed} language {step}")
         chosen = [rng.choice(self.samples) for _ in range(self.batch)]
         return self.asking.about_words(chosen, rng)
 
-    def loss(self, step: int) -> dict[str, Tensor]:
-        """Of the rows of one step."""
-        model = self.policy.model
-        rows = self.rows(step).to(model.device)
-        hidden = model.model(input_ids=rows.ids, attention_mask=rows.mask)[0]
-        return {"completion": completion_loss(model, hidden, rows.labels)}
+    def backward(self, rows: Rows) -> dict[str, float]:
+        """Gradients of one step."""
+        loss = completion_loss(self.policy.model, *self._hidden(rows))
+        torch.autograd.backward(loss)
+        return {"completion": float(loss.detach())}
+
+    @torch.no_grad()
+    def figures(self, rows: Rows) -> dict[str, float]:
+        """Share of the completions' tokens foretold, and of the completions foretold wholly."""
+        hidden, labels = self._hidden(rows)
+        wanted = labels[:, 1:] != IGNORED
+        found = self.policy.model.lm_head(hidden[:, :-1]).argmax(-1) == labels[:, 1:]
+        whole = (found | ~wanted).all(1)
+        return {"tokens": found[wanted].float().mean().item(), "whole": whole.float().mean().item()}
+
+    def _hidden(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        model: Any = self.policy.model
+        rows = rows.to(model.device)
+        return model.model(input_ids=rows.ids, attention_mask=rows.mask)[0], rows.labels
 
     def parameters(self) -> list[nn.Parameter]:
         """Those that learn."""
@@ -106,7 +147,7 @@ class Seen:
     rows: Rows
 
 
-class JointLesson:
+class JointLesson(Dataset[Seen]):
     """Everything learns: all questions of an image in one step, its image seen by the tower once.
 
     Args:
@@ -131,9 +172,6 @@ class JointLesson:
         self.similar, self.sight = similar, sight
         self.facts = Facts.of(pictures.samples, pictures.side)
         self.asking = {side: Asking(policy.processor, pictures.side, side) for side in sides}
-
-    def __len__(self) -> int:
-        return 1 << 30
 
     def __getitem__(self, step: int) -> Seen:
         rng = random.Random(f"{self.seed} both {step}")
@@ -170,7 +208,9 @@ class JointLesson:
             torch.autograd.backward(loss)
             completion += float(loss.detach())
         assert told.grad is not None
-        torch.autograd.backward([tokens, self.sight * sum(losses.values())], [told.grad, None])
+        torch.autograd.backward(
+            [tokens, self.sight * sum(losses.values(), told.new_zeros(()))], [told.grad, None]
+        )
         return {"completion": completion} | {k: float(v.detach()) for k, v in losses.items()}
 
     def parameters(self) -> list[nn.Parameter]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,15 +110,35 @@ class Heads(nn.Module):
         return found
 
     @torch.no_grad()
-    def figures(self, tokens: Tensor, facts: Facts) -> dict[str, float]:
-        """How well the heads read these images: shares, and the corner error as a share."""
-        pooled = {
-            "kind": self.kind(tokens).softmax(-1).mean(1).argmax(-1) == facts.kinds,
-            "product": self.product(tokens).softmax(-1).mean(1).argmax(-1) == facts.products,
+    def figures(self, tokens: Tensor, facts: Facts, everywhere: bool) -> dict[str, float]:
+        """How well the heads read these images: shares of them, and corner errors as shares.
+
+        Args:
+            tokens: as in `losses`.
+            facts: as in `losses`.
+            everywhere: whether the heads that speak of the whole image were taught.
+        """
+        covered = covered_cells(facts.corners, tokens.size(1)) & (facts.kinds > 0)[:, None]
+        found = self.kind_here(tokens).argmax(-1)
+        product = self.product(tokens).softmax(-1).mean(1).argmax(-1)
+        error = (self.corners_here(tokens) - facts.corners[:, None]).abs()
+        figures = {
+            "kind here": _share(found[covered], facts.kinds[:, None].expand_as(found)[covered]),
+            "corners here": error[covered].mean().item(),
+            "product": _share(product, facts.products),
         }
-        defective = facts.kinds > 0
-        error = (self.corners(tokens).mean(1) - facts.corners).abs()[defective].mean()
-        return {k: v.float().mean().item() for k, v in pooled.items()} | {"corners": error.item()}
+        if everywhere:
+            kind = self.kind(tokens).softmax(-1).mean(1).argmax(-1)
+            error = (self.corners(tokens).mean(1) - facts.corners).abs()
+            figures |= {
+                "kind": _share(kind, facts.kinds),
+                "corners": error[facts.kinds > 0].mean().item(),
+            }
+        return figures
+
+
+def _share(found: Tensor, wanted: Tensor) -> float:
+    return (found == wanted).float().mean().item()
 
 
 def covered_cells(corners: Tensor, cells: int) -> Tensor:
@@ -160,12 +179,6 @@ def turned(pixels: Tensor, corners: Tensor, turn: int) -> tuple[Tensor, Tensor]:
             [corners[:, 1], 1 - corners[:, 2], corners[:, 3], 1 - corners[:, 0]], 1
         )
     return pixels, corners
-
-
-def features(model: Any, pixel_values: Tensor, grid: Tensor) -> Tensor:
-    """(images, cells, width): the merged tokens of images of one size."""
-    output = model.model.get_image_features(pixel_values, grid, return_dict=True)
-    return torch.stack(list(output.pooler_output))
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:

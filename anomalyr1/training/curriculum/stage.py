@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_json, write_jsonl
 
 CURVE = "curve.jsonl"
 FIGURES = "figures.json"
-_STATE = "state.pt"
+_STATE = "state"
+_STEP, _WEIGHTS, _MOMENTS = "step.json", "weights.safetensors", ("exp_avg", "exp_avg_sq")
 _LOGGED = 50  # steps a line of the curve
 
 
@@ -36,13 +39,25 @@ class Plan:
     save_every: int = 200
 
 
+class Lesson(Protocol):
+    """What a stage runs."""
+
+    def backward(self, batch: Any) -> dict[str, float]:
+        """Compute the gradients of a step and say its losses."""
+        ...
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that learn."""
+        ...
+
+
 def run_stage(
     name: str,
     folder: Path,
     plan: Plan,
     modules: nn.ModuleDict,
-    learning: list[nn.Parameter],
-    backward: Callable[[int], dict[str, float]],
+    lesson: Lesson,
+    batches: Callable[[int], Iterator[Any]],
     figures: Callable[[], dict[str, float]],
     console: Console,
 ) -> dict[str, float]:
@@ -53,13 +68,14 @@ def run_stage(
         folder: of this stage; holds its state, curve and figures.
         plan: steps and rate.
         modules: everything that a state has to bring back.
-        learning: parameters of the optimiser.
-        backward: computes the gradients of a step, counted from 1, and says its losses; what a
-            step does follows from its number alone.
+        lesson: what is learned.
+        batches: what the lesson gives for each step from the given one on; steps count from 1, and
+            what a step does follows from its number alone.
         figures: measures the stage on held-out data.
         console: where progress is printed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    learning = lesson.parameters()
     optimizer = torch.optim.AdamW(learning, lr=plan.rate, weight_decay=0.01, betas=(0.9, 0.98))
     done = _restore(folder, modules, optimizer)
     if (folder / FIGURES).is_file():
@@ -68,11 +84,12 @@ def run_stage(
     _cut(folder / CURVE, done)
     sums: dict[str, float] = {}
     since = time.monotonic()
+    coming = batches(done + 1)
     for step in range(done + 1, plan.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * share_of_rate(step, plan.steps)
         optimizer.zero_grad()
-        for key, value in backward(step).items():
+        for key, value in lesson.backward(next(coming)).items():
             sums[key] = sums.get(key, 0.0) + value
         nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
@@ -107,24 +124,36 @@ def share_of_rate(step: int, steps: int) -> float:
 
 def _cut(path: Path, step: int) -> None:
     """Keep the lines of a curve up to a step: those after it are run again."""
-    from anomalyr1.storage import write_jsonl
-
     if path.is_file():
         write_jsonl(path, [line for line in resume_jsonl(path) if line["step"] <= step])
 
 
 def _save(folder: Path, step: int, modules: nn.ModuleDict, optimizer: Any) -> None:
-    new = folder / f"{_STATE}.new"
-    torch.save(
-        {"step": step, "modules": modules.state_dict(), "optimizer": optimizer.state_dict()}, new
+    new, state = folder / f"{_STATE}.new", folder / _STATE
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    save_file(
+        {k: v.detach().cpu().clone() for k, v in modules.state_dict().items()}, new / _WEIGHTS
     )
-    new.replace(folder / _STATE)
+    moments = [optimizer.state[p] for group in optimizer.param_groups for p in group["params"]]
+    for name in _MOMENTS:
+        kept = {str(n): found[name].cpu() for n, found in enumerate(moments) if name in found}
+        save_file(kept, new / f"{name}.safetensors")
+    write_json(new / _STEP, {"step": step})
+    shutil.rmtree(state, ignore_errors=True)
+    new.rename(state)
 
 
 def _restore(folder: Path, modules: nn.ModuleDict, optimizer: Any) -> int:
-    if not (folder / _STATE).is_file():
+    state = folder / _STATE
+    if not (state / _STEP).is_file():
         return 0
-    state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
-    modules.load_state_dict(state["modules"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    modules.load_state_dict(load_file(state / _WEIGHTS))
+    step: int = read_json(state / _STEP)["step"]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name in _MOMENTS:
+        for number, moment in load_file(state / f"{name}.safetensors").items():
+            parameter = parameters[int(number)]
+            optimizer.state[parameter][name] = moment.to(parameter.device)
+            optimizer.state[parameter]["step"] = torch.tensor(float(step))
+    return step

@@ -88,24 +88,32 @@ def attend(
     """
     lengths = cu_seq_lens_q.diff().tolist()
     if len(set(lengths)) == 1:
-        windows = (_stacked(tensor, lengths[0]) for tensor in (query, key, value))
-        seen = scaled_dot_product_attention(*windows, scale=scaling)  # (windows, heads, length, d)
+        seen = scaled_dot_product_attention(
+            _stacked(query, lengths),
+            _stacked(key, lengths),
+            _stacked(value, lengths),
+            scale=scaling,
+        )  # (windows, heads, length, size of a head)
         return seen.transpose(1, 2).reshape(1, -1, *seen.shape[1::2]), None
-    parts = [torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)]
+    queries, keys, values = (torch.split(tensor, lengths, dim=2) for tensor in (query, key, value))
     outputs: list[Tensor] = [query] * len(lengths)
     for length in set(lengths):
         chosen = [number for number, found in enumerate(lengths) if found == length]
-        windows = (torch.cat([part[n] for n in chosen]) for part in parts)
-        for number, output in zip(
-            chosen, scaled_dot_product_attention(*windows, scale=scaling).split(1), strict=True
-        ):
+        seen = scaled_dot_product_attention(
+            torch.cat([queries[n] for n in chosen]),
+            torch.cat([keys[n] for n in chosen]),
+            torch.cat([values[n] for n in chosen]),
+            scale=scaling,
+        )
+        for number, output in zip(chosen, torch.split(seen, 1), strict=True):
             outputs[number] = output
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _stacked(tensor: Tensor, length: int) -> Tensor:
+def _stacked(tensor: Tensor, lengths: list[int]) -> Tensor:
     """(1, heads, windows * length, d) -> (windows, heads, length, d)."""
-    return tensor.unflatten(2, (-1, length))[0].transpose(0, 1)
+    _, heads, _, width = tensor.shape
+    return tensor.view(heads, len(lengths), lengths[0], width).transpose(0, 1)
 
 
 AttentionInterface.register(KERNEL, attend)

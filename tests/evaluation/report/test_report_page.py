@@ -206,6 +206,36 @@ def test_training_alone_and_predictions_alone(tmp_path: Path) -> None:
     assert "image not found" in page.text  # no provenance and no --root
 
 
+WARNINGS = [
+    {"step": 12, "since": 9, "kind": "kl", "key": "kl", "follows": None, "text": f"far {HOSTILE}"},
+    {"step": 14, "since": 10, "kind": "letter", "key": "letter/B", "follows": "kl", "text": "B"},
+    {"step": 15, "key": "letter/B", "text": None},  # whatever a file holds
+]
+
+
+def test_warnings_stand_over_the_curves_that_show_them(tmp_path: Path) -> None:
+    rows = [{**row, "letter/A": 0.4, "letter/B": 0.6} for row in HISTORY]
+    for name, warnings in (("warned", WARNINGS), ("calm", [])):
+        write_jsonl(tmp_path / name / "log_history.jsonl", rows)
+        if warnings:
+            write_jsonl(tmp_path / name / "warnings.jsonl", warnings)
+    text = write_report([tmp_path / "warned"]).read_text("utf-8")
+    page, charts = Page(text), dict(re.findall(r"<figcaption>([^<]+).*?<svg(.*?)</svg>", text))
+    assert f"far {HOSTILE}" in page.text and len(page.all("p", "warning")) == 3
+    marked = {title: chart.count('class="mark"') for title, chart in charts.items()}
+    assert {title for title, marks in marked.items() if marks} == {
+        "KL to the reference policy", "Letters answered",
+    }  # fmt: skip
+    [x] = re.findall(r'<line x1="([\d.]+)"[^>]*class="mark"', charts["Letters answered"])
+    left, right = 46, 420 - 12  # the frame of a chart, steps 1 to 30
+    assert float(x) == pytest.approx(left + (10 - 1) / 29 * (right - left), abs=0.06)
+    page = Page(write_report([tmp_path / "calm"]).read_text("utf-8"))
+    assert not page.all("p", "warning") and not page.all("line", "mark")
+    out = tmp_path / "both.html"
+    page = Page(write_report([tmp_path / "calm", tmp_path / "warned"], out).read_text("utf-8"))
+    assert "warned: B" in page.text and len(page.all("line", "mark")) == 1  # letters: of the first
+
+
 def test_several_runs_are_compared_in_pairs(tmp_path: Path) -> None:
     for name, answer in (("first", "B"), ("second", "A")):
         write(tmp_path / name / "predictions.jsonl", predictions(answer))

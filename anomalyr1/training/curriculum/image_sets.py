@@ -7,15 +7,18 @@ cutting into patches happen where the model is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from anomalyr1.data.images import open_image
+from anomalyr1.data.many_cores import cores
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.schema import Sample
 
@@ -47,19 +50,21 @@ class Pictures:
 def read_pictures(benchmarks: Sequence[Path]) -> Pictures:
     """Every image of some benchmarks, each once."""
     numbers: dict[Path, int] = {}
-    read: list[Tensor] = []
 
     def number(path: Path) -> int:
-        if path not in numbers:
-            numbers[path] = len(read)
-            read.append(torch.from_numpy(np.array(open_image(path))))
-        return numbers[path]
+        return numbers.setdefault(path, len(numbers))
 
     samples = [sample for path in benchmarks for sample in load_benchmark(path).samples]
     queries = tuple(number(Path(sample.path)) for sample in samples)
     references = tuple(tuple(number(s.root / key) for key in s.random_templates) for s in samples)
     similar = tuple(tuple(number(s.root / key) for key in s.similar_templates) for s in samples)
-    return Pictures(tuple(samples), torch.stack(read), queries, references, similar)
+    with ThreadPoolExecutor(cores()) as pool:
+        pixels = torch.stack([torch.from_numpy(image) for image in pool.map(_bytes_of, numbers)])
+    return Pictures(tuple(samples), pixels, queries, references, similar)
+
+
+def _bytes_of(path: Path) -> NDArray[np.uint8]:
+    return np.array(open_image(path))
 
 
 def patches(pixels: Tensor, processor: Any, side: int | None = None) -> tuple[Tensor, Tensor]:
@@ -71,7 +76,8 @@ def patches(pixels: Tensor, processor: Any, side: int | None = None) -> tuple[Te
         side: side in pixels to resize to; None for that of the images.
 
     Returns:
-        `pixel_values` (images * patches, values of a patch) and `image_grid_thw` (images, 3).
+        `pixel_values` (images * patches, values of a patch) and, on the CPU, `image_grid_thw`
+        (images, 3).
     """
     images = processor.image_processor
     seen = pixels.permute(0, 3, 1, 2).float()
@@ -89,5 +95,5 @@ def patches(pixels: Tensor, processor: Any, side: int | None = None) -> tuple[Te
     cut = seen.view(count, 3, rows // merge, merge, size, columns // merge, merge, size)
     cut = cut.permute(0, 2, 5, 3, 6, 1, 4, 7).unsqueeze(6)  # an image is `frames` equal frames
     cut = cut.expand(*cut.shape[:6], frames, *cut.shape[7:])
-    grid = torch.tensor([[1, rows, columns]], device=pixels.device).repeat(count, 1)
+    grid = torch.tensor([[1, rows, columns]]).repeat(count, 1)
     return cut.reshape(count * rows * columns, -1), grid

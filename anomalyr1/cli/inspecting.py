@@ -1,0 +1,239 @@
+"""`anomalyr1 predict`: images named or arriving, inspected by a policy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from enum import Enum
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from anomalyr1.cli import panels
+from anomalyr1.cli.policy import quiet_libraries
+from anomalyr1.cli.showing import print_table
+from anomalyr1.cli.verbs import resumable
+from anomalyr1.errors import InputError
+from anomalyr1.run_folder import INSPECTIONS
+from anomalyr1.storage import read_text
+from anomalyr1.terminal import progress
+from anomalyr1.values import printable
+
+_SHOWN = 40  # rows of the summary
+
+
+class Template(str, Enum):
+    """See `prompts.Template`."""
+
+    choice = "choice"
+    inspect = "inspect"
+
+
+class Weigh(str, Enum):
+    """See `inspection.settings_card.Weigh`."""
+
+    reasoning = "reasoning"
+    at_once = "at_once"
+
+
+class FailOn(str, Enum):
+    """What makes the exit status 1."""
+
+    anomalous = "anomalous"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the main command."""
+    app.command(rich_help_panel=panels.INSPECT)(predict)
+
+
+def predict(
+    policy: Annotated[str, typer.Option(help="Checkpoint or adapter folder, or hub id.")],
+    images: Annotated[
+        list[str] | None, typer.Argument(help="Images, folders, patterns.", metavar="[IMAGE]...")
+    ] = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option(help="Image of a normal part; may be given again.")
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option(help="A yes-or-no question instead of the usual one.")
+    ] = None,
+    knowledge: Annotated[
+        str | None, typer.Option(help="What is known about the product: a text, or its file.")
+    ] = None,
+    defect_type: Annotated[
+        list[str] | None,
+        typer.Option(help="A type to choose from where a defect is found; give at least two."),
+    ] = None,
+    template: Annotated[
+        Template, typer.Option(help="As the policy was trained (prompt.template).")
+    ] = Template.choice,
+    segmenter: Annotated[
+        str, typer.Option(help="Masks from boxes: box, grabcut, sam2 or none.")
+    ] = "grabcut",
+    segmenter_checkpoint: Annotated[
+        str | None, typer.Option(help="SAM2 weights: hub id or .pt file.")
+    ] = None,
+    threshold: Annotated[
+        str,
+        typer.Option(help="On P(anomalous), 0 to 1; saved: the policy's own; none: its letter."),
+    ] = "saved",
+    weigh: Annotated[
+        Weigh, typer.Option(help="The likelihood held against it: after reasoning, or at once.")
+    ] = Weigh.reasoning,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of inspections.jsonl and overlays/.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON line an image on standard output.")
+    ] = False,
+    fail_on: Annotated[
+        FailOn | None, typer.Option(help="Exit with status 1 where an image is found so.")
+    ] = None,
+    watch: Annotated[
+        Path | None, typer.Option(help="Inspect what is in this folder or arrives there.")
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks.")] = 1.0,
+    idle: Annotated[
+        float | None, typer.Option(min=0, help="Stop watching after so many quiet seconds.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions decoded together.")] = 16,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Completion budget.")] = 512,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Scale images down to so many; the policy's own.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="torch device; CUDA where there is one.")
+    ] = None,
+) -> None:
+    """Inspect images: verdict with its probability, boxes, mask and overlay of each.
+
+    What stands in --out already is not inspected again, so that the same command goes on where it
+    was stopped. Exit status: 0, 1 for --fail-on, 2 where an image could not be used.
+
+    Example: anomalyr1 predict parts/*.png --policy data/tiny-policy --out inspected
+    """
+    if not images and watch is None:
+        raise InputError("expected images, or a folder to --watch, found neither; name some")
+    if watch is not None and (images or not watch.is_dir()):
+        raise InputError(
+            f"expected one folder to --watch and no other images, found {watch} and "
+            f"{len(images or ())} more; give a folder that is there, alone"
+        )
+    quiet_libraries()
+    from anomalyr1.inspection.file_run import FileRun
+    from anomalyr1.inspection.inputs import find_images
+    from anomalyr1.inspection.inspector import Inspector
+    from anomalyr1.inspection.ledger import Ledger, file_id
+
+    files = [(file_id(path), path) for path in find_images(images or (), out)]
+    inspector = Inspector.from_pretrained(
+        policy,
+        segmenter=None if segmenter == "none" else segmenter,
+        segmenter_checkpoint=segmenter_checkpoint,
+        threshold=_threshold(threshold),
+        weigh=weigh.value,
+        template=template.value,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        max_pixels=max_pixels,
+        device=device,
+    )
+    run = FileRun(inspector, reference or (), question, _text(knowledge), defect_type or ())
+    ledger = Ledger(out, run.settings())
+    done = [ledger.rows[known] for known, _ in files if known in ledger.rows]
+    coming: Iterable[dict[str, Any]]
+    if watch is not None:
+        coming = run.watch(watch, ledger, interval=interval, idle=idle)
+    else:
+        bar = progress("inspecting", len(files) - len(done))
+        coming = bar(run.inspect(files, ledger))
+    rows = []
+    with resumable() if out else nullcontext():
+        for row in chain(done, coming):
+            rows.append(row)
+            _tell(row, as_json=as_json, each=watch is not None)
+    if not as_json:
+        _summarise(rows)
+        if out is not None:
+            print(f"inspections: {out / INSPECTIONS}")
+    if any("error" in row for row in rows):
+        raise typer.Exit(2)
+    if fail_on and any(row["verdict"] == fail_on.value for row in rows):
+        raise typer.Exit(1)
+
+
+def _tell(row: Mapping[str, Any], *, as_json: bool, each: bool) -> None:
+    """A line of JSON, or what a person has to know at once."""
+    if as_json:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+    if "error" in row:
+        print(f"not inspected: {printable(row['error'])}", file=sys.stderr, flush=True)
+    elif each and not as_json:
+        print(f"{printable(row['image'])}: {_verdict(row)}", flush=True)
+
+
+def _summarise(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The anomalous ones first, then by name; a count of all."""
+    order = {"anomalous": 0, None: 1, "normal": 2}
+    used = [row for row in rows if "error" not in row]
+    used.sort(key=lambda row: (order[row["verdict"]], row["image"]))
+    print_table(
+        "Inspections",
+        ["image", "verdict", "P(anomalous)", "boxes", "defect", "seconds"],
+        (
+            (
+                printable(row["image"]),
+                _verdict(row),
+                "-" if row["probability"] is None else f"{row['probability']:.3f}",
+                "-" if row["boxes"] is None else len(row["boxes"]),
+                printable(row["defect_type"] or _labels(row)),
+                f"{row['seconds']:.2f}",
+            )
+            for row in used[:_SHOWN]
+        ),
+    )
+    if len(used) > _SHOWN:
+        print(f"and {len(used) - _SHOWN} more")
+    counts = Counter(row["verdict"] for row in used)
+    parts = [f"{counts[verdict]} {verdict}" for verdict in ("anomalous", "normal")]
+    parts += [f"{counts[None]} without a verdict"] if counts[None] else []
+    parts += [f"{len(rows) - len(used)} not inspected"] if len(used) < len(rows) else []
+    print(f"{len(rows)} images: {', '.join(parts)}")
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """The verdict, else the option that was chosen."""
+    if row["verdict"] is not None:
+        return str(row["verdict"])
+    return printable(row["options"].get(row["answer"], "unreadable"))
+
+
+def _labels(row: Mapping[str, Any]) -> str:
+    return ", ".join(dict.fromkeys(box["label"] or "defect" for box in row["boxes"] or ()))
+
+
+def _threshold(given: str) -> float | Literal["saved"] | None:
+    if given in ("saved", "none"):
+        return "saved" if given == "saved" else None
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(
+            f"expected --threshold as a number from 0 to 1, saved or none, found {given!r}; "
+            "correct it"
+        ) from None
+
+
+def _text(knowledge: str | None) -> str | None:
+    """A text as it is given, or that of the file it names."""
+    try:
+        named = knowledge is not None and Path(knowledge).is_file()
+    except (OSError, ValueError):  # a text that is too long for a name
+        named = False
+    return read_text(Path(knowledge or ""), "knowledge") if named else knowledge

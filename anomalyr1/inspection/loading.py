@@ -1,0 +1,66 @@
+"""What an inspector is made of, loaded by name: a policy at its own pixel limits, a segmenter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anomalyr1.config import PolicyConfig, SegmentationConfig
+from anomalyr1.errors import InputError
+from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.resizing import saved_pixels
+from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
+
+BACKENDS = ("transformers",)
+
+
+def load_to_inspect(
+    path: str | Path,
+    *,
+    backend: str,
+    min_pixels: int | None,
+    max_pixels: int | None,
+    device: str | None,
+    **section: Any,
+) -> tuple[Policy, PolicyConfig]:
+    """A policy on its device, with prefixes shared where it can.
+
+    Where no pixel limits are given they are those that its processor was saved with, as a training
+    saves its own, but for those of a base model, which go far beyond the config's defaults.
+
+    Raises:
+        InputError: the backend does not exist, or nothing loadable is at `path`.
+    """
+    if backend not in BACKENDS:
+        raise InputError(
+            f"expected a backend out of {', '.join(BACKENDS)}, found {backend!r}; correct the name"
+        )
+    usual = PolicyConfig.min_pixels, PolicyConfig.max_pixels
+    saved = saved_pixels(Path(path)) or usual
+    config = PolicyConfig(
+        path=str(path),
+        min_pixels=min_pixels or min(saved[0], usual[0]),
+        max_pixels=max_pixels or min(saved[1], usual[1]),
+        **section,
+    )
+    policy = load_policy(config)
+    policy.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    share_prefixes(policy.model)
+    return policy, config
+
+
+def segmenter_of(
+    chosen: str | Segmenter | None, checkpoint: str | None, device: str | None
+) -> Segmenter | None:
+    """The segmenter of that name, or the one given.
+
+    Raises:
+        InputError: there is none of that name, or what it needs is missing.
+    """
+    if chosen is None or not isinstance(chosen, str):
+        return chosen
+    if chosen == "sam2":
+        return load_segmenter(chosen, checkpoint or SegmentationConfig.checkpoint, device=device)
+    return load_segmenter(chosen)

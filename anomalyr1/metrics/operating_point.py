@@ -1,0 +1,140 @@
+"""Where to cut a score: the threshold that keeps overkill or miss at what was wanted.
+
+A score at the threshold or above is an alarm. Overkill is the share of normal images with an alarm,
+miss the share of anomalous ones without. All shares here are from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalyr1.errors import InputError
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval, mean_interval
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what comes of it on the images it was chosen on.
+
+    The intervals are 95 % bootstrap intervals by image: of the threshold over resamples of normal
+    and of anomalous images, each class by itself; of the shares at the threshold that was chosen.
+    """
+
+    threshold: float
+    threshold_interval: Interval
+    overkill: float
+    overkill_interval: Interval | None
+    miss: float
+    miss_interval: Interval | None
+    normal: int
+    anomalous: int
+
+
+def operating_point(
+    scores: Sequence[float],
+    anomalous: Sequence[bool],
+    *,
+    overkill: float | None = None,
+    miss: float | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> OperatingPoint:
+    """The threshold for a wanted share of overkill, else of miss.
+
+    It is the lowest threshold that keeps overkill at `overkill` or below, which catches the most
+    defects, or the highest that keeps miss at `miss` or below; halfway between neighbouring scores.
+
+    Args:
+        scores: one an image, from 0 to 1.
+        anomalous: the gold label of each.
+        overkill: wanted at most; give this or `miss`.
+        miss: wanted at most.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: as `require_choosable`, or no threshold up to 1 keeps overkill so low.
+
+    >>> found = operating_point([0.1, 0.2, 0.6, 0.4, 0.9], [False] * 3 + [True] * 2, overkill=0.34)
+    >>> found.threshold, found.overkill, found.miss
+    (0.30000000000000004, 0.3333333333333333, 0.0)
+    """
+    require_choosable(anomalous, overkill, miss)
+    labels = np.asarray(anomalous, dtype=bool)
+    values = np.asarray(scores, dtype=np.float64)
+    normal, bad = values[~labels], values[labels]
+    threshold = _threshold(normal, bad, overkill, miss)
+    if threshold > 1:
+        raise InputError(
+            f"expected a threshold for an overkill of {overkill}, found more normal images than "
+            "that with the highest score there is, 1; allow more overkill"
+        )
+    generator = np.random.default_rng(seed)
+    drawn = [
+        _threshold(
+            generator.choice(normal, normal.size), generator.choice(bad, bad.size), overkill, miss
+        )
+        for _ in range(resamples)
+    ]
+    low, high = interval(np.array(drawn))
+    alarms, misses = (normal >= threshold).astype(float), (bad < threshold).astype(float)
+    return OperatingPoint(
+        threshold=threshold,
+        threshold_interval=(float(low), float(high)),
+        overkill=float(alarms.mean()),
+        overkill_interval=mean_interval(alarms, resamples, seed),
+        miss=float(misses.mean()),
+        miss_interval=mean_interval(misses, resamples, seed),
+        normal=int(normal.size),
+        anomalous=int(bad.size),
+    )
+
+
+def require_choosable(
+    anomalous: Sequence[bool], overkill: float | None, miss: float | None
+) -> None:
+    """Refuse what no threshold can be chosen by, which needs no score to be told.
+
+    Raises:
+        InputError: not exactly one share from 0 to below 1 is wanted, or a class has no image.
+    """
+    wanted = [share for share in (overkill, miss) if share is not None]
+    if len(wanted) != 1 or not 0 <= wanted[0] < 1:
+        raise InputError(
+            "expected a wanted overkill or a wanted miss, from 0 to below 1, found "
+            f"overkill={overkill}, miss={miss}; give one of them"
+        )
+    faulty = sum(anomalous)
+    if not 0 < faulty < len(anomalous):
+        raise InputError(
+            "expected normal and anomalous images to choose a threshold on, found "
+            f"{len(anomalous) - faulty} and {faulty}; give a benchmark with both"
+        )
+
+
+def _threshold(normal: Floats, bad: Floats, overkill: float | None, miss: float | None) -> float:
+    every = np.concatenate([normal, bad])
+    if overkill is not None:
+        # One more alarm than may be is the normal score that the threshold has to stay above.
+        barred = np.sort(normal)[::-1][_at_most(overkill, normal.size)]
+        above = every[every > barred]
+        middle = (float(barred) + (float(above.min()) if above.size else 1.0)) / 2
+        return middle if middle > barred else math.nextafter(float(barred), math.inf)
+    kept = np.sort(bad)[_at_most(miss or 0.0, bad.size)]
+    below = every[every < kept]
+    low = float(below.max()) if below.size else 0.0
+    middle = (low + float(kept)) / 2
+    return middle if middle > low else float(kept)
+
+
+def _at_most(share: float, count: int) -> int:
+    """How many of so many are at most this share, rounding of its digits forgiven."""
+    return min(count - 1, math.floor(share * count + 1e-9))

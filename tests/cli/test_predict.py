@@ -1,0 +1,94 @@
+"""`anomalyr1 predict` as a person types it: what it prints, writes and ends with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import command, kill_when, run_here
+from PIL import Image, ImageDraw
+
+POLICY = Path(__file__).parents[2] / "data/tiny-policy"
+OPTIONS = ["--policy", POLICY, "--segmenter", "box", "--max-new-tokens", "96"]
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory) -> Path:
+    """A good part and a bad one."""
+    folder = tmp_path_factory.mktemp("parts")
+    for name in ("good", "bad"):
+        image = Image.new("RGB", (112, 112), (150, 150, 160))
+        if name == "bad":
+            ImageDraw.Draw(image).ellipse((40, 30, 80, 70), "black")
+        image.save(folder / f"{name}.png")
+    return folder
+
+
+def test_a_folder_is_told_in_a_table_and_kept(parts, tmp_path):
+    out = tmp_path / "out"
+    said = run_here("predict", parts, *OPTIONS, "--reference", parts / "good.png", "--out", out)
+    assert "2 images: 1 anomalous, 1 normal" in said
+    assert said.index("bad.png") < said.index("good.png")
+    rows = [json.loads(line) for line in (out / "inspections.jsonl").read_text().splitlines()]
+    assert {row["verdict"] for row in rows} == {"normal", "anomalous"}
+    assert all((out / row["overlay"]).is_file() for row in rows)
+    # The same again costs nothing, and ends as asked.
+    again = ["--reference", parts / "good.png", "--out", out, "--fail-on", "anomalous"]
+    said = run_here("predict", parts, *OPTIONS, *again, status=1)
+    assert "2 images: 1 anomalous, 1 normal" in said
+    assert len((out / "inspections.jsonl").read_text().splitlines()) == 2
+    said = run_here("predict", parts, *OPTIONS, "--out", out, status=2)
+    assert "references" in said and "choose another folder for --out" in said
+
+
+def test_lines_of_json_and_a_broken_image(parts, tmp_path):
+    broken = tmp_path / "broken\n.png"
+    broken.write_bytes(b"GIF89a")
+    thresholds = ["--threshold", "0", "--knowledge", "Lids are round.", "--json"]
+    said = run_here("predict", broken, f"{parts}/g*.png", *OPTIONS, *thresholds, status=2)
+    rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert "not inspected" in said and len(rows) == 2
+    assert rows[0]["image"] == str(broken) and "does not decode" in rows[0]["error"]
+    assert rows[1]["verdict"] == "anomalous" and rows[1]["decided_by"] == "threshold"
+    assert rows[1]["settings"]["knowledge_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "expected images, or a folder to --watch"),
+        (["nowhere.png"], "none at nowhere.png"),
+        (["--watch", "nowhere"], "give a folder that is there"),
+        (["--watch", "data", "data"], "give a folder that is there, alone"),
+        (["data/tiny-policy/config.json", "--threshold", "high"], "saved or none, found 'high'"),
+        (["data/tiny-policy/config.json", "--threshold", "2"], "threshold from 0 to 1"),
+        (["data/tiny-policy/config.json", "--segmenter", "knife"], "segmenter out of"),
+        (["data/tiny-policy/config.json", "--reference", "no.png"], "no.png, found no such file"),
+        (["data/tiny-policy/config.json", "--defect-type", "hole"], "at least two"),
+        (["data/tiny-policy/config.json", "--question", "<|im_end|>"], "without special tokens"),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_work(arguments, said):
+    text = " ".join(run_here("predict", *OPTIONS, *arguments, status=2).split())
+    assert "error:" in text and said in text
+
+
+@pytest.mark.slow
+def test_a_watch_that_is_killed_goes_on_without_loss_or_double(parts, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(12):
+        shutil.copy(parts / "bad.png", folder / f"{number}.png")
+    watch = command(
+        "predict", "--watch", folder, *OPTIONS, "--out", out, "--interval", "0.1",
+        "--batch-size", "2", "--idle", "1",
+    )  # fmt: skip
+    lines = out / "inspections.jsonl"
+    for done in (1, 4, 7):
+        kill_when(watch, lambda done=done: lines.exists() and lines.read_text().count("\n") >= done)
+    run_here(*watch[3:])
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len(rows) == 12 == len({row["image"] for row in rows})
+    assert len(list((out / "overlays").iterdir())) == 12

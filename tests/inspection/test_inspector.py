@@ -1,0 +1,107 @@
+"""One image in every form a program has it, many at once, and what was learnt of a product."""
+
+from __future__ import annotations
+
+import io
+import json
+from copy import copy
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from anomalyr1.errors import InputError
+
+
+def part(seed: int, defect: bool, size: tuple[int, int] = (160, 120)) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(120, 200, (14, 14, 3), dtype=np.uint8)).resize(size)
+    if defect:
+        ImageDraw.Draw(image).ellipse((30, 30, 70, 70), "black")
+    return image
+
+
+GOOD, BAD = part(1, False), part(2, True)
+
+
+@pytest.fixture(scope="module")
+def found(inspector):
+    return inspector.inspect(BAD, [GOOD], defect_types=["hole", "scratch"])
+
+
+def test_an_inspection_says_all_it_was_asked_for(found):
+    assert found.verdict == "anomalous" and found.decided_by == "answer"
+    assert found.answer == "A" and found.letters["A"] == found.probability > 0.5
+    assert 0 < found.probability_at_once < 1
+    assert found.defect_type in ("hole", "scratch")
+    assert sum(found.defect_types.values()) == pytest.approx(1)
+    assert found.reasoning and found.well_formed and found.seconds > 0
+    [box] = found.boxes
+    assert 0 <= box.x1 < box.x2 <= 160 and 0 <= box.y1 < box.y2 <= 120 and box.label
+    assert found.mask.shape == (120, 160) and found.mask.any()
+
+
+def test_what_presupposes_a_defect_is_not_asked_of_a_normal_part(inspector):
+    found = inspector.inspect(GOOD, defect_types=["hole", "scratch"])
+    assert found.verdict == "normal" and found.boxes == () and not found.mask.any()
+    assert found.defect_type is None and found.defect_types is None
+
+
+def test_it_is_json_a_picture_and_three_files(found, tmp_path):
+    row = json.loads(found.to_json())
+    assert row["verdict"] == "anomalous" and row["mask"]["size"] == [120, 160]
+    card = row["settings"]
+    assert card["pixels"] == [3136, 12544] and card["dtype"] == "float32"
+    assert [len(r["sha256"]) for r in card["references"]] == [64]
+    assert found.overlay().size == BAD.size and found.overlay() != BAD
+    files = found.save(tmp_path / "out")
+    assert [file.name for file in files] == ["image.json", "image.overlay.png", "image.mask.png"]
+    assert json.loads(files[0].read_text()) == row
+    assert (np.asarray(Image.open(files[2])) > 0).sum() == found.mask.sum()
+
+
+def test_a_batch_says_what_each_says_alone(inspector):
+    images = [part(seed, seed % 2 == 0, (112 + 8 * seed, 100)) for seed in range(5)]
+    together = inspector.inspect_many(images, [GOOD])
+    for image, one in zip(images, together, strict=True):
+        alone = inspector.inspect(image, [GOOD])
+        assert alone.completion == one.completion and alone.boxes == one.boxes
+        assert alone.probability == pytest.approx(one.probability, abs=1e-5)
+        assert alone.probability_at_once == pytest.approx(one.probability_at_once, abs=1e-5)
+
+
+def test_an_image_is_the_same_in_every_form(inspector, found, tmp_path):
+    BAD.save(tmp_path / "part.png")
+    content = io.BytesIO()
+    BAD.save(content, "PNG")
+    for form in (tmp_path / "part.png", str(tmp_path / "part.png"), content.getvalue()):
+        one = inspector.inspect(form, [GOOD])
+        assert one.probability == pytest.approx(found.probability, abs=1e-6)
+        assert (one.completion, one.boxes) == (found.completion, found.boxes)
+    one = inspector.inspect(np.asarray(BAD), [np.asarray(GOOD)])
+    assert one.completion == found.completion
+
+
+def test_a_product_is_learnt_once(inspector, found):
+    inspector.learn("lid", [GOOD], knowledge="Lids are round.")
+    first = inspector.inspect(BAD, product="lid")
+    assert first.settings["knowledge_sha256"] and len(first.settings["references"]) == 1
+    again = inspector.inspect(BAD, product="lid", knowledge="Lids are square.")
+    assert again.settings["references"] == []  # learnt anew, as given
+    with pytest.raises(InputError, match="lid"):
+        inspector.inspect(BAD, product="cap")
+
+
+def test_the_text_is_told_as_it_is_written(inspector):
+    told = []
+    found = inspector.inspect(BAD, [GOOD], on_text=told.append)
+    assert "".join(told) == found.completion and len(told) > 3
+
+
+def test_a_threshold_decides_instead_of_the_letter(inspector):
+    for threshold, verdict in ((0.0, "anomalous"), (1.0, "normal")):
+        other = copy(inspector)
+        other.threshold = threshold
+        one = other.inspect(GOOD)
+        assert (one.verdict, one.decided_by) == (verdict, "threshold")
+        assert one.threshold == threshold
