@@ -6,7 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from anomalyr1.cli.showing import print_table
 from anomalyr1.cli.verbs import resumable
 from anomalyr1.errors import InputError
 from anomalyr1.run_folder import INSPECTIONS
+from anomalyr1.run_lock import run_lock
 from anomalyr1.storage import read_text
 from anomalyr1.terminal import progress
 from anomalyr1.values import printable
@@ -145,16 +146,19 @@ def predict(
         device=device,
     )
     run = FileRun(inspector, reference or (), question, _text(knowledge), defect_type or ())
-    ledger = Ledger(out, run.settings())
-    done = [ledger.rows[known] for known, _ in files if known in ledger.rows]
-    coming: Iterable[dict[str, Any]]
-    if watch is not None:
-        coming = run.watch(watch, ledger, interval=interval, idle=idle)
-    else:
-        bar = progress("inspecting", len(files) - len(done))
-        coming = bar(run.inspect(files, ledger))
     rows = []
-    with resumable() if out else nullcontext():
+    with ExitStack() as held:
+        if out is not None:
+            held.enter_context(resumable())
+            held.enter_context(run_lock(out))
+        ledger = Ledger(out, run.settings())
+        done = [ledger.rows[known] for known, _ in files if known in ledger.rows]
+        coming: Iterable[dict[str, Any]]
+        if watch is not None:
+            coming = run.watch(watch, ledger, interval=interval, idle=idle)
+        else:
+            bar = progress("inspecting", len(files) - len(done))
+            coming = bar(run.inspect(files, ledger))
         for row in chain(done, coming):
             rows.append(row)
             _tell(row, as_json=as_json, each=watch is not None)

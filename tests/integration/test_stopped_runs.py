@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tiny_runs import grpo, history, overrides, typed, write_config
 
 from anomalyr1.evaluation import predict
+from anomalyr1.run_lock import run_lock
 from anomalyr1.training.callbacks import HistoryCallback
 
 # Two steps a rollout, which is not cut in half.
@@ -126,6 +127,19 @@ def test_before_an_evaluation_the_readme_names_one(stopped, resumed, toy_benchma
     assert f"anomalyr1 eval {out}/config.yaml {policy} eval.benchmark=BENCH\n" in block
     assert f"anomalyr1 merge {out} --out {out}/merged" in block
     assert f"anomalyr1 train {out}/config.yaml\n" in block
+
+
+@pytest.mark.parametrize("verb", ["train", "sft", "eval", "ablate"])
+def test_a_verb_is_refused_where_a_run_is_at_work(work, tiny_policy, toy_benchmark, verb):
+    folder, evaluation = work / "taken", {"eval": {"benchmark": toy_benchmark}}
+    write_config(work / "asked.yaml", **evaluation, policy={"path": tiny_policy})
+    files = {"run_dir": folder, "base": "run.yaml", "eval": "asked.yaml", "list": {"one": {}}}
+    config = write_config(work / "taken.yaml", **files) if verb == "ablate" else work / "run.yaml"
+    words = [] if verb == "ablate" else [f"run_dir={folder}"]
+    with run_lock(folder):
+        said = run_here(verb, config, *words, status=2)
+        assert f"error: expected no other run at work in {folder}, found process" in said
+        assert [path.name for path in folder.iterdir()] == ["run.lock"]
 
 
 def test_fine_tuning_hears_sigterm(work, tiny_policy, toy_benchmark, monkeypatch):
