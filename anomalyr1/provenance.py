@@ -83,7 +83,16 @@ def write_provenance(
 
 def command_line(*more: str) -> str:
     """The command that was typed, and more words behind it."""
-    return shlex.join(["anomalyr1", *sys.argv[1:], *more])
+    return command_of([*sys.argv[1:], *more])
+
+
+def command_of(words: Sequence[object]) -> str:
+    """The words after `anomalyr1` as they are typed into a shell.
+
+    >>> command_of(["score", "runs/a b/predictions.jsonl"])
+    "anomalyr1 score 'runs/a b/predictions.jsonl'"
+    """
+    return shlex.join(["anomalyr1", *map(str, words)])
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -38,8 +38,13 @@ BEFORE = "before"  # a run of its own: the evaluation of the policy that the run
 
 # What an ablation leaves: in the folder of each of its runs, and in its own.
 RESULT = "result.json"
+PROCESS = "process.json"  # while the run is at work
 TABLE = "table.md"
 TABLE_DATA = "table.csv"
+TABLE_LATEX = "table.tex"
+BARS = "bars.svg"
+CURVES = "curves.svg"
+SCALE = "scale.svg"
 
 
 _ALWAYS = {
@@ -94,9 +99,14 @@ def contents_of_ablation() -> dict[str, str]:
     return {
         TABLE: "the results, to read",
         TABLE_DATA: "the results, for programs",
+        TABLE_LATEX: "the results, for a paper",
+        BARS: "differences to the baseline, with their intervals",
+        CURVES: "what was logged over the steps, a line a variant",
+        SCALE: "the figures over the one number that varies; not there where more does",
         LOCK: _ALWAYS[LOCK],
         "VARIANT-seedN-HASH/": f"a run folder a variant and seed; `{RESULT}` in it is what came of "
-        f"it, `{log_of('train')}` and `{log_of('eval')}` are what the two verbs printed",
+        f"it, `{log_of('train')}` and `{log_of('eval')}` are what its verbs printed, and while it "
+        f"is at work there is `{PROCESS}`",
     }
 
 

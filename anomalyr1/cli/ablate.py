@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from rich.table import Table
 
@@ -16,28 +18,42 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=panels.TRAIN)(ablate)
 
 
-def ablate(config: ConfigPath, overrides: Overrides = None) -> None:
-    """Train and evaluate every variant of an ablation with every seed, and write one table.
+def ablate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    jobs: Annotated[
+        int, typer.Option(help="Runs at once: a GPU each, or a share of the cores.")
+    ] = 1,
+) -> None:
+    """Train and evaluate every variant of an ablation with every seed; tables and plots.
 
-    Finished runs are skipped, a failed one is recorded and the rest goes on (exit status 1).
+    Finished runs are skipped, a failed one is recorded and the rest goes on (exit status 1). What
+    was cut off goes on when the same command is given again.
 
-    Example: anomalyr1 ablate configs/ablations/roam_terms_cpu.yaml
+    Example: anomalyr1 ablate configs/ablations/roam_terms_cpu.yaml --jobs 2
     """
     quiet_libraries()
+    from anomalyr1.ablation.contrasts import summarize
     from anomalyr1.ablation.launch import ablate as run
-    from anomalyr1.ablation.table import summarize, texts
-    from anomalyr1.run_folder import TABLE, TABLE_DATA
+    from anomalyr1.ablation.outputs import files_of
+    from anomalyr1.ablation.table import Grid, contrasts_grid, divided, values_grid
 
     with resumable():
-        folder, results = run(config, overrides or ())
-    lines = summarize(results)
-    table = Table(title=f"Ablation {config.stem}")
-    table.add_column("variant", no_wrap=True)
-    for name in ("seeds", *lines[0].cells):
-        table.add_column(name, justify="right")
-    for line in lines:
-        table.add_row(line.variant, f"{line.finished}/{line.tried}", *texts(line))
-    standard_output(160).print(table)
-    print(f"wrote {folder / TABLE} and {TABLE_DATA}")
+        ablation, results, answers = run(config, overrides or (), jobs=jobs)
+    lines = summarize(results, ablation.baseline, answers)
+    wide = standard_output(160)
+
+    def show(title: str, grid: Grid) -> None:
+        table = Table(title=title, title_justify="left")
+        for name, words in zip(grid.header, grid.is_words, strict=True):
+            table.add_column(name, justify="left" if words else "right")
+        for row in grid.rows:
+            table.add_row(*row)
+        wide.print(table)
+
+    for names in divided(lines):
+        show(f"Ablation {config.stem}", values_grid(lines, names))
+    show(f"Against {ablation.baseline}", contrasts_grid(lines))
+    print(f"wrote {', '.join(map(str, files_of(ablation)))}")
     if any(result.stage is not None for result in results):
         raise typer.Exit(1)
