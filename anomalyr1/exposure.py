@@ -84,5 +84,8 @@ def _manifests(policy: str) -> Sequence[dict[str, Any]]:
     content = read_json(record, "the record of a policy's training data")
     manifests = content.get("manifests") if isinstance(content, dict) else None
     if not isinstance(manifests, list):
-        raise InputError(f"expected a list under manifests in {record}, found {manifests!r}")
+        raise InputError(
+            f"expected a list under manifests in {record}, found {manifests!r}; put the file back "
+            "as training wrote it"
+        )
     return manifests

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.geometry import BoxUnit, Frame, grid_cell
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
 
@@ -140,14 +140,11 @@ def build_messages(
         InputError: the template does not exist, or asks for a letter where there is no option.
     """
     if template not in TEMPLATES:
-        raise InputError(
-            f"expected a prompt template out of {', '.join(TEMPLATES)}, found {template!r}; "
-            "correct prompt.template"
-        )
+        raise unknown("a prompt template", template, TEMPLATES)
     if question.is_grounding != (template == "grounding"):
         raise InputError(
             f"expected template {template_for(question)!r} for a {question.type} question of "
-            f"{sample.image}, found {template!r}"
+            f"{sample.image}, found {template!r}; ask it by that one"
         )
     content: list[dict[str, str]] = []
     if references:

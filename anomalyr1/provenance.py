@@ -42,7 +42,7 @@ def write_provenance(
     config: Config,
     data: Sequence[Mapping[str, Any]] = (),
     **more: Any,
-) -> None:
+) -> list[dict[str, Any]]:
     """Write the config and `provenance.json` into the run folder.
 
     `config.yaml` is the config the folder was begun with; a later verb on the same folder (an
@@ -55,13 +55,16 @@ def write_provenance(
         config: the resolved config.
         data: benchmark path, root, sha256 and manifest; a list where several are mixed.
         more: what else this verb keeps of a run.
+
+    Returns:
+        All runs that the folder remembers, this one at the end.
     """
     path = run_dir / run_folder.PROVENANCE
     record = read_provenance(path) if path.exists() else {"runs": []}
     record["runs"].append(
         {
             "verb": verb,
-            "command": shlex.join(["anomalyr1", *sys.argv[1:]]),
+            "command": command_line(),
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seed": config.seed,
             "data": dict(data[0]) if len(data) == 1 else [dict(entry) for entry in data],
@@ -75,6 +78,21 @@ def write_provenance(
     first = record["runs"][0]["verb"]
     write_text(run_dir / run_folder.config_of(verb, first), dump_config(config))
     write_json(path, record)
+    return list(record["runs"])
+
+
+def command_line(*more: str) -> str:
+    """The command that was typed, and more words behind it."""
+    return command_of([*sys.argv[1:], *more])
+
+
+def command_of(words: Sequence[object]) -> str:
+    """The words after `anomalyr1` as they are typed into a shell.
+
+    >>> command_of(["score", "runs/a b/predictions.jsonl"])
+    "anomalyr1 score 'runs/a b/predictions.jsonl'"
+    """
+    return shlex.join(["anomalyr1", *map(str, words)])
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

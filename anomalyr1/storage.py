@@ -108,7 +108,9 @@ def read_yaml(path: Path, expected: str, *, resolve: bool = True) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=resolve)
     except (OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
-        raise InputError(f"expected {expected} in {path}, found: {one_line(error)}") from None
+        raise InputError(
+            f"expected {expected} in {path}, found: {one_line(error)}; mend the file"
+        ) from None
 
 
 def read_jsonl(path: Path, expected: str = "a JSON-lines file") -> list[dict[str, Any]]:
@@ -241,7 +243,7 @@ def _decode(content: bytes, path: Path, expected: str, encoding: str | None = No
         return content.decode(used)
     except LookupError:
         raise InputError(
-            f"expected an encoding like utf-8, cp1252 or gbk, found {encoding!r}"
+            f"expected an encoding like utf-8, cp1252 or gbk, found {encoding!r}; name another"
         ) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1

@@ -107,6 +107,8 @@ def check_verb(words: list[str]) -> None:
     from anomalyr1.cli import app
 
     command, names = typer.main.get_command(app), list(words)
+    if set(names) <= {word for option in command.params for word in option.opts}:
+        return
     while names and hasattr(command, "commands"):
         assert names[0] in command.commands, f"no such verb: anomalyr1 {' '.join(words)}"
         command = command.commands[names.pop(0)]

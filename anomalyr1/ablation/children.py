@@ -1,33 +1,27 @@
 """The processes of an ablation: started with a log each, and ended with the one that started them.
 
 A child is the head of a session of its own, so that Ctrl-C reaches the ablation alone, which then
-ends whole trees. Where the ablation was killed its children live on: they are on record, and the
+asks its children to end. Where the ablation was killed they live on: they are on record, and the
 next ablation ends them before it goes on.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import psutil
 
-from anomalyr1.errors import InputError
+from anomalyr1.run_folder import PROCESS
 from anomalyr1.storage import read_json, write_json, writing
 
-RECORD = "process.json"
-_LOCK = ".lock"
 _GRACE = 10.0  # seconds between asking a process to end and ending it
+_SAME = 1.5  # seconds within which two readings of when a process was begun are of the same one
 
 
 def start(
@@ -54,19 +48,28 @@ def start(
             output.write(f"{shlex.join(command)}: {error}\n".encode())
             return None
     with suppress(psutil.NoSuchProcess):
-        created = psutil.Process(child.pid).create_time()
-        write_json(log.parent / RECORD, {"pid": child.pid, "created": created})
+        begun = _begun(psutil.Process(child.pid))
+        write_json(log.parent / PROCESS, {"pid": child.pid, "begun": begun})
     return child
+
+
+def ask(heads: Sequence[psutil.Process]) -> None:
+    """Ask processes to end at their next good moment, a training behind a checkpoint, and wait.
+
+    Only the heads are asked, which ask on; what a head that ended at once has left is asked then.
+    """
+    trees = [_tree(head) for head in heads]
+    _terminate(heads)
+    psutil.wait_procs(heads)
+    left = [one for tree in trees for one in tree if one.is_running()]
+    _terminate(left)
+    psutil.wait_procs(left)
 
 
 def end(process: psutil.Process) -> None:
     """End a process and all that it started: asked first, then made to."""
-    tree = [process]
-    with suppress(psutil.NoSuchProcess):
-        tree += process.children(recursive=True)
-    for one in tree:
-        with suppress(psutil.NoSuchProcess):
-            one.terminate()
+    tree = _tree(process)
+    _terminate(tree)
     for one in psutil.wait_procs(tree, timeout=_GRACE)[1]:
         with suppress(psutil.NoSuchProcess):
             one.kill()
@@ -74,14 +77,14 @@ def end(process: psutil.Process) -> None:
 
 def end_left_behind(folder: Path) -> bool:
     """End what a killed ablation left at work in a run folder; True where there was something."""
-    record = folder / RECORD
+    record = folder / PROCESS
     if not record.exists():
         return False
     found = read_json(record, "the record of a process")
     record.unlink()
     try:
         process = psutil.Process(int(found["pid"]))
-        if process.create_time() != found["created"]:
+        if abs(_begun(process) - found["begun"]) > _SAME:
             return False  # another process has the number now
     except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
         return False
@@ -89,37 +92,19 @@ def end_left_behind(folder: Path) -> bool:
     return True
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold an ablation's folder: two ablations would end each other's processes.
-
-    Raises:
-        InputError: another ablation is at work there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with writing(folder / _LOCK), (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"expected {folder} to be free, found another ablation at work there; wait for its "
-                "end or stop it"
-            ) from None
-        yield
+def _tree(head: psutil.Process) -> list[psutil.Process]:
+    """A process and all that it started."""
+    with suppress(psutil.NoSuchProcess):
+        return [head, *head.children(recursive=True)]
+    return [head]
 
 
-@contextmanager
-def ended_on_signal() -> Iterator[None]:
-    """Let a SIGTERM raise SystemExit, so that what must be ended is."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set a handler
-        return
+def _terminate(processes: Sequence[psutil.Process]) -> None:
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
 
-    def leave(number: int, frame: FrameType | None) -> Any:
-        sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _begun(process: psutil.Process) -> float:
+    """Seconds from the start of the machine to that of a process; no clock that is set moves it."""
+    return round(float(process.create_time() - psutil.boot_time()), 2)

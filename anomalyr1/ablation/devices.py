@@ -32,7 +32,7 @@ def places(
     [{'CUDA_VISIBLE_DEVICES': '4'}, {'CUDA_VISIBLE_DEVICES': '6'}]
     """
     if jobs < 1:
-        raise InputError(f"expected --jobs of at least 1, found {jobs}")
+        raise InputError(f"expected --jobs of at least 1, found {jobs}; raise it")
     if jobs == 1:
         return [{}]
     if launched:
@@ -45,7 +45,7 @@ def places(
         asked = environment.get(THREADS, "")
         return [{THREADS: str(min(share, int(asked)) if asked.isdigit() else share)}] * jobs
     if jobs > gpus:
-        raise InputError(f"expected --jobs of at most {gpus}, a GPU each, found {jobs}")
+        raise InputError(f"expected --jobs of at most {gpus}, a GPU each, found {jobs}; lower it")
     visible = environment.get(VISIBLE, "")
     names = visible.split(",") if visible else [str(number) for number in range(gpus)]
     return [{VISIBLE: name.strip()} for name in names[:jobs]]

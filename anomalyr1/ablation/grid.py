@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.ablation.resolve import VERBS, Resolved, resolve
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown, unknown_key
 from anomalyr1.run_folder import POLICY
 from anomalyr1.storage import read_yaml
 from anomalyr1.values import is_number
@@ -144,19 +143,28 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"expected an ablation file at {path}, found none; check the path")
     raw = read_yaml(path, "a readable ablation")
     if not isinstance(raw, dict):
-        raise InputError(f"expected a mapping of keys in {path}, found {type(raw).__name__}")
-    for key in map(str, raw):
-        if key not in _KEYS:
-            nearest = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
-            raise InputError(f"{path}: unknown key {key} (nearest: {nearest})")
+        raise InputError(
+            f"expected a mapping of keys in {path}, found {type(raw).__name__}; give "
+            f"{', '.join(_KEYS)}"
+        )
+    faults = [unknown_key(key, key, _KEYS) for key in map(str, raw) if key not in _KEYS]
+    if faults:
+        raise InputError(
+            f"expected the keys of an ablation in {path}, found {', '.join(faults)}; correct them"
+        )
     for key in _PATHS:
         if not isinstance(raw.get(key), str):
-            raise InputError(f"{path}: expected {key} to be a path, found {raw.get(key)!r}")
+            raise InputError(
+                f"expected {key} to be a path in {path}, found {raw.get(key)!r}; name it"
+            )
     seeds = raw.get("seeds", [0])
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
-        raise InputError(f"{path}: expected seeds to be a list of whole numbers, found {seeds!r}")
+        raise InputError(
+            f"expected seeds to be a list of whole numbers in {path}, found {seeds!r}; write "
+            "seeds: [0, 1]"
+        )
     if len(set(seeds)) < len(seeds):
-        raise InputError(f"{path}: expected seeds that differ, found {seeds!r}")
+        raise InputError(f"expected seeds that differ in {path}, found {seeds!r}; drop some")
     return {str(key): value for key, value in raw.items()}
 
 
@@ -164,13 +172,22 @@ def _variants(raw: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     """Name -> changes: every entry of `list` with every combination of `grid`."""
     listed, grid = raw.get("list") or {}, raw.get("grid") or {}
     if not (listed or grid):
-        raise InputError(f"{path}: expected `list` (name: changes) or `grid` (key: values)")
+        raise InputError(
+            f"expected `list` (name: changes) or `grid` (key: values) in {path}, found neither; "
+            "say what varies"
+        )
     for name, changes in listed.items():
         if not isinstance(changes, dict):
-            raise InputError(f"{path}: expected list.{name} to map keys, found {changes!r}")
+            raise InputError(
+                f"expected list.{name} to map keys to values in {path}, found {changes!r}; write "
+                "changes such as {reward.preset: paper}"
+            )
     for key, values in grid.items():
         if not (isinstance(values, list) and values):
-            raise InputError(f"{path}: expected grid.{key} to list values, found {values!r}")
+            raise InputError(
+                f"expected grid.{key} to be a list of values in {path}, found {values!r}; put "
+                "them into brackets"
+            )
     variants = {}
     for name, changes in (listed or {"": {}}).items():
         for values in itertools.product(*grid.values()):
@@ -182,10 +199,7 @@ def _variants(raw: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
 
 def _verb(verb: Any, path: Path, variant: str) -> str:
     if verb not in VERBS:
-        raise InputError(
-            f"{path}: expected the verb of {variant} to be one of {', '.join(VERBS)}, "
-            f"found {verb!r}"
-        )
+        raise unknown(f"the verb of {variant} in {path}", verb, VERBS)
     return str(verb)
 
 
@@ -193,11 +207,7 @@ def _baseline(raw: Mapping[str, Any], variants: Mapping[str, Any], path: Path) -
     names = list(variants)
     name = str(raw.get("baseline", names[0]))
     if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"{path}: expected baseline to be one of {', '.join(names)}, found {name!r}; "
-            f"did you mean {nearest!r}?"
-        )
+        raise unknown(f"the baseline in {path}", name, names)
     return name
 
 

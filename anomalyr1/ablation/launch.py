@@ -19,6 +19,12 @@ from anomalyr1.ablation.devices import places
 from anomalyr1.ablation.grid import Ablation, Run, plan
 from anomalyr1.ablation.outputs import write_outputs
 from anomalyr1.ablation.results import Result, read_result, training_measures, write_result
+from anomalyr1.provenance import command_of
+from anomalyr1.run_folder import PROCESS, contents_of_ablation, log_of
+from anomalyr1.run_lock import run_lock
+from anomalyr1.run_readme import write_page
+from anomalyr1.stopping import postponed
+from anomalyr1.terminal import notes
 
 _LOOK = 0.2  # seconds between two looks at the processes
 
@@ -42,10 +48,10 @@ def ablate(
         The ablation, the result of every run, and their completions.
 
     Raises:
-        InputError: a config of any of the runs cannot be used, or so many runs cannot be made at
-            once; nothing has been started then.
+        InputError: a config of any of the runs cannot be used, so many runs cannot be made at
+            once, or another ablation is at work in the folder; nothing has been started then.
     """
-    console = console or Console()
+    console = console or notes()
     ablation = plan(path, overrides)
     slots = places(jobs, _gpus(), os.environ, launched=ablation.launched)
     answers = Answers({(run.variant, run.seed): run.folder for run in ablation.runs})
@@ -53,7 +59,10 @@ def ablate(
     def write(results: Sequence[Result]) -> None:
         write_outputs(ablation, results, answers)
 
-    with children.alone(ablation.folder):
+    again = ["ablate", path, *overrides, *(["--jobs", jobs] if jobs > 1 else [])]
+    with run_lock(ablation.folder):
+        commands = [("goes on where ablate was stopped", again)]
+        write_page(ablation.folder, command_of(again), contents_of_ablation(), commands)
         results = execute(ablation.runs, slots, answers, console, write)
     return ablation, results, answers
 
@@ -77,7 +86,7 @@ class _Attempt:
 
     @property
     def log(self) -> Path:
-        return self.run.folder / f"{self.stage}.log"
+        return self.run.folder / log_of(self.stage)
 
     @property
     def status(self) -> int | None:
@@ -114,6 +123,9 @@ def execute(
 
     Returns:
         A result a run, in their order.
+
+    Raises:
+        KeyboardInterrupt: somebody asked to stop; the runs at work were asked as well, and ended.
     """
     results: dict[Path, Result] = {}
     at_work: list[_Attempt] = []
@@ -144,9 +156,9 @@ def execute(
             earlier = before.seconds if before else 0.0
             waiting.append(_Attempt(run, name, {}, deque(run.commands[first:]), earlier))
     write(so_far())
-    try:
-        with children.ended_on_signal():
-            while waiting or at_work:
+    with postponed("stopping once the runs at work have") as wish:
+        try:
+            while (waiting or at_work) and wish.stop is None:
                 while waiting and free:
                     attempt = waiting.popleft()
                     attempt.place, attempt.started = free.popleft(), time.monotonic()
@@ -165,17 +177,25 @@ def execute(
                     free.append(attempt.place)
                     result = attempt.result(answers)
                     results[attempt.run.folder] = result
-                    (attempt.run.folder / children.RECORD).unlink(missing_ok=True)
+                    (attempt.run.folder / PROCESS).unlink(missing_ok=True)
                     write_result(attempt.run.folder, result)
                     say(f"{attempt.name}: {_told(result, attempt.log)}")
                     write(so_far())
                 if not done:
                     time.sleep(_LOOK)
-    finally:
-        for attempt in at_work:
-            if attempt.process is not None and attempt.process.poll() is None:
-                children.end(psutil.Process(attempt.process.pid))
+            if wish.stop is not None:
+                children.ask(_alive(at_work))
+                raise wish.stop
+        finally:
+            for process in _alive(at_work):
+                children.end(process)
     return so_far()
+
+
+def _alive(attempts: Sequence[_Attempt]) -> list[psutil.Process]:
+    """The processes of runs that are still at work."""
+    processes = [a.process for a in attempts if a.process is not None and a.status is None]
+    return [psutil.Process(process.pid) for process in processes]
 
 
 def _told(result: Result, log: Path) -> str:

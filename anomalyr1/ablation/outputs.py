@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from anomalyr1 import run_folder
 from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.contrasts import summarize
 from anomalyr1.ablation.grid import Ablation
@@ -16,13 +17,13 @@ from anomalyr1.evaluation.report.curves import History
 from anomalyr1.run_folder import HISTORY
 from anomalyr1.storage import read_jsonl, write_text
 
-TABLES = ("table.md", "table.csv", "table.tex")
-BARS, CURVES, SCALE = "bars.svg", "curves.svg", "scale.svg"
+TABLES = (run_folder.TABLE, run_folder.TABLE_DATA, run_folder.TABLE_LATEX)
+PLOTS = (run_folder.BARS, run_folder.CURVES, run_folder.SCALE)
 
 
 def files_of(ablation: Ablation) -> list[Path]:
     """The tables and plots that are there."""
-    files = [ablation.folder / name for name in (*TABLES, BARS, CURVES, SCALE)]
+    files = [ablation.folder / name for name in (*TABLES, *PLOTS)]
     return [file for file in files if file.is_file()]
 
 
@@ -51,12 +52,12 @@ def write_outputs(ablation: Ablation, results: Sequence[Result], answers: Answer
             strict=True,
         )
     )
-    plots = {
-        BARS: bars(lines, name, baseline),
-        CURVES: curves(_histories(ablation, results), name),
-        SCALE: ablation.scale and scale_curves(lines, ablation.scale, name, baseline),
-    }
-    texts |= {file: plot for file, plot in plots.items() if plot}
+    drawn = (
+        bars(lines, name, baseline),
+        curves(_histories(ablation, results), name),
+        None if ablation.scale is None else scale_curves(lines, ablation.scale, name, baseline),
+    )
+    texts |= {file: plot for file, plot in zip(PLOTS, drawn, strict=True) if plot}
     for file, text in texts.items():
         write_text(ablation.folder / file, text)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from statistics import fmean
 
 from anomalyr1.errors import InputError
-from anomalyr1.run_folder import HISTORY
+from anomalyr1.run_folder import HISTORY, RESULT
 from anomalyr1.storage import read_json, read_jsonl, write_json
 
-RESULT = "result.json"
 LAST_STEPS = 10  # the training steps whose rewards a run is remembered by
 
 

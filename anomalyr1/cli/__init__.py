@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from anomalyr1 import __version__
 from anomalyr1.cli import (
@@ -16,22 +17,41 @@ from anomalyr1.cli import (
     data,
     evaluate,
     inspecting,
+    panels,
     planning,
     policy,
     rewards,
     tools,
 )
+from anomalyr1.cli.verbs import equip
 from anomalyr1.errors import InputError
+from anomalyr1.stopping import terminable
+
+
+class _Grouped(TyperGroup):
+    """Verbs in the order of their panels."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        verbs = super().list_commands(ctx)
+        return panels.in_order({v: self.commands[v].rich_help_panel for v in verbs})  # type: ignore[attr-defined]
+
 
 app = typer.Typer(
+    cls=_Grouped,
     help="Train and evaluate a reasoning vision-language policy for industrial anomaly detection.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(data.app, name="data", help="Build, split, check and describe benchmarks.")
-app.add_typer(rewards.app, name="reward", help="Take the reward apart.")
+app.add_typer(
+    data.app,
+    name="data",
+    help="Build, split, check and describe benchmarks.",
+    rich_help_panel=panels.DATA,
+)
+app.add_typer(
+    rewards.app, name="reward", help="Take the reward apart.", rich_help_panel=panels.LOOK_INSIDE
+)
 policy.register(app)
 evaluate.register(app)
 comparing.register(app)
@@ -39,6 +59,7 @@ ablate.register(app)
 planning.register(app)
 inspecting.register(app)
 tools.register(app)
+equip(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -56,7 +77,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no failure
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with terminable():
+            app(prog_name="anomalyr1")  # whatever launched it; completion goes by the name
     except InputError as error:
         _refuse(str(error))
     except OSError as error:
@@ -66,8 +88,6 @@ def main() -> None:
             f"expected a file or folder that can be used at {error.filename}, found: "
             f"{error.strerror}; check the path, who may use it and the room there"
         )
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from anomalyr1.cli import panels
 from anomalyr1.cli.policy import ConfigPath, Overrides, quiet_libraries
+from anomalyr1.cli.verbs import resumable
+from anomalyr1.terminal import results as standard_output
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the main command."""
-    app.command()(ablate)
+    app.command(rich_help_panel=panels.TRAIN)(ablate)
 
 
 def ablate(
@@ -36,15 +38,10 @@ def ablate(
     from anomalyr1.ablation.outputs import files_of
     from anomalyr1.ablation.table import Grid, contrasts_grid, divided, values_grid
 
-    console = Console()
-    try:
-        ablation, results, answers = run(config, overrides or (), console, jobs)
-    except KeyboardInterrupt:
-        console.print("stopped, with all that was at work; the same command goes on from there")
-        raise
+    with resumable():
+        ablation, results, answers = run(config, overrides or (), jobs=jobs)
     lines = summarize(results, ablation.baseline, answers)
-    # A pipe has no width of its own; figures cut to fit an assumed one would be of no use.
-    wide = Console(width=None if console.is_terminal else 160)
+    wide = standard_output(160)
 
     def show(title: str, grid: Grid) -> None:
         table = Table(title=title, title_justify="left")
@@ -57,7 +54,6 @@ def ablate(
     for names in divided(lines):
         show(f"Ablation {config.stem}", values_grid(lines, names))
     show(f"Against {ablation.baseline}", contrasts_grid(lines))
-    written = ", ".join(str(file) for file in files_of(ablation))
-    console.print(f"wrote {written}", soft_wrap=True, highlight=False)
+    print(f"wrote {', '.join(map(str, files_of(ablation)))}")
     if any(result.stage is not None for result in results):
         raise typer.Exit(1)

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from anomalyr1.cli import panels
+
 if TYPE_CHECKING:
     from anomalyr1.evaluation.before_after import BeforeAfter
     from anomalyr1.evaluation.figures import Difference
@@ -25,7 +27,7 @@ SHOWN = {
 
 def register(app: typer.Typer) -> None:
     """Add the verb to an app."""
-    app.command()(compare)
+    app.command(rich_help_panel=panels.EVALUATE)(compare)
 
 
 def compare(

@@ -9,8 +9,9 @@ import typer
 
 from anomalyr1.cli import data_check
 from anomalyr1.cli.exporting import export
-from anomalyr1.cli.showing import progress_bar, read_settings, show_counts
+from anomalyr1.cli.showing import read_settings, show_counts
 from anomalyr1.errors import InputError
+from anomalyr1.terminal import progress
 
 app = typer.Typer(help="Build, split, check and describe benchmarks.", no_args_is_help=True)
 
@@ -87,7 +88,7 @@ def build(
     from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows, row_file
     from anomalyr1.data.making.sources.catalogue import read_source
     from anomalyr1.data.making.sources.recognise import choose_source, told
-    from anomalyr1.data.output_folder import require_new
+    from anomalyr1.output_folder import require_new
 
     if out is None:
         raise InputError("expected --out FOLDER, found none; say where the benchmark goes")
@@ -101,7 +102,7 @@ def build(
     if source in ROW_FORMS:
         if root is None:
             raise InputError(f"expected the file of rows as ROOT of {source}, found none; give it")
-        bar = progress_bar("reading images")
+        bar = progress("reading images")
         show_counts(build_from_rows(row_file(root, source), out, source, settings, progress=bar))
         return
     proposed = None if against is None else read_proposed(against)
@@ -121,7 +122,7 @@ def build(
     extra: dict[str, Any] = {}
     if knowledge is not None:
         extra["facts"] = description_facts(load_knowledge(knowledge), seed)
-    file = build_benchmark(found, out, options, progress=progress_bar("reading images"), **extra)
+    file = build_benchmark(found, out, options, progress=progress("reading images"), **extra)
     show_counts(file)
     if proposed is not None:
         print(told_changes(write_changes(file, proposed), file.with_name(CHANGES)))
@@ -151,7 +152,7 @@ def synth(
         seed=seed,
         size=size,
         similar=similar,
-        progress=progress_bar("drawing images"),
+        progress=progress("drawing images"),
     )
     for file in files:
         show_counts(file)
@@ -198,7 +199,7 @@ def split(
         if parent != benchmark.sha256:
             raise InputError(
                 f"expected the benchmark that {like} was made from (sha256 {parent[:12]}...), "
-                f"found {benchmark.path} with {benchmark.sha256[:12]}..."
+                f"found {benchmark.path} with {benchmark.sha256[:12]}...; give that benchmark"
             )
     else:
         bits = NEAR_BITS if near_bits is None else near_bits
@@ -210,13 +211,13 @@ def split(
             bits,
             group=group,
         )
-    files = split_benchmark(benchmark, out, options, progress_bar("hashing images"))
+    files = split_benchmark(benchmark, out, options, progress("hashing images"))
     for side, file in files.items():
         show_counts(file)
         if wanted is not None and file_sha256(file) != wanted.get(side):
             raise InputError(
                 f"expected {side} with sha256 {wanted.get(side)}, found {file_sha256(file)}; "
-                "the split was made by another version"
+                "split with the version that the manifest names"
             )
     if wanted is not None:
         print("both sides equal the given split, bit for bit")

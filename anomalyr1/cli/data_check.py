@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from anomalyr1.cli.showing import print_table, progress_bar, read_settings
+from anomalyr1.cli.showing import print_table, read_settings
+from anomalyr1.terminal import progress
 
 Bench = Annotated[Path, typer.Argument(help="Folder with mmad.json, or the file.", metavar="BENCH")]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the images, if elsewhere.")]
@@ -47,7 +48,7 @@ def check(
     bits = NEAR_BITS if near_bits is None else near_bits
     group = read_settings(setting or [], ("group",)).get("group")
     findings = check_benchmark(
-        bench, root=root, near_bits=bits, group=group, progress=progress_bar("opening files")
+        bench, root=root, near_bits=bits, group=group, progress=progress("opening files")
     )
     errors = sum(finding.level == "error" for finding in findings)
     if as_json:

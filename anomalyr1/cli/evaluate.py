@@ -10,11 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from anomalyr1.cli import panels
+from anomalyr1.terminal import results
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to an app."""
-    app.command()(score)
-    app.command()(report)
+    app.command(rich_help_panel=panels.EVALUATE)(score)
+    app.command(rich_help_panel=panels.EVALUATE)(report)
 
 
 def score(
@@ -34,9 +37,10 @@ def score(
     Example: anomalyr1 score runs/tiny/predictions.jsonl --compat
     """
     from anomalyr1.evaluation.score import score as score_predictions
+    from anomalyr1.run_folder import METRICS
 
     metrics = score_predictions(predictions, out)
-    console = Console()
+    console = results()
     _print_accuracy(console, metrics, "compat" if compat else "strict")
     for name, part in metrics.get("exposure", {}).items():
         console.print(
@@ -45,7 +49,7 @@ def score(
         )
     _print_likelihood(console, metrics.get("likelihood"))
     _print_localization(console, metrics.get("localization", {}))
-    console.print(f"wrote {out or predictions.parent / 'metrics.json'}", soft_wrap=True)
+    print(f"wrote {out or predictions.parent / METRICS}")
 
 
 def report(
@@ -67,7 +71,7 @@ def report(
     from anomalyr1.evaluation.report.page import write_report
 
     path = write_report(runs, out, gallery=gallery, root=root)
-    Console().print(f"wrote {path}", soft_wrap=True)
+    print(f"wrote {path}")
 
 
 def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: str) -> None:

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyr1.errors import InputError
-
-ROWS = ("vlm-r1", "ms-swift")
+from anomalyr1.errors import InputError, unknown
 
 
 def export(
@@ -40,14 +38,14 @@ def export(
     Example: anomalyr1 data export runs/inspect --out to-correct --format label-studio
     """
     from anomalyr1.data.annotation_files import WRITERS, Proposal, write_annotations
-    from anomalyr1.data.export import export_benchmark
+    from anomalyr1.data.export import FORMS, export_benchmark
     from anomalyr1.data.mmad import load_benchmark
     from anomalyr1.evaluation.proposals import is_predictions, read_proposals
 
-    if form not in (*ROWS, *WRITERS):
-        raise InputError(f"expected a format out of {', '.join((*ROWS, *WRITERS))}, found {form!r}")
+    if form not in (*FORMS, *WRITERS):
+        raise unknown("a format", form, (*FORMS, *WRITERS))
     if is_predictions(source):
-        if form in ROWS:
+        if form in FORMS:
             raise InputError(
                 f"expected a benchmark for rows of {form}, found predictions at {source}; export "
                 f"the benchmark, or choose a format out of {', '.join(WRITERS)}"
@@ -55,7 +53,7 @@ def export(
         proposals, unreadable = read_proposals(source, root)
         if unreadable:
             print(f"{unreadable} images have an answer without a readable list: no box proposed")
-    elif form in ROWS:
+    elif form in FORMS:
         benchmark = load_benchmark(source, root=root)
         for file in export_benchmark(
             benchmark, out, form=form, references=references, template=template

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -13,11 +14,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from anomalyr1.cli import panels
 from anomalyr1.cli.policy import quiet_libraries
-from anomalyr1.cli.showing import print_table, progress_bar
+from anomalyr1.cli.showing import print_table
+from anomalyr1.cli.verbs import resumable
 from anomalyr1.errors import InputError
 from anomalyr1.run_folder import INSPECTIONS
+from anomalyr1.run_lock import run_lock
 from anomalyr1.storage import read_text
+from anomalyr1.terminal import progress
 from anomalyr1.values import printable
 
 _SHOWN = 40  # rows of the summary
@@ -45,7 +50,7 @@ class FailOn(str, Enum):
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the main command."""
-    app.command()(predict)
+    app.command(rich_help_panel=panels.INSPECT)(predict)
 
 
 def predict(
@@ -141,23 +146,22 @@ def predict(
         device=device,
     )
     run = FileRun(inspector, reference or (), question, _text(knowledge), defect_type or ())
-    ledger = Ledger(out, run.settings())
-    done = [ledger.rows[known] for known, _ in files if known in ledger.rows]
-    coming: Iterable[dict[str, Any]]
-    if watch is not None:
-        coming = run.watch(watch, ledger, interval=interval, idle=idle)
-    else:
-        bar = progress_bar("inspecting", len(files) - len(done))
-        coming = bar(run.inspect(files, ledger))
     rows = []
-    try:
+    with ExitStack() as held:
+        if out is not None:
+            held.enter_context(resumable())
+            held.enter_context(run_lock(out))
+        ledger = Ledger(out, run.settings())
+        done = [ledger.rows[known] for known, _ in files if known in ledger.rows]
+        coming: Iterable[dict[str, Any]]
+        if watch is not None:
+            coming = run.watch(watch, ledger, interval=interval, idle=idle)
+        else:
+            bar = progress("inspecting", len(files) - len(done))
+            coming = bar(run.inspect(files, ledger))
         for row in chain(done, coming):
             rows.append(row)
             _tell(row, as_json=as_json, each=watch is not None)
-    except KeyboardInterrupt:
-        kept = f"{len(ledger.rows)} inspections are kept in {out}, and " if out else ""
-        print(f"stopped: {kept}the same command goes on from there", file=sys.stderr)
-        raise
     if not as_json:
         _summarise(rows)
         if out is not None:
@@ -225,7 +229,8 @@ def _threshold(given: str) -> float | Literal["saved"] | None:
         return float(given)
     except ValueError:
         raise InputError(
-            f"expected --threshold as a number from 0 to 1, saved or none, found {given!r}"
+            f"expected --threshold as a number from 0 to 1, saved or none, found {given!r}; "
+            "correct it"
         ) from None
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from anomalyr1.cli import panels
 from anomalyr1.cli.policy import ConfigPath, Overrides, quiet_libraries
+from anomalyr1.terminal import results, waiting
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the main command."""
-    app.command()(plan)
+    app.command(rich_help_panel=panels.LOOK_INSIDE)(plan)
 
 
 def plan(
@@ -46,9 +46,9 @@ def plan(
     from anomalyr1.training.arguments import trl_keys
 
     run = load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)})
-    with Console(stderr=True).status("planning"):
+    with waiting("planning"):
         made = make_plan(run, accelerate, gpus)
     if as_json:
         print(json.dumps(plan_record(made), indent=2))
     else:
-        print_plan(made, Console(width=None if sys.stdout.isatty() else 100))
+        print_plan(made, results(100))

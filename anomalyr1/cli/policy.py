@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from anomalyr1.cli import panels
+from anomalyr1.cli.verbs import resumable
+from anomalyr1.terminal import is_verbose
+
+if TYPE_CHECKING:
+    from anomalyr1.config import Config
 
 ConfigPath = Annotated[Path, typer.Argument(help="YAML config.", metavar="CONFIG")]
 Overrides = Annotated[
@@ -16,9 +24,9 @@ Overrides = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the main command."""
-    app.command()(train)
-    app.command()(sft)
-    app.command(name="eval")(evaluate)
+    app.command(rich_help_panel=panels.TRAIN)(sft)
+    app.command(rich_help_panel=panels.TRAIN)(train)
+    app.command(name="eval", rich_help_panel=panels.EVALUATE)(evaluate)
 
 
 def train(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -33,8 +41,7 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.arguments import trl_keys
     from anomalyr1.training.grpo import train as run
 
-    policy = run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}))
-    _say("policy", policy)
+    _carry_out(run, load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}), "policy")
 
 
 def sft(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -49,18 +56,20 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.arguments import trl_keys
     from anomalyr1.training.sft import finetune
 
-    policy = finetune(load_config(config, overrides or (), {"sft": trl_keys(SFTConfig)}))
-    _say("policy", policy)
+    read = load_config(config, overrides or (), {"sft": trl_keys(SFTConfig)})
+    _carry_out(finetune, read, "policy")
 
 
-def _say(what: str, where: Path) -> None:
-    """One of the processes of a run says where something is, and all leave together.
+def _carry_out(work: Callable[[Config], Path], config: Config, what: str) -> None:
+    """Do it; one of the processes says where the result is, and all leave together.
 
     A process that ends while its group is there may be aborted, and with it the launch.
     """
     from accelerate import PartialState
     from torch import distributed
 
+    with resumable(*(["resume=auto"] if config.resume == "never" else [])):
+        where = work(config)
     state = PartialState()
     if state.is_main_process:
         print(f"{what}: {where}", flush=True)
@@ -80,11 +89,14 @@ def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.config import load_config
     from anomalyr1.evaluation.pipeline import evaluate as run
 
-    _say("report", run(load_config(config, overrides or ())))
+    _carry_out(run, load_config(config, overrides or ()), "report")
 
 
 def quiet_libraries() -> None:
-    """Prepare a verb that loads a policy: only warnings, no foreign progress bars, warm memory."""
+    """Prepare a verb that loads a policy: warm memory, and libraries that say nothing.
+
+    Under --verbose they say what they do, with the time.
+    """
     import logging
     import os
     import warnings
@@ -96,8 +108,11 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DS_LOG_LEVEL", "error")
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    if is_verbose():
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    else:
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
     import torch
     from datasets import disable_progress_bars
     from transformers.utils import logging as transformers_logging
@@ -107,4 +122,7 @@ def quiet_libraries() -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     disable_progress_bars()
     transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    if is_verbose():
+        transformers_logging.set_verbosity_info()
+    else:
+        transformers_logging.set_verbosity_error()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from anomalyr1.cli.policy import ConfigPath, Overrides, quiet_libraries
 from anomalyr1.errors import InputError
+from anomalyr1.terminal import results, waiting
 
 if TYPE_CHECKING:
     from anomalyr1.config.reward import RewardConfig
@@ -68,8 +68,8 @@ def replay(
         rewards.append(RewardConfig(preset=against))
     for reward in rewards:
         build_rewards(reward)  # a misspelt preset is refused before the file is read
-    console = Console()
-    with console.status(f"scoring {completions}"):
+    console = results()
+    with waiting(f"scoring {completions}"):
         rows = read_completions(completions)
         scored, *other = [score_completions(rows, reward) for reward in rewards]
     console.print(f"{len(rows)} completions, {name}", highlight=False, soft_wrap=True)
@@ -81,7 +81,7 @@ def replay(
         console.print(_moves_table(changed, first, str(against)))
     if out is not None:
         write_jsonl(out, (scored_row(row, one) for row, one in zip(rows, scored, strict=True)))
-        console.print(f"wrote {out}", soft_wrap=True)
+        print(f"wrote {out}")
 
 
 @app.command(name="dry-run")
@@ -99,7 +99,7 @@ def dry_run(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.training.arguments import trl_keys
     from anomalyr1.training.preflight import dry_run as run
 
-    run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}))
+    run(load_config(config, overrides or (), {"grpo": trl_keys(GRPOConfig)}), results(100))
 
 
 def _chosen_reward(preset: str | None, config: Path | None) -> RewardConfig:
@@ -111,7 +111,7 @@ def _chosen_reward(preset: str | None, config: Path | None) -> RewardConfig:
     if preset is not None:
         raise InputError(
             f"expected one reward to score with, found --preset {preset} and --config {config}; "
-            f"drop one of them, or compare the two with --against {preset}"
+            f"leave one out, or compare the two with --against {preset}"
         )
     return load_config(config).reward
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
+from anomalyr1.cli import panels
 from anomalyr1.cli.policy import Overrides, quiet_libraries
+from anomalyr1.terminal import notes, progress, results, waiting
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the main command."""
-    app.command()(merge)
-    app.command()(doctor)
+    app.command(rich_help_panel=panels.TRAIN)(merge)
+    app.command(rich_help_panel=panels.LOOK_INSIDE)(doctor)
 
 
 def merge(
@@ -48,20 +46,20 @@ def merge(
     cpu = {} if torch.cuda.is_available() else {"ds_accelerator": "cpu"}
     with patch_environment(**cpu):
         done = merge_adapter(adapter, out, dtype=dtype, carry=(TRAINING_DATA,))
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = notes()
     console.print(f"merged: {adapter} into {done.base}, {done.dtype}")
     console.print(
         f"logits: largest difference {done.difference:.1e} of their scale "
         f"(allowed {done.tolerance:g}); the adapter moves them by {done.moved:.1e}"
     )
     if done.moved == 0:
-        console.print("note: the adapter changes nothing; was it trained?")
+        print("note: the adapter changes nothing; was it trained?")
     elif done.difference > done.moved / 4:
-        console.print(
+        print(
             f"note: rounding to {done.dtype} takes much of what the adapter does; "
             "--dtype float32 keeps it"
         )
-    console.print(f"policy: {done.out}")
+    print(f"policy: {done.out}")
 
 
 def doctor(
@@ -79,17 +77,15 @@ def doctor(
     from anomalyr1.doctor.examine import examine, try_libraries
     from anomalyr1.doctor.lines import print_report, problems
 
-    with Console(stderr=True).status("trying the libraries"):
+    with waiting("trying the libraries"):
         machine = try_libraries()
-    parts = examine(machine, config, overrides or (), progress=_progress, prepare=quiet_libraries)
-    print_report(parts, Console(width=None if sys.stdout.isatty() else 200))
+    parts = examine(
+        machine,
+        config,
+        overrides or (),
+        progress=progress("opening files"),
+        prepare=quiet_libraries,
+    )
+    print_report(parts, results())
     if problems(parts):
         raise typer.Exit(1)
-
-
-def _progress(items: Iterable[str]) -> Iterable[str]:
-    """A bar on a terminal that is gone when done; nothing elsewhere."""
-    console = Console(stderr=True)
-    return track(
-        items, "opening files", console=console, transient=True, disable=not console.is_terminal
-    )

@@ -12,10 +12,26 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from yaml import YAMLError
 
-from anomalyr1.config.section import problems, unknown_key
+from anomalyr1.config.section import problems
 from anomalyr1.config.sections import Config
-from anomalyr1.errors import InputError, one_line
+from anomalyr1.errors import InputError, one_line, unknown_key
 from anomalyr1.storage import read_yaml
+
+
+class ConfigFaults(InputError):
+    """A config whose keys or values are wrong.
+
+    Attributes:
+        faults: a text each: where, what is expected and found.
+    """
+
+    def __init__(self, path: Path, faults: Sequence[str]) -> None:
+        super().__init__(
+            f"expected known keys and fitting values in {path} and its overrides, found "
+            f"{'; '.join(faults)}; correct them"
+        )
+        self.faults = tuple(faults)
+
 
 _UNREADABLE = (OmegaConfBaseException, YAMLError, ValueError, TypeError, RecursionError)
 
@@ -43,7 +59,7 @@ def load_config(
         raw: Any = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
     except _UNREADABLE as error:
         raise InputError(
-            f"expected a readable config in {path}, found: {one_line(error)}"
+            f"expected a readable config in {path}, found: {one_line(error)}; mend it"
         ) from None
     found: list[str] = []
     try:
@@ -56,7 +72,7 @@ def load_config(
             if key not in names:
                 found.append(unknown_key(f"{section}.{key}", str(key), names))
     if found:
-        raise InputError(f"{path}: {'; '.join(found)}")
+        raise ConfigFaults(path, found)
     return config
 
 
@@ -71,10 +87,15 @@ def _read(path: Path, inherited: tuple[Path, ...]) -> list[dict[str, Any]]:
         raise InputError(f"expected a config file at {path.absolute()}, found none; check the path")
     path = path.resolve()
     if path in inherited:
-        raise InputError(f"expected a chain of bases that ends, found {path} inheriting itself")
+        raise InputError(
+            f"expected a chain of bases that ends, found {path} inheriting itself; cut it"
+        )
     loaded = read_yaml(path, "a readable config", resolve=False)
     if not isinstance(loaded, dict):
-        raise InputError(f"expected a mapping of sections in {path}, found something else")
+        raise InputError(
+            f"expected a mapping of sections in {path}, found {type(loaded).__name__}; write "
+            "section: {key: value}"
+        )
     base = loaded.pop("base", None)
     below = [] if base is None else _read(path.parent / str(base), (*inherited, path))
     return [*below, loaded]
@@ -83,10 +104,14 @@ def _read(path: Path, inherited: tuple[Path, ...]) -> list[dict[str, Any]]:
 def _override(override: str) -> Any:
     key, separator, _ = override.partition("=")
     if not separator or not key.strip():
-        raise InputError(f"expected an override like section.key=value, found {override!r}")
+        raise _not_an_override(override, "no key and value")
     try:
         return OmegaConf.from_dotlist([override])
     except _UNREADABLE as error:
-        raise InputError(
-            f"expected an override like section.key=value, found {override!r} ({one_line(error)})"
-        ) from None
+        raise _not_an_override(override, one_line(error)) from None
+
+
+def _not_an_override(override: str, why: str) -> InputError:
+    return InputError(
+        f"expected an override like section.key=value, found {override!r} ({why}); correct it"
+    )

@@ -49,7 +49,7 @@ class LengthOptions:
         if self.soft_tokens > self.max_tokens:
             raise InputError(
                 f"expected soft_tokens from 1 to max_tokens {self.max_tokens}, "
-                f"found {self.soft_tokens}"
+                f"found {self.soft_tokens}; lower it"
             )
 
 

@@ -7,10 +7,9 @@ whole number where a float is wanted: "3" is no number, true is no 1.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict, StrictBool, ValidationError
@@ -18,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 from typing_extensions import dataclass_transform
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown_key
 from anomalyr1.values import has_half_character, places
 
 Kind = TypeVar("Kind", bound=type)
@@ -28,7 +27,7 @@ def _storable(value: Any) -> Any:
     """Refuse what no file or path can hold (half a character, a null character), and NaN."""
     for place, found in places(value, _cannot_be_stored):
         where = f" at {place}" if place else ""
-        raise InputError(f"expected a text or a number, found {found!r}{where}")
+        raise InputError(f"expected a text or a number, found {found!r}{where}; replace it")
     return value
 
 
@@ -74,7 +73,10 @@ def section(kind: Kind) -> Kind:
         try:
             check(self, *args, **kwargs)
         except ValidationError as error:
-            raise InputError(f"{kind.__name__}: {'; '.join(problems(made, error))}") from None
+            raise InputError(
+                f"expected values that {kind.__name__} takes, found "
+                f"{'; '.join(problems(made, error))}; correct them"
+            ) from None
 
     made.__init__ = __init__
     return made  # type: ignore[no-any-return]
@@ -98,16 +100,6 @@ def problems(kind: type, error: ValidationError) -> list[str]:
         f"{name}: expected {' or '.join(dict.fromkeys(wanted))}, found {shown}"
         for (name, shown), wanted in expected.items()
     ]
-
-
-def unknown_key(name: str, key: str, known: Iterable[str]) -> str:
-    """The text that refuses a key, with the nearest known one.
-
-    >>> unknown_key("grpo.betta", "betta", ["beta", "epsilon"])
-    'unknown key grpo.betta (nearest: beta)'
-    """
-    nearest = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
-    return f"unknown key {name} (nearest: {nearest[0]})" if nearest else f"unknown key {name}"
 
 
 def _wanted(found: ErrorDetails) -> str:

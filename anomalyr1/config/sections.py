@@ -139,7 +139,7 @@ class PolicyConfig:
         if self.max_pixels < self.min_pixels:
             raise InputError(
                 f"expected max_pixels of at least min_pixels {self.min_pixels}, "
-                f"found {self.max_pixels}"
+                f"found {self.max_pixels}; raise it"
             )
 
     @property

@@ -18,8 +18,8 @@ from xml.sax.saxutils import escape, quoteattr
 from anomalyr1.data.fingerprint import file_sha256
 from anomalyr1.data.images import image_size
 from anomalyr1.data.making.placing import place_file
-from anomalyr1.data.output_folder import new_folder
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
+from anomalyr1.output_folder import new_folder
 from anomalyr1.schema import Box
 from anomalyr1.storage import write_json, write_jsonl, write_text
 
@@ -74,12 +74,15 @@ def write_annotations(proposals: Sequence[Proposal], out: Path, form: str, origi
         InputError: the form does not exist, an image is missing, or two keys give one name.
     """
     if form not in WRITERS:
-        raise InputError(f"expected a format out of {', '.join(WRITERS)}; found {form!r}")
+        raise unknown("a format of annotations", form, WRITERS)
     if not proposals:
-        raise InputError("expected images with boxes to export, found none")
+        raise InputError("expected images with boxes to export, found none; export what has some")
     sheets = [_Sheet(p.key.replace("/", "__"), image_size(p.file), p) for p in proposals]
     if len({sheet.name.casefold() for sheet in sheets}) < len(sheets):
-        raise InputError("expected keys that give one file name each, found two alike")
+        raise InputError(
+            "expected keys that give one file name each, found two alike but for / and __; rename "
+            "an image"
+        )
     stems = {Path(sheet.name).stem.casefold() for sheet in sheets}
     if len(stems) < len(sheets):  # a.png and a.jpg: the forms name annotations by the stem
         sheets = [_Sheet(f"{n:06d}__{s.name}", s.size, s.proposal) for n, s in enumerate(sheets)]

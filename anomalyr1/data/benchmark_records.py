@@ -247,11 +247,11 @@ def _choice_fault(options: Any, answer: Any) -> str | None:
         return f"expected Options to be letter -> text, found {options!r}"
     for letter, text in options.items():
         if len(letter) != 1 or letter not in OPTION_LETTERS:
-            return f"expected option letters A, B, C, ...; found {letter!r}"
+            return f"expected option letters A, B, C, ..., found {letter!r}"
         if not isinstance(text, str):
             return f"expected the text of option {letter}, found {text!r}"
     if not isinstance(answer, str) or answer not in options:
-        return f"expected Answer to be one of {', '.join(options)}; found {answer!r}"
+        return f"expected Answer to be one of {', '.join(options)}, found {answer!r}"
     return None
 
 

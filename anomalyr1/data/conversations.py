@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.images import image_size
+from anomalyr1.data.images import image_size, missing_image
 from anomalyr1.data.turns import FRAMES, IMAGE, BoxFrame, Turn, other_form, read_turns
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.geometry import clamp
 from anomalyr1.parsing.box_lists import read_boxes, split_list
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, QUESTION_TYPES, Box, Question, Sample
@@ -63,7 +63,7 @@ def read_rows(
             its image; file and line are named.
     """
     if frame not in FRAMES:
-        raise InputError(f"expected boxes in {', '.join(FRAMES)}; found {frame!r}")
+        raise unknown("boxes in a frame", frame, FRAMES)
     samples: dict[str, Sample] = {}
     root = image_root.absolute()
     reader = _Reader(root, default_type, next(f for f in FRAMES if f == frame))
@@ -96,7 +96,9 @@ def _read(file: Path, read: Callable[[dict[str, Any], int], _Asked]) -> list[_As
         return read_jsonl_as(read, file, "exported rows")
     rows = read_json(file, "a list of training rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"expected a list of training rows in {file}; mend the file")
+        raise InputError(
+            f"expected a list of training rows in {file}, found something else; mend the file"
+        )
     return [read(row, number) for number, row in enumerate(rows, start=1)]
 
 
@@ -151,7 +153,7 @@ class _Reader:
         elif frame is None:
             scaled = boxes
         elif size is None:
-            raise InputError(f"{where} names the image {key!r}, found no such file; bring it")
+            raise missing_image(key, where)
         else:
             sx, sy = size[0] / _SCALES[frame], size[1] / _SCALES[frame]
             scaled = tuple(Box(b.x1 * sx, b.y1 * sy, b.x2 * sx, b.y2 * sy, b.label) for b in boxes)
@@ -165,11 +167,13 @@ def _inside(box: Box, size: tuple[int, int], frame: BoxFrame | None, where: str)
     out = max(-box.x1, -box.y1, box.x2 - width, box.y2 - height)
     cut = clamp(box, width, height) if out > 0 else box
     if out > SLACK or cut.area <= 0:
-        hint = "; are they in thousandths? then boxes=thousand" if frame == "pixels" else ""
+        advice = "mend them"
+        if frame == "pixels":
+            advice = "mend them, or say boxes=thousand if they are in thousandths"
         what = "inside" if out > SLACK else "with an area inside"
         raise InputError(
             f"expected boxes {what} the {width} x {height} pixels of the image at {where}, found "
-            f"{[round(value, 2) for value in box.xyxy]}{hint}"
+            f"{[round(value, 2) for value in box.xyxy]}; {advice}"
         )
     return cut
 
@@ -198,10 +202,7 @@ def _question(
         return Question(text, GROUNDING, boxes=boxes), boxes
     letter = _letter(around, options)
     if letter is None:
-        raise InputError(
-            f"expected a row of VLM-R1 or ms-swift at {where}, found another form: the answer "
-            f"{answer[:40]!r} is none of the options"
-        )
+        raise other_form(where, f"the answer {answer[:40]!r} is none of the options")
     if not text or any(map(has_half_character, (text, *options, *options.values()))):
         raise other_form(where, "a turn without a question, or with half a character")
     kind = row.get("question_type")
@@ -276,7 +277,10 @@ def _key(image: str, root: Path, where: str) -> str:
         try:
             path = path.relative_to(root)
         except ValueError:
-            raise InputError(f"expected images below {root} at {where}, found {image}") from None
+            path = Path("..")
     if ".." in path.parts or not path.parts or not is_plain_path(image):
-        raise InputError(f"expected images below {root} at {where}, found {image!r}")
+        raise InputError(
+            f"expected images below {root} at {where}, found {image!r}; give their folder, or mend "
+            "the row"
+        )
     return path.as_posix()

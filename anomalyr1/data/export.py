@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from anomalyr1.data.conversations import kept_boxes
 from anomalyr1.data.mmad import Benchmark, choose_references
 from anomalyr1.data.turns import IMAGE
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.prompts import SYSTEM, Template, build_messages, format_answer, template_for
 from anomalyr1.schema import Question, Sample
 from anomalyr1.storage import write_jsonl, write_text
@@ -41,11 +41,11 @@ def export_benchmark(
         InputError: the form does not exist, or fewer than no references are asked for.
     """
     if references < 0:
-        raise InputError(f"expected references of at least 0, found {references}")
+        raise InputError(f"expected references of at least 0, found {references}; raise them")
     if form not in FORMS:
-        raise InputError(f"expected a format out of {', '.join(FORMS)}, found {form!r}")
+        raise unknown("a format of rows", form, FORMS)
     if template not in ("choice", "inspect"):
-        raise InputError(f"expected the template choice or inspect, found {template!r}")
+        raise unknown("a template", template, ("choice", "inspect"))
     asked: Template = "inspect" if template == "inspect" else "choice"
     rows = [
         _row(form, sample, number, question, references, asked)

@@ -45,14 +45,16 @@ def read_deep(image: Image.Image, source: Path | bytes) -> tuple[Image.Image, st
             pixels = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise InputError(
-                f"expected 16-bit colours at {name}, found a file that does not decode"
+                f"expected 16-bit colours at {name}, found one that does not decode; save it anew"
             )
         if pixels.ndim == 3:
             pixels = pixels[..., 2::-1]  # BGR or BGRA to RGB
     else:
         pixels = np.asarray(image)
     if not np.isfinite(pixels).all():
-        raise InputError(f"expected grey levels at {name}, found values that are no numbers")
+        raise InputError(
+            f"expected grey levels at {name}, found values that are no numbers; replace it"
+        )
     eight, rule = to_eight_bits(pixels)
     return Image.fromarray(eight), rule
 

@@ -65,7 +65,9 @@ def _of_array(pixels: NDArray[Any]) -> Image.Image:
             f"{pixels.dtype} of shape {pixels.shape}; convert it first"
         )
     if not np.isfinite(pixels).all():
-        raise InputError("expected an array of grey levels, found values that are no numbers")
+        raise InputError(
+            "expected an array of finite numbers, found some that are none; replace them"
+        )
     if pixels.dtype != np.uint8:
         pixels, _ = to_eight_bits(pixels)
     return Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")

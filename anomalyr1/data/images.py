@@ -53,11 +53,11 @@ class BoxOptions:
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
-            raise InputError(f"expected connectivity 4 or 8, found {self.connectivity}")
+            raise InputError(f"expected connectivity 4 or 8, found {self.connectivity}; choose one")
         if self.min_area < 1 or self.merge_distance < 0:
             raise InputError(
                 "expected min_area of at least 1 and merge_distance of at least 0, "
-                f"found {self.min_area} and {self.merge_distance}"
+                f"found {self.min_area} and {self.merge_distance}; raise them"
             )
 
 
@@ -135,7 +135,9 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
         image, _, _, form = _load(file, to_rgb=False)
         mask = marked_pixels(image, form, file)
         if union is not None and union.shape != mask.shape:
-            raise InputError(f"expected masks of one size in {found}, found {file.name} to differ")
+            raise InputError(
+                f"expected masks of one size in {found}, found {file.name} to differ; mend them"
+            )
         union = mask if union is None else union | mask
     assert union is not None
     return union if size is None else resize_mask(union, size)
@@ -257,6 +259,13 @@ def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str |
         raise
     except Exception as error:  # PIL's decoders raise whatever a damaged file drives them to
         raise _unreadable(path, error) from None
+
+
+def missing_image(name: str, where: object) -> InputError:
+    """The error of an image that an annotation names and nobody brought."""
+    return InputError(
+        f"expected the image {name!r} that {where} names, found no such file; bring it"
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

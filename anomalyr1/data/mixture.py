@@ -24,14 +24,14 @@ from anomalyr1.data.conversations import read_rows
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.data.turns import FRAMES
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_yaml, write_text
 from anomalyr1.values import is_number
 
 _STRATEGY = re.compile(r"(first|last|end|random):(\d+(?:\.\d+)?)(%?)")
 MOST_WEIGHT = 1000
-_KEYS = frozenset({"json_path", "sampling_strategy", "weight", "image_root", "boxes"})
+_KEYS = ("json_path", "sampling_strategy", "weight", "image_root", "boxes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,9 @@ def read_mixture(file: Path) -> tuple[Part, ...]:
     content = read_yaml(file, "a readable mixture")
     entries = content.get("datasets") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"expected a list under datasets in {file}, found {entries!r}")
+        raise InputError(
+            f"expected a list under datasets in {file}, found {entries!r}; list the parts there"
+        )
     return tuple(_part(entry, file) for entry in entries)
 
 
@@ -92,7 +94,7 @@ def mix(parts: Sequence[Part], seed: int = 0) -> list[Sample]:
         if not 0 < part.weight <= MOST_WEIGHT:
             raise InputError(
                 f"expected a weight above 0 and of at most {MOST_WEIGHT} for {part.path}, found "
-                f"{part.weight}"
+                f"{part.weight}; change it"
             )
         chosen = sample_part(_load(part), part.strategy, (seed, number))
         whole, rest = divmod(part.weight, 1)
@@ -132,13 +134,13 @@ def sample_part(samples: Sequence[Sample], strategy: str, seed: tuple[object, ..
     if match is None:
         raise InputError(
             "expected a sampling strategy like all, first:100, last:10% or random:25%, "
-            f"found {strategy!r}"
+            f"found {strategy!r}; write one of them"
         )
     kind, amount = match[1], float(match[2])
     number = round(amount * len(samples) / 100) if match[3] else int(amount)
     if number > len(samples):
         raise InputError(
-            f"expected at least {number} samples for {strategy!r}, found {len(samples)}"
+            f"expected at least {number} samples for {strategy!r}, found {len(samples)}; take fewer"
         )
     if kind == "first":
         return list(samples[:number])
@@ -150,16 +152,16 @@ def sample_part(samples: Sequence[Sample], strategy: str, seed: tuple[object, ..
 
 def _part(entry: Any, file: Path) -> Part:
     if not isinstance(entry, dict) or not isinstance(entry.get("json_path"), str):
-        raise InputError(f"expected json_path in each entry of {file}, found {entry!r}")
-    unknown = set(entry) - _KEYS
-    if unknown:
-        raise InputError(f"expected {', '.join(sorted(_KEYS))} in {file}, found {sorted(unknown)}")
+        raise InputError(f"expected json_path in each entry of {file}, found {entry!r}; name it")
+    for key in entry:
+        if key not in _KEYS:
+            raise unknown(f"keys of an entry of {file}", key, _KEYS)
     weight = entry.get("weight", 1)
     if not is_number(weight):
-        raise InputError(f"expected a number for weight in {file}, found {weight!r}")
+        raise InputError(f"expected a number for weight in {file}, found {weight!r}; give one")
     root, boxes = entry.get("image_root"), entry.get("boxes", "pixels")
     if boxes not in FRAMES:
-        raise InputError(f"expected boxes: {', '.join(FRAMES)} in {file}, found {boxes!r}")
+        raise unknown(f"boxes of an entry of {file}", boxes, FRAMES)
     return Part(
         file.parent / entry["json_path"],
         str(entry.get("sampling_strategy", "all")),

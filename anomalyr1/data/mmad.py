@@ -167,7 +167,7 @@ def _read_records(file: Path, faults: list[str]) -> tuple[dict[str, Any], str, b
     if not isinstance(records, dict) or not records:
         found = "an empty object" if records == {} else type(records).__name__
         raise InputError(
-            f"expected an object of records keyed by image path in {file}, found {found}"
+            f"expected an object of records keyed by image path in {file}, found {found}; mend it"
         )
     return records, hashlib.sha256(content).hexdigest(), bool(_UNWRITABLE.search(content))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 
 IMAGE = "<image>"
 BoxFrame = Literal["pixels", "unit", "thousand"]
@@ -65,7 +65,8 @@ def read_turns(row: dict[str, Any], where: str) -> tuple[list[Turn], BoxFrame | 
     marks = [text.count(IMAGE) for text in texts[::2]]
     if sum(marks) and sum(marks) != len(images):
         raise InputError(
-            f"expected {sum(marks)} images for the marks {IMAGE} at {where}, found {len(images)}"
+            f"expected {sum(marks)} images for the marks {IMAGE} at {where}, found {len(images)}; "
+            "mend the row"
         )
     if not marks[0]:
         marks[0] = len(images) - sum(marks)
@@ -74,7 +75,9 @@ def read_turns(row: dict[str, Any], where: str) -> tuple[list[Turn], BoxFrame | 
         shown += mark
         turns.append(Turn(texts[2 * number], texts[2 * number + 1], tuple(images[:shown])))
     if not turns[0].images:
-        raise InputError(f"expected an image with the first question at {where}, found none")
+        raise InputError(
+            f"expected an image with the first question at {where}, found none; mend the row"
+        )
     return turns, frame
 
 
@@ -84,9 +87,7 @@ def _fill_in(objects: Any, texts: list[str], where: str) -> tuple[list[str], Box
         return texts, None
     kind = objects.get("bbox_type") or "real"
     if kind not in _BBOX_TYPES:
-        raise InputError(
-            f"expected a bbox_type out of {', '.join(_BBOX_TYPES)} at {where}, found {kind!r}"
-        )
+        raise unknown(f"a bbox_type at {where}", kind, _BBOX_TYPES)
     waiting = {
         "<bbox>": iter(objects.get("bbox") or []),
         "<ref-object>": iter(objects.get("ref") or []),
@@ -95,7 +96,9 @@ def _fill_in(objects: Any, texts: list[str], where: str) -> tuple[list[str], Box
     def fill(match: re.Match[str]) -> str:
         value = next(waiting[match[0]], None)
         if value is None:
-            raise InputError(f"expected an object for every {match[0]} at {where}, found fewer")
+            raise InputError(
+                f"expected an object for every {match[0]} at {where}, found fewer; mend the row"
+            )
         return str(value) if match[0] == "<ref-object>" else json.dumps(value)
 
     return [_PLACE.sub(fill, text) for text in texts], _BBOX_TYPES[kind]
@@ -104,5 +107,5 @@ def _fill_in(objects: Any, texts: list[str], where: str) -> tuple[list[str], Box
 def other_form(where: str, found: str) -> InputError:
     """The refusal of a row that is of neither form."""
     return InputError(
-        f"expected a row of VLM-R1 or ms-swift at {where}, found another form: {found}"
+        f"expected a row of VLM-R1 or ms-swift at {where}, found another form: {found}; mend it"
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.config import Config, load_config
+from anomalyr1.config import Config, ConfigFaults, load_config
 from anomalyr1.doctor.lines import Line, refused
 from anomalyr1.doctor.packages import OPTIONAL, installed
 from anomalyr1.doctor.probe import Facts
@@ -31,10 +31,9 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
     try:
         config = load_config(path, overrides, {name: trl_keys(kinds[name]) for name in kinds})
     except InputError as error:
-        found = str(error)
-        if not found.startswith(f"{path}: "):  # there is no such file, or it is not YAML
+        if not isinstance(error, ConfigFaults):  # there is no such file, or it is not YAML
             return None, [refused("file", error)]
-        found = found.removeprefix(f"{path}: ").replace("; ", "\n")
+        found = "\n".join(error.faults)
         return None, [Line("file", "problem", found, f"correct {path}; nothing more was read")]
     lines = []
     try:

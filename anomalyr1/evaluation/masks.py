@@ -7,7 +7,7 @@ boxes (the ceiling: what the segmenter makes of perfect boxes) and from the whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from anomalyr1.schema import Box
 from anomalyr1.segmentation.segmenter import Segmenter, fill_boxes, load_segmenter
 from anomalyr1.storage import append_jsonl, resume_jsonl, write_jsonl
 
+Progress = Callable[[Iterable[ImageReading]], Iterable[ImageReading]]
+
 SOURCES = ("predicted", "gold", "whole")
 
 
@@ -35,7 +37,7 @@ def make_masks(
     checkpoint: str | None = None,
     device: str | None = None,
     out_dir: Path | None = None,
-    on_image: Callable[[int, int], None] | None = None,
+    progress: Progress = iter,
 ) -> Path:
     """Write masks/<segmenter>.jsonl beside the predictions; an interrupted run is continued.
 
@@ -48,7 +50,7 @@ def make_masks(
         checkpoint: SAM2 weights, a local file or a hub id.
         device: torch device for SAM2.
         out_dir: where masks go; the folder `masks` beside `predictions` by default.
-        on_image: called with (images done, images in all) after every image.
+        progress: wraps the loop over images, for a progress bar.
 
     Returns:
         The file.
@@ -62,11 +64,8 @@ def make_masks(
     folder = out_dir or predictions.parent / run_folder.MASKS
     path = folder / run_folder.masks_file(segmenter.name)
     done = _still_valid(path, images, segmenter)
-    for number, image in enumerate(images, start=1):
-        if image.image not in done:
-            append_jsonl(path, [_mask_row(image, root, segmenter)])
-        if on_image is not None:
-            on_image(number, len(images))
+    for image in progress([image for image in images if image.image not in done]):
+        append_jsonl(path, [_mask_row(image, root, segmenter)])
     return path
 
 

@@ -9,16 +9,19 @@ from rich.console import Console
 from anomalyr1 import run_folder
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import load_benchmark
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, one_line
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.predict import predict_benchmark
 from anomalyr1.evaluation.processes import join_processes
 from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
+from anomalyr1.run_lock import alone_in_its_folder
 from anomalyr1.schema import GROUNDING
 from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
+from anomalyr1.terminal import notes, progress
 
 
+@alone_in_its_folder
 def evaluate(config: Config, console: Console | None = None) -> Path:
     """Answer a benchmark, make masks, score, and write the report into the run folder.
 
@@ -32,7 +35,7 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
             segmenter is tried before the first question is asked.
     """
     state = join_processes()
-    console = console or Console(quiet=not state.is_main_process)
+    console = console or notes(quiet=not state.is_main_process)
     run_dir = Path(config.run_dir)
     page = run_dir / run_folder.REPORT
     segmenters = _segmenters(config) if state.is_main_process else []
@@ -49,13 +52,11 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
         question.type == GROUNDING for sample in benchmark.samples for question in sample.questions
     )
     for segmenter in segmenters if located else ():
-        make_masks(predictions, benchmark.root, segmenter)
-        console.print(
-            f"masks: {run_dir / run_folder.MASKS / run_folder.masks_file(segmenter.name)}",
-            soft_wrap=True,
-        )
+        bar = progress(f"masks: {segmenter.name}")
+        masks = make_masks(predictions, benchmark.root, segmenter, progress=bar)
+        console.print(f"masks: {masks}")
     score(predictions, resamples=config.eval.bootstrap)
-    console.print(f"metrics: {run_dir / run_folder.METRICS}", soft_wrap=True)
+    console.print(f"metrics: {run_dir / run_folder.METRICS}")
     return write_report([run_dir], page, gallery=config.eval.gallery)
 
 
@@ -71,5 +72,8 @@ def _segmenters(config: Config) -> list[Segmenter]:
         try:
             segmenters.append(load_segmenter(chosen.kind, checkpoint, model_config))
         except ImportError as error:
-            raise InputError(f"segmentation.kind={chosen.kind}: {error}") from None
+            raise InputError(
+                f"expected the package of segmentation.kind={chosen.kind}, found none that loads "
+                f"({one_line(error)}); install it, or choose another segmenter"
+            ) from None
     return segmenters

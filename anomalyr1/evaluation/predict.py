@@ -33,8 +33,10 @@ from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
+from anomalyr1.run_readme import write_readme
 from anomalyr1.schema import WEIGHS, Prediction
 from anomalyr1.storage import append_jsonl, read_json, write_json
+from anomalyr1.terminal import Bar, notes
 
 
 def predict_benchmark(config: Config, console: Console | None = None) -> Path:
@@ -52,7 +54,7 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
             that were made differently.
     """
     state = join_processes()
-    console = console or Console(quiet=not state.is_main_process)
+    console = console or notes(quiet=not state.is_main_process)
     run_dir = Path(config.run_dir)
     path = run_dir / PREDICTIONS
     benchmark, samples = open_benchmark(
@@ -79,9 +81,7 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     policy.model.to(state.device)
     obstacle = share_prefixes(policy.model) if config.policy.shared_prefix else None
     if obstacle:
-        console.print(
-            f"shared prefix: off, {obstacle}; every question computes its images", soft_wrap=True
-        )
+        console.print(f"shared prefix: off, {obstacle}; every question computes its images")
     rows = build_rows(
         samples,
         config.prompt,
@@ -93,7 +93,8 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
     own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
     if state.is_main_process:
         write_json(run_dir / PREDICTIONS_ORIGIN, identity)
-        write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
+        runs = write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
+        write_readme(run_dir, runs, config)
     state.wait_for_everyone()
     if done:
         console.print(f"{len(done)} of {len(rows)} questions were already answered")
@@ -102,19 +103,20 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         whose, before, share = f" of the first of {state.num_processes} shares", 0, len(own_rows)
     started = time.monotonic()
     answered = 0
-    for batch in batches(own_rows, config.eval.batch_size):
-        predictions = answer(policy, batch, config)
-        append_jsonl(
-            own_file(path, state),
-            [prediction_to_row(replace(p, seen=p.image in seen)) for p in predictions],
-        )
-        answered += len(batch)
-        if answered == len(own_rows) or answered // 200 != (answered - len(batch)) // 200:
-            rate = answered / (time.monotonic() - started)
-            console.print(
-                f"answered {before + answered}/{share} questions{whose}, {rate:.1f} a second",
-                highlight=False,
+    with Bar("answering", share, before, console=console, plain=False) as bar:
+        for batch in batches(own_rows, config.eval.batch_size):
+            predictions = answer(policy, batch, config)
+            append_jsonl(
+                own_file(path, state),
+                [prediction_to_row(replace(p, seen=p.image in seen)) for p in predictions],
             )
+            answered += len(batch)
+            bar.to(before + answered)
+            if answered == len(own_rows) or answered // 200 != (answered - len(batch)) // 200:
+                rate = answered / (time.monotonic() - started)
+                console.print(
+                    f"answered {before + answered}/{share} questions{whose}, {rate:.1f} a second"
+                )
     state.wait_for_everyone()
     if state.is_main_process:
         gather(path, [(row.sample.image, row.index) for row in rows])

@@ -143,7 +143,7 @@ def resume_predictions(path: Path, expected: str = "earlier predictions") -> lis
     def check(row: dict[str, Any], number: int) -> dict[str, Any]:
         if not isinstance(row.get("image"), str) or type(row.get("question_index")) is not int:
             raise InputError(
-                f"{path}:{number}: expected `image` and `question_index` of a prediction, found "
+                f"expected `image` and `question_index` of a prediction at {path}:{number}, found "
                 f"{row.get('image')!r} and {row.get('question_index')!r}; mend or remove the line"
             )
         return row

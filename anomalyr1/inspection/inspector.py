@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.data.image_sources import ImageSource
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.inspection.asks import plan_asks, refuse_special_tokens
 from anomalyr1.inspection.calibration import (
     Calibration,
@@ -74,7 +74,7 @@ class Inspector:
         batch_size: int = 16,
     ) -> None:
         if weigh not in WEIGHS:
-            raise InputError(f"expected weigh out of {', '.join(WEIGHS)}, found {weigh!r}")
+            raise unknown("weigh", weigh, WEIGHS)
         self.policy = policy
         self.config = config
         self.segmenter = segmenter

@@ -139,7 +139,7 @@ def open_all(
     if faults:
         raise InputError(
             f"expected {len(sources)} images that can be inspected, found {len(faults)} that "
-            f"cannot: {listed(faults, separator='; ')}"
+            f"cannot: {listed(faults, separator='; ')}; mend them"
         )
     return opened
 

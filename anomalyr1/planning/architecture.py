@@ -62,7 +62,7 @@ def read_architecture(policy: PolicyConfig) -> Architecture:
     if config.model_type != QWEN2_5_VL.model_type:
         raise InputError(
             f"expected a Qwen2.5-VL at policy.path={policy.path}, found a {config.model_type}; "
-            "only that architecture can be planned"
+            "plan for another policy"
         )
     return Architecture(config, adapter, source, here)
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.storage import read_json, read_yaml
+
+_DATA_PARALLEL = ("NO", "MULTI_GPU", "MULTI_CPU")  # accelerate's names
 
 Kind = Literal["single", "DDP", "ZeRO-1", "ZeRO-2", "ZeRO-3", "FSDP"]
 
@@ -71,7 +73,7 @@ def read_sharding(
         InputError: the file cannot be read or asks for what is not planned here.
     """
     if processes is not None and processes < 1:
-        raise InputError(f"expected at least 1 GPU, found {processes}")
+        raise InputError(f"expected at least 1 GPU, found {processes}; give another --gpus")
     if path is None:
         count = processes or 1
         base = Sharding(
@@ -92,16 +94,13 @@ def read_sharding(
         source=str(path),
     )
     kind = str(content.get("distributed_type") or "NO")
-    if kind in ("NO", "MULTI_GPU", "MULTI_CPU"):
+    if kind in _DATA_PARALLEL:
         return base
     if kind == "DEEPSPEED":
         return _deepspeed(base, content.get("deepspeed_config") or {}, path)
     if kind == "FSDP":
         return _fsdp(base, content.get("fsdp_config") or {})
-    raise InputError(
-        f"expected distributed_type NO, MULTI_GPU, MULTI_CPU, DEEPSPEED or FSDP in {path}, "
-        f"found {kind}"
-    )
+    raise unknown(f"distributed_type in {path}", kind, (*_DATA_PARALLEL, "DEEPSPEED", "FSDP"))
 
 
 def _deepspeed(base: Sharding, section: dict[str, Any], path: Path) -> Sharding:
@@ -111,7 +110,7 @@ def _deepspeed(base: Sharding, section: dict[str, Any], path: Path) -> Sharding:
         zero = _load(Path(file)).get("zero_optimization") or {}
     stage = int(section.get("zero_stage", zero.get("stage", 2)))
     if stage not in (1, 2, 3):
-        raise InputError(f"expected zero_stage 1, 2 or 3 in {path}, found {stage}")
+        raise InputError(f"expected zero_stage 1, 2 or 3 in {path}, found {stage}; choose one")
     kinds: dict[int, Kind] = {1: "ZeRO-1", 2: "ZeRO-2", 3: "ZeRO-3"}
     return replace(
         base,
@@ -159,5 +158,8 @@ def _load(path: Path) -> dict[str, Any]:
     read = read_json if path.suffix == ".json" else read_yaml
     content = read(path, "an accelerate file")
     if not isinstance(content, dict):
-        raise InputError(f"expected a mapping of keys in {path}, found {type(content).__name__}")
+        raise InputError(
+            f"expected the keys of a launch file in {path}, found {type(content).__name__}; check "
+            "the file"
+        )
     return content

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
+from anomalyr1.output_folder import require_new
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.precision import computed_in_float32
@@ -69,7 +70,7 @@ def merge_adapter(
             does not fit the base, `out` is in use, or the logits differ.
     """
     base, revision = _base_of(adapter)
-    _require_free(out)
+    require_new(out)
     processor = _load_processor(adapter)
     inputs = _prompt(processor)
     model: Any = load_adapter(_load_base(base, revision, dtype, adapter), adapter).eval()
@@ -104,7 +105,7 @@ def merge_adapter(
 def _base_of(adapter: Path) -> tuple[str, str | None]:
     """The base and its revision, by the adapter's own account."""
     if not adapter.is_dir():
-        raise InputError(f"expected a folder at {adapter}, found none; check the path")
+        raise InputError(f"expected a run or an adapter at {adapter}, found none; check the path")
     if not (adapter / ADAPTER_CONFIG).is_file():
         if (adapter / "config.json").is_file():
             raise InputError(
@@ -119,17 +120,9 @@ def _base_of(adapter: Path) -> tuple[str, str | None]:
     if config.get("peft_type") != "LORA":
         raise InputError(
             f"expected a LoRA adapter in {adapter}, found peft_type {config.get('peft_type')!r}; "
-            "only LoRA can be merged, evaluate this one as it is"
+            "evaluate it as it is, unmerged"
         )
     return str(config["base_model_name_or_path"]), config.get("revision")
-
-
-def _require_free(out: Path) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists():
-        found = "a folder that holds files" if out.is_dir() else "a file"
-        raise InputError(f"expected a new or empty folder at {out}, found {found}; choose another")
 
 
 def _load_processor(adapter: Path) -> Any:
@@ -139,14 +132,14 @@ def _load_processor(adapter: Path) -> Any:
     except Exception as error:  # whatever a library says of files cut off or of another form
         raise InputError(
             f"expected the processor beside the adapter in {adapter}, found none that loads "
-            f"({first_line(error)}); copy the files of the base's processor there"
+            f"({first_line(error)}); bring the files of the base's processor there"
         ) from None
 
 
 def _load_base(base: str, revision: str | None, dtype: str, adapter: Path) -> Any:
     names = {str(known).removeprefix("torch."): known for known in TOLERANCES}
     if dtype != "auto" and dtype not in names:
-        raise InputError(f"expected a dtype out of auto, {', '.join(names)}, found {dtype!r}")
+        raise unknown("a dtype", dtype, ("auto", *names))
     if (Path(base) / ADAPTER_CONFIG).is_file():
         raise InputError(
             f"expected a whole checkpoint as the base of {adapter}, found an adapter at {base}; "
@@ -213,5 +206,5 @@ def _require_equal(difference: float, tolerance: float, what: str) -> None:
     if not difference <= tolerance:  # not a number is no agreement either
         raise InputError(
             f"expected {what} to keep the logits within {tolerance:g} of their scale, found "
-            f"{difference:.2g}; nothing was written, try --dtype float32"
+            f"{difference:.2g}, and nothing was written; take --dtype float32"
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from anomalyr1.config.reward import RewardConfig
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.parsing import Gate
 from anomalyr1.rewards.accuracy import accuracy
 from anomalyr1.rewards.format import format_score
@@ -131,8 +130,7 @@ def _built_in(config: RewardConfig) -> dict[str, float]:
         if entry.options:
             raise InputError(
                 f"expected no options of the built-in {name} in reward.terms, found "
-                f"{entry.options}; built-in terms have theirs in reward.iou, reward.length and "
-                "reward.repetition"
+                f"{entry.options}; give them in reward.iou, reward.length or reward.repetition"
             )
         if name in config.weights:
             raise InputError(
@@ -173,8 +171,4 @@ def _known(what: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     if name in names:
         return name
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-    raise InputError(
-        f"expected {what} to be one of {', '.join(names)}, found {name!r}; "
-        f"did you mean {nearest!r}?"
-    )
+    raise unknown(what, name, names)

@@ -13,7 +13,6 @@ Naming a callable runs its module: a config is trusted as much as the code that 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import math
@@ -22,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, nearest
 from anomalyr1.parsing import Gate
 from anomalyr1.rewards.luggage import COLUMNS, shown_options
 from anomalyr1.rewards.reading import completion_text, read_batch
@@ -100,7 +99,7 @@ class OwnTerm:
         except TypeError:
             raise InputError(f"{expected}, found {values!r:.80}; correct its return") from None
         if len(found) != count:
-            raise InputError(f"{expected}, found {len(found)}; return one for each completion")
+            raise InputError(f"{expected}, found {len(found)} of them; return one a completion")
         try:
             return [_number(value) for value in found]
         except TypeError as error:
@@ -116,14 +115,18 @@ def own_term(path: str, options: Mapping[str, Any], gate: Gate) -> OwnTerm:
     target = _imported(path)
     if not callable(target) or inspect.iscoroutinefunction(target):
         found = "an async function" if callable(target) else f"{target!r:.40}"
-        raise InputError(f"expected a plain callable at {path} in reward.terms, found {found}")
+        raise InputError(
+            f"expected a plain callable at {path} in reward.terms, found {found}; name a function "
+            "or a class"
+        )
     _check_options(path, target, options)
     if isinstance(target, type):
         try:
             target, options = target(**options), {}
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"expected options that {path} can be made with, found {dict(options)}: {error}"
+                f"expected options that {path} can be made with, found {dict(options)} ({error}); "
+                "correct reward.terms"
             ) from error
         if not callable(target):
             raise InputError(
@@ -143,7 +146,8 @@ def _imported(path: str) -> Any:
     module_name, _, name = path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in path.split(".")):
         raise InputError(
-            f"expected package.module.callable or a built-in term in reward.terms, found {path!r}"
+            f"expected package.module.callable or a built-in term in reward.terms, found {path!r}; "
+            "correct it"
         )
     try:
         module = importlib.import_module(module_name)
@@ -152,9 +156,9 @@ def _imported(path: str) -> Any:
             raise _broken(path, module_name, error) from error
         raise InputError(
             f"expected a module {module_name} for {path} in reward.terms, found none that Python "
-            f"can import (no {error.name}); install it, or name its folder in PYTHONPATH: the "
+            f"can import (no {error.name}); install it, or name its folder in PYTHONPATH (the "
             "command `anomalyr1` does not look in the working directory, `python -m anomalyr1` and "
-            "`accelerate launch -m anomalyr1` do"
+            "`accelerate launch -m anomalyr1` do)"
         ) from None
     except Exception as error:
         raise _broken(path, module_name, error) from error
@@ -162,10 +166,10 @@ def _imported(path: str) -> Any:
         return getattr(module, name)
     except AttributeError:
         public = [known for known in dir(module) if not known.startswith("_")]
-        nearest = difflib.get_close_matches(name, public, n=1, cutoff=0.0)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        near = nearest(name, public)
+        advice = f"did you mean {near!r}?" if near else "correct the name"
         raise InputError(
-            f"expected a callable {name} in {module_name} (reward.terms), found none{hint}"
+            f"expected a callable {name} in {module_name} (reward.terms), found none; {advice}"
         ) from None
 
 

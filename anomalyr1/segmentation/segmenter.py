@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.errors import InputError
+from anomalyr1.errors import unknown
 from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
 
@@ -74,9 +74,7 @@ def load_segmenter(
         from anomalyr1.segmentation.sam2 import load_sam2
 
         return load_sam2(checkpoint, config, device)
-    raise InputError(
-        f"expected a segmenter out of {', '.join(SEGMENTERS)}, found {name!r}; correct the name"
-    )
+    raise unknown("a segmenter", name, SEGMENTERS)
 
 
 def fill_boxes(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool_]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from anomalyr1.config import Config
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, one_line, unknown_key
 from anomalyr1.run_folder import CHECKPOINTS
 
 Arguments = TypeVar("Arguments")
@@ -47,12 +46,14 @@ def trl_arguments(
     for key in given:
         if key in _DECIDED_BY:
             raise InputError(
-                f"expected {section} without {key}, which is decided by {_DECIDED_BY[key]}; "
-                f"found {section}.{key}={given[key]!r}"
+                f"expected {section} without {key}, which is decided by {_DECIDED_BY[key]}, "
+                f"found {section}.{key}={given[key]!r}; leave the key out"
             )
         if key not in trl_keys(kind):
-            nearest = difflib.get_close_matches(key, trl_keys(kind), n=1, cutoff=0.0)[0]
-            raise InputError(f"unknown key {section}.{key} (nearest: {nearest})")
+            raise InputError(
+                f"expected keys of TRL's {kind.__name__} in {section}, found "
+                f"{unknown_key(f'{section}.{key}', key, trl_keys(kind))}; correct it"
+            )
     _refuse_values(kind, section, given)
     refuse_vllm(section, given)
     _refuse_without_effect(section, given)
@@ -60,9 +61,8 @@ def trl_arguments(
     try:
         return kind(**ours, **fixed, **given)
     except (ValueError, TypeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"expected a {section} section that TRL accepts, found: {reason}"
+            f"expected a {section} section that TRL accepts, found: {one_line(error)}; correct it"
         ) from None
 
 
@@ -153,5 +153,5 @@ def _refuse_without_effect(section: str, given: Mapping[str, Any]) -> None:
     if given.get("sync_ref_model") and not given.get("beta"):
         raise InputError(
             f"expected {section}.beta above 0 beside {section}.sync_ref_model=true, found no "
-            "reference policy to synchronise"
+            "reference policy to synchronise; set one of the two"
         )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -22,6 +21,7 @@ from transformers import (
 from anomalyr1.rewards.telemetry import OUTCOME
 from anomalyr1.run_folder import HISTORY
 from anomalyr1.storage import append_jsonl, write_jsonl
+from anomalyr1.terminal import Bar, notes
 
 # What a reader watches: log key -> name in the summary line.
 _SUMMARY = {
@@ -48,8 +48,8 @@ class HistoryCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, run_dir: Path, console: Console | None = None) -> None:
         self.path = run_dir / HISTORY
-        self.console = console or Console()
-        self.progress: Progress | None = None
+        self.console = console or notes()
+        self.bar: Bar | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -58,31 +58,24 @@ class HistoryCallback(TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero:
             return
         write_jsonl(self.path, [_finite(entry) for entry in state.log_history])
-        if self.console.is_terminal:
-            self.progress = Progress(
-                TextColumn("training"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
-            self.progress.start()
-            self.progress.add_task("training", total=state.max_steps, completed=state.global_step)
+        self.bar = Bar(
+            "training", state.max_steps, state.global_step, console=self.console, plain=False
+        )
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Move the progress bar."""
-        if self.progress is not None:
-            self.progress.update(self.progress.task_ids[0], completed=state.global_step)
+        if self.bar is not None:
+            self.bar.to(state.global_step)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Take the progress bar down."""
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
 
     def on_log(
         self,
@@ -104,8 +97,7 @@ class HistoryCallback(TrainerCallback):  # type: ignore[misc]
         if parts:
             parts += _outcomes(logs)
             step = f"step {state.global_step}/{state.max_steps}"
-            line = f"{step}  {'  '.join(parts)}"
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self.console.print(f"{step}  {'  '.join(parts)}")
 
 
 def quiet(trainer: Trainer) -> None:

@@ -65,7 +65,7 @@ def refuse_entropy_bonus(trainer: GRPOTrainer, signal: SignalConfig) -> None:
         raise InputError(
             f"expected a loss that counts tokens (bnpo, dapo) beside an entropy bonus and "
             f"signal.zero_variance={signal.zero_variance}, found grpo.loss_type="
-            f"{trainer.loss_type}"
+            f"{trainer.loss_type}; choose another loss, or keep"
         )
 
 

@@ -48,8 +48,8 @@ def _mixture(config: Config) -> list[tuple[Benchmark, list[Sample]]]:
     beside = [key for key in ("benchmark", "limit", "shots") if getattr(data, key) is not None]
     if beside:
         raise InputError(
-            f"expected data.mixture alone, found data.{' and data.'.join(beside)} beside it; the "
-            "mixture's own sampling decides"
+            "expected data.mixture alone, whose own sampling decides, found "
+            f"data.{' and data.'.join(beside)} beside it; set them to null"
         )
     used = []
     for number, part in enumerate(read_mixture(Path(str(data.mixture)))):

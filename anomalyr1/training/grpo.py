@@ -10,6 +10,7 @@ from trl import GRPOConfig
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.rewards.build import build_rewards
+from anomalyr1.run_lock import alone_in_its_folder
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
@@ -26,6 +27,7 @@ from anomalyr1.training.running import train_policy
 from anomalyr1.training.trainer import PolicyTrainer
 
 
+@alone_in_its_folder
 def train(config: Config) -> Path:
     """Train a policy with GRPO, or go on with an interrupted run.
 

@@ -23,12 +23,13 @@ from anomalyr1.policy.generate import Completion, complete
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
 from anomalyr1.rewards.build import Term, build_rewards
 from anomalyr1.rows import Row
+from anomalyr1.terminal import is_quiet
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.preflight_report import print_report
 from anomalyr1.training.trial import TermTrial, Trial, judge
 
-_SKIP = "preflight.skip=true starts all the same"
+_SKIP = "set preflight.skip=true to start all the same"
 
 
 def dry_run(config: Config, console: Console | None = None) -> Trial:
@@ -70,7 +71,7 @@ def preflight(
     trial = judge(asked, groups, terms, weights)
     state = PartialState()
     if state.is_main_process:
-        print_report(trial, console or Console())
+        print_report(trial, console or Console(quiet=is_quiet()))
     verdict = [refusal(trial, config, arguments)]
     if state.num_processes > 1:
         broadcast_object_list(verdict, from_process=0)

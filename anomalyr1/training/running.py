@@ -16,11 +16,15 @@ from anomalyr1.exposure import write_exposure
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
 from anomalyr1.run_folder import POLICY
+from anomalyr1.run_readme import write_readme
 from anomalyr1.schema import Sample
+from anomalyr1.stopping import postponed
+from anomalyr1.terminal import notes
 from anomalyr1.training.augmented_rows import AugmentedRows
 from anomalyr1.training.callbacks import quiet
 from anomalyr1.training.checkpoints import is_finished, publish
 from anomalyr1.training.continuing import feeding, refuse_other_data
+from anomalyr1.training.stop_at_checkpoint import StopAtCheckpoint
 
 
 def train_policy(
@@ -56,7 +60,8 @@ def train_policy(
         refuse_other_data(run_dir, verb, data)
     if PartialState().is_main_process:
         more = {} if augmented is None else {"augmented": augmented.counts()}
-        write_provenance(run_dir, verb, config, data, feeding=feeding(arguments), **more)
+        runs = write_provenance(run_dir, verb, config, data, feeding=feeding(arguments), **more)
+        write_readme(run_dir, runs, config)
         for line in () if augmented is None else augmented.told():
             print(line)
         _tell_few_shots(config, used)
@@ -65,17 +70,21 @@ def train_policy(
         checkpoint, arguments.max_steps, arguments.num_train_epochs
     )
     if checkpoint and PartialState().is_main_process:
-        print(f"{checkpoint}: " + ("nothing is left to train" if finished else "going on from it"))
+        left = "nothing is left to train" if finished else "going on from it"
+        notes().print(f"{checkpoint}: {left}")
     if checkpoint and finished:
         # Only the last lines of an earlier start are left to do.
         if PartialState().is_main_process:
             publish(checkpoint, policy)
     else:
-        try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        except ValueError as error:
-            raise _launch_mismatch(error, verb) or error from None
-        trainer.save_model(str(policy))
+        start = None if checkpoint is None else str(checkpoint)
+        with postponed("stopping once a checkpoint is written; again: at once") as wish:
+            trainer.add_callback(StopAtCheckpoint(wish))
+            try:
+                trainer.train(resume_from_checkpoint=start)
+            except ValueError as error:
+                raise _launch_mismatch(error, verb) or error from None
+            trainer.save_model(str(policy))
     if PartialState().is_main_process:
         write_exposure(policy, config.policy.path, used, config.prompt)
     return policy

@@ -9,6 +9,7 @@ from trl import SFTConfig, SFTTrainer
 
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
+from anomalyr1.run_lock import alone_in_its_folder
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
@@ -26,6 +27,7 @@ class TuningTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with exact resumption, learning rates of the parts and a card."""
 
 
+@alone_in_its_folder
 def finetune(config: Config) -> Path:
     """Fine-tune a policy on gold completions, or go on with an interrupted run.
 

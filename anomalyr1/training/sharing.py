@@ -21,6 +21,7 @@ from anomalyr1.shared_prefix.packing import Packed
 from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
 from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
 from anomalyr1.shared_prefix.vision import RowImages, backbone_of
+from anomalyr1.terminal import notes
 
 
 @dataclass
@@ -54,7 +55,7 @@ def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing
 
     def say(obstacle: str | None, consequence: str, how: str = "in part", what: str = "") -> bool:
         if obstacle and trainer.accelerator.is_main_process:
-            print(f"{what or 'shared prefix'}: {how}, {obstacle}; {consequence}")
+            notes().print(f"{what or 'shared prefix'}: {how}, {obstacle}; {consequence}")
         return obstacle is None
 
     sharing = Sharing()

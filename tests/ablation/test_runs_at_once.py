@@ -23,6 +23,8 @@ from anomalyr1.ablation.devices import places
 from anomalyr1.ablation.launch import execute
 from anomalyr1.ablation.results import read_result, training_measures
 from anomalyr1.errors import InputError
+from anomalyr1.run_folder import PROCESS
+from anomalyr1.run_lock import run_lock
 
 # Writes down when it began and ended, and what it was told to use.
 RECORDED = """
@@ -168,12 +170,12 @@ def test_what_ends_the_ablation_ends_all_that_it_started(tmp_path, number):
 
 def test_a_killed_ablation_goes_on_and_ends_what_it_left_behind(tmp_path):
     head, processes = start_ablation(tmp_path)
-    with pytest.raises(InputError, match="another ablation at work"), children.alone(tmp_path):
+    with pytest.raises(InputError, match="no other run at work"), run_lock(tmp_path):
         pass
     head.kill()
     head.wait(30)
     assert all(process.is_running() for process in processes)
-    with children.alone(tmp_path):  # the dead hold nothing
+    with run_lock(tmp_path):  # the dead hold nothing
         pass
     for name in ("a", "b"):
         left(tmp_path / f"{name}-0", right=3)
@@ -185,7 +187,8 @@ def test_a_killed_ablation_goes_on_and_ends_what_it_left_behind(tmp_path):
 
 def test_a_number_that_another_process_has_now_is_left_alone(tmp_path):
     here = psutil.Process()
-    for record in ({"pid": here.pid, "created": here.create_time() - 60}, {"pid": "x"}, []):
-        (tmp_path / children.RECORD).write_text(json.dumps(record))
+    begun = here.create_time() - psutil.boot_time() - 60
+    for record in ({"pid": here.pid, "begun": begun}, {"pid": "x"}, []):
+        (tmp_path / PROCESS).write_text(json.dumps(record))
         assert children.end_left_behind(tmp_path) is False
     assert children.end_left_behind(tmp_path) is False  # no record

@@ -66,7 +66,7 @@ def test_roots_and_groups_of_check_stats_and_split(bench, tmp_path):
     assert run(*split).exit_code == 0
     result = run("check", tmp_path / "s", "--set", group)
     assert result.exit_code == 0, result.output
-    with pytest.raises(InputError, match="expected --set with group, found 'rename'"):
+    with pytest.raises(InputError, match="a key of --set out of group, found 'rename'"):
         run("check", alone, "--set", "rename=a:b")
 
 

@@ -95,7 +95,7 @@ BOMB = saved(Image.new("1", (30000, 30000)), "PNG")
         (np.zeros((4, 4, 2), np.uint8), r"shape \(4, 4, 2\)"),
         (np.zeros((0, 4), np.uint8), "shape"),
         (np.zeros((4, 4), bool), "bool of shape"),
-        (np.full((4, 4), np.nan), "no numbers"),
+        (np.full((4, 4), np.nan), "finite numbers"),
         (np.array(["a"]), "of numbers"),
     ],
 )

@@ -126,7 +126,7 @@ def test_boxes_of_a_grounding_answer_serve_the_record(tmp_path):
 @pytest.mark.parametrize(
     ("records", "said"),
     [
-        (with_question(Answer="C"), "expected Answer to be one of A, B; found 'C'"),
+        (with_question(Answer="C"), "expected Answer to be one of A, B, found 'C'"),
         (with_question(Answer=["B"]), "expected Answer to be one of A, B"),
         (with_question(Options=["No.", "Yes."]), "expected Options to be letter -> text"),
         (with_question(Options={"A": "No.", "b": "Yes."}), "expected option letters"),

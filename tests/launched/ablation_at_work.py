@@ -11,9 +11,9 @@ from pathlib import Path
 from made_runs import program, run
 from rich.console import Console
 
-from anomalyr1.ablation import children
 from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.launch import execute
+from anomalyr1.run_lock import run_lock
 
 # A stage with a process of its own, as a launcher has; both say where they are.
 WAIT = """
@@ -27,5 +27,5 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     runs = [run(folder, name, 0, ("train", program(WAIT))) for name in ("a", "b", "c")]
     answers = Answers({(one.variant, one.seed): one.folder for one in runs})
-    with children.alone(folder):
+    with run_lock(folder):
         execute(runs, [{}, {}], answers, Console(), lambda results: None)

@@ -148,7 +148,7 @@ def test_json_says_the_same(tiny_policy):
 def test_a_mistake_is_one_line():
     with pytest.raises(InputError) as caught:
         invoke(app, "plan", GRPO / "tiny_cpu.yaml", "--gpus", "0")
-    assert str(caught.value) == "expected at least 1 GPU, found 0"
+    assert str(caught.value) == "expected at least 1 GPU, found 0; give another --gpus"
 
 
 def test_what_train_refuses_is_not_planned():

@@ -112,7 +112,7 @@ def test_a_deepspeed_file_named_by_the_config():
     [
         ("distributed_type: TPU\n", "expected distributed_type"),
         ("distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 0}\n", "expected zero_stage"),
-        ("- a\n", "expected a mapping"),
+        ("- a\n", "expected the keys of a launch file"),
         ("a: [\n", "expected an accelerate file"),
     ],
 )

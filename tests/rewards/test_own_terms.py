@@ -167,7 +167,11 @@ REFUSED = [
     (MODULE + "brevity", {"completions": 3}, "found 'completions'"),
     (MODULE + "letters_offered", {"options": 3}, "found 'options'"),
     (MODULE + "accuracy", {}, "beside the built-in accuracy"),
-    ("brevity", {}, "reward.terms .* did you mean"),  # neither built in nor a path
+    (
+        "brevity",
+        {},
+        "reward.terms .* choose one",
+    ),  # neither built in nor a path
     ("accuracy", {"x": 1}, "no options of the built-in accuracy"),
     ("../rewards.py", {}, "package.module.callable"),
     ("a..b", {}, "package.module.callable"),

@@ -150,7 +150,9 @@ def draw(stats: Stats, path: Path) -> None:
     try:
         stack(charts).save(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"expected an image file like stats.png, found {path} ({error})") from None
+        raise InputError(
+            f"expected an image file like stats.png, found {path} ({error}); give another --out"
+        ) from None
 
 
 def _box_histogram(shares: Sequence[float]) -> list[tuple[str, int]]:

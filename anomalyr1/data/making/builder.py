@@ -30,9 +30,9 @@ from anomalyr1.data.making.tiling import SMALLEST_PIECE, pieces
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import write_benchmark
-from anomalyr1.data.output_folder import new_folder, require_new
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.errors import InputError, listed
+from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.schema import Sample
 
 Progress = Callable[[Iterable[Item]], Iterable[Item]]
@@ -70,7 +70,7 @@ class BuildOptions:
         if self.references < 0 or self.pool < 1 or not 0 <= self.reserve < 1:
             raise InputError(
                 "expected references of at least 0, pool of at least 1 and reserve in [0, 1), "
-                f"found {self.references}, {self.pool} and {self.reserve}"
+                f"found {self.references}, {self.pool} and {self.reserve}; correct them"
             )
 
 

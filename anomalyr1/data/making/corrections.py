@@ -102,8 +102,8 @@ def restore_names(source: Source, proposed: Mapping[str, Proposed]) -> Source:
         items.append(item if entry is None else _restored(item, entry.image))
     if not known:
         raise InputError(
-            f"expected images of {PROPOSED} in the {len(items)} images read, found none of them; "
-            "the tool may have written the images anew: give its annotations beside the exported "
+            f"expected images of {PROPOSED} in the {len(items)} images read, found none of them, "
+            "as where a tool has written the images anew; give its annotations beside the exported "
             "images"
         )
     note = f"{len(items) - known} images were not proposed; they are not compared"

@@ -14,7 +14,7 @@ from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint
 from anomalyr1.data.making.clusters import cluster
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.data.shots import few_shot, stratum_of
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.schema import Sample
 
 Holdout = Literal["image", "category", "dataset", "recorded"]
@@ -51,13 +51,13 @@ class SplitOptions:
 
     def __post_init__(self) -> None:
         if self.holdout not in HOLDOUTS:
-            raise InputError(
-                f"expected holdout out of {', '.join(HOLDOUTS)}, found {self.holdout!r}"
-            )
+            raise unknown("a holdout", self.holdout, HOLDOUTS)
         if self.k_shot is not None and self.k_shot < 1:
-            raise InputError(f"expected k-shot of at least 1, found {self.k_shot}")
+            raise InputError(f"expected k-shot of at least 1, found {self.k_shot}; raise it")
         if not 0 < self.test_fraction < 1:
-            raise InputError(f"expected a test fraction in (0, 1), found {self.test_fraction}")
+            raise InputError(
+                f"expected a test fraction between 0 and 1, found {self.test_fraction}; change it"
+            )
 
 
 def assign(

@@ -63,12 +63,12 @@ def examine(item: Item, options: BoxOptions, rescale: bool = False) -> Examined:
         if pixels.shape != (image.height, image.width):
             raise InputError(
                 f"expected a mask of {image.width} x {image.height} pixels like {item.file}, "
-                f"found {pixels.shape[1]} x {pixels.shape[0]} in {item.mask}"
+                f"found {pixels.shape[1]} x {pixels.shape[0]} in {item.mask}; bring its own mask"
             )
         if item.normal and pixels.any():
             raise InputError(
                 f"expected an empty mask for {item.file}, whose label is normal, found "
-                f"{int(pixels.sum())} marked pixels in {item.mask}"
+                f"{int(pixels.sum())} marked pixels in {item.mask}; correct one of the two"
             )
         if looks_inverted(pixels):
             raise InputError(

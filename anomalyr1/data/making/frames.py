@@ -83,7 +83,7 @@ def _inside(box: Box, size: Size, item: Item) -> Box:
     if not out <= OUTSIDE or not inner.area > 0:
         raise InputError(
             f"expected boxes inside the {width} x {height} pixels of {item.file}, "
-            f"found {list(box.xyxy)}"
+            f"found {list(box.xyxy)}; mend the annotation"
         )
     return box if out <= 0 else inner
 
@@ -95,7 +95,7 @@ def _scaled(item: Item, size: Size, rescale: bool) -> Item:
     if not (same_shape and rescale):
         do = "mend the annotation"
         if same_shape:
-            do = "the shape is the same: --set rescale=true scales the boxes"
+            do = "give --set rescale=true to scale the boxes, as the shape is the same"
         raise InputError(
             f"expected {item.file} to have the {dw} x {dh} pixels that its annotation declares, "
             f"found {width} x {height}; {do}"

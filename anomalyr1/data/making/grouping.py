@@ -48,7 +48,8 @@ def read_grouping(text: str) -> GroupOf:
         pattern = re.compile(text)
     except re.error as error:
         raise InputError(
-            f"expected a regular expression or FILE.csv:COLUMN for group, found {text!r} ({error})"
+            f"expected a regular expression or FILE.csv:COLUMN for group, found {text!r} "
+            f"({error}); correct it"
         ) from None
 
     def group(path: str) -> str | None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.item import Item
-from anomalyr1.errors import InputError, listed
+from anomalyr1.errors import InputError, listed, nearest
 from anomalyr1.schema import Box
 from anomalyr1.storage import read_yaml
 
@@ -196,7 +196,9 @@ def _renames(text: str) -> dict[str, str]:
     for pair in text.split(","):
         old, colon, new = pair.partition(":")
         if not colon or not old.strip() or not new.strip():
-            raise InputError(f"expected rename=old:new,..., found {pair!r}; or name a YAML file")
+            raise InputError(
+                f"expected rename=old:new,..., found {pair!r}; correct it, or name a YAML file"
+            )
         renames[words(old)] = new.strip()
     return renames
 
@@ -204,20 +206,26 @@ def _renames(text: str) -> dict[str, str]:
 def _require_known(items: tuple[Item, ...], settings: LabelSettings) -> None:
     labels = {words(label) for item in items for label in (item.folder, *item.defects)}
     labels |= {words(box.label) for item in items for box in item.boxes or () if box.label}
-    found = listed(sorted(labels), 20)
     for old in settings.rename:
         if old not in labels:
-            raise InputError(f"rename has {old!r}, expected one of the labels found: {found}")
+            raise _no_label("rename", old, labels)
     known = {plain(label) for label in labels}
     known |= {plain(new) for new in settings.rename.values()}
     for label in sorted(settings.normal):
         if label not in known:
-            raise InputError(f"normal has {label!r}, expected one of the labels found: {found}")
+            raise _no_label("normal", label, labels)
     products = sorted({item.category for item in items})
     if settings.category is not None and len(products) > 1:
         raise InputError(
-            f"expected one product for category={settings.category}, found {listed(products)}"
+            f"expected one product for category={settings.category}, found {listed(products)}; "
+            "leave the setting out, or build the products one by one"
         )
+
+
+def _no_label(setting: str, label: str, labels: Collection[str]) -> InputError:
+    near = nearest(label, labels)
+    advice = f"did you mean {near!r}?" if near else f"choose out of {listed(sorted(labels), 20)}"
+    return InputError(f"expected a label of the images in {setting}, found {label!r}; {advice}")
 
 
 def _notes(pairs: list[tuple[Item, Item]]) -> list[str]:

@@ -68,8 +68,8 @@ def safe_items(items: Iterable[Item]) -> tuple[list[Item], dict[str, str]]:
         for kind, name in (("dataset", item.dataset), ("category", item.category)):
             if name == "good":
                 raise InputError(
-                    f"expected another {kind} than 'good', which marks normal images in a path; "
-                    f"give --set {kind}=NAME, or rename the folder"
+                    f"expected a name for the {kind}, found 'good', which marks normal images in a "
+                    f"path; give --set {kind}=NAME, or rename the folder"
                 )
         after.append(
             replace(
@@ -94,9 +94,7 @@ def refuse_collisions(items: Iterable[Item]) -> None:
     for item in items:
         other = keys.setdefault(unicodedata.normalize("NFC", item.key).casefold(), item)
         if other.file != item.file:
-            raise InputError(
-                f"expected one file for {item.key}, found {other.file} and {item.file}; rename one"
-            )
+            raise two_files(item.key, other.file, item.file)
         other = files.setdefault(item.file, item)
         if other is not item:
             raise InputError(
@@ -158,3 +156,8 @@ def _free(target: Path, source: Path) -> Path:
     if target.exists():
         raise InputError(f"expected one file for {target}, found a second one: {source}; rename it")
     return target
+
+
+def two_files(key: str, first: Path, second: Path) -> InputError:
+    """The error of two files that would lie in one place of a benchmark."""
+    return InputError(f"expected one file for {key}, found {first} and {second}; rename one")

@@ -22,14 +22,14 @@ from anomalyr1.data.conversations import read_rows
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of
 from anomalyr1.data.images import mask_file, open_image, read_mask
-from anomalyr1.data.making.placing import place_file, safe_name
+from anomalyr1.data.making.placing import place_file, safe_name, two_files
 from anomalyr1.data.making.sources.image_names import files_in
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mixture import Part, holds_rows, read_mixture
 from anomalyr1.data.mmad import write_benchmark
-from anomalyr1.data.output_folder import new_folder, require_new
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
+from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.schema import ANOMALY_DETECTION, Question, Sample
 from anomalyr1.storage import read_jsonl
 
@@ -77,9 +77,8 @@ def build_from_rows(
         InputError: rows or images cannot be used.
     """
     settings = dict(settings or {})
-    unknown = sorted(settings.keys() - set(SETTINGS))
-    if unknown:
-        raise InputError(f"{form} has no setting {unknown[0]!r}; it has: {', '.join(SETTINGS)}")
+    for key in sorted(settings.keys() - set(SETTINGS)):
+        raise unknown(f"a setting of {form}", key, SETTINGS)
     require_new(out)
     dataset = safe_name(settings.get("dataset") or file.stem)
     category = safe_name(settings.get("category") or "product")
@@ -95,7 +94,7 @@ def build_from_rows(
         }
         for key, path in wanted.items():
             if files.setdefault(key, path) != path:
-                raise InputError(f"expected one file for {key}, found {files[key]} and {path}")
+                raise two_files(key, files[key], path)
     prints = _prints(files, placed, progress)
     written = [
         replace(
@@ -161,7 +160,9 @@ def _samples(file: Path, settings: Mapping[str, str]) -> list[Sample]:
     if file.suffix in (".yaml", ".yml"):
         parts = read_mixture(file)
         if not all(holds_rows(part) for part in parts):
-            raise InputError(f"expected json_path to name rows in {file}, found a benchmark")
+            raise InputError(
+                f"expected json_path to name rows in {file}, found a benchmark; take it as it is"
+            )
     else:
         parts = (Part(file, boxes=frame),)
     samples: dict[str, Sample] = {}
@@ -171,7 +172,7 @@ def _samples(file: Path, settings: Mapping[str, str]) -> list[Sample]:
         for sample in read_rows(part.path, root, frame=part.boxes):
             known = samples.get(sample.image)
             if known is not None and known.root != sample.root:
-                raise InputError(f"expected one image for {sample.image}, found two in {file}")
+                raise two_files(sample.image, known.path, sample.path)
             if known is not None:
                 asked = (*known.questions, *sample.questions)
                 shown = tuple(dict.fromkeys((*known.random_templates, *sample.random_templates)))

@@ -151,7 +151,7 @@ def _pixels(shape: Shape, size: tuple[int, int]) -> Mask:
         if shape.size != size:
             raise InputError(
                 f"expected run lengths of {width} x {height} pixels, found them for "
-                f"{' x '.join(map(str, shape.size or ()))}"
+                f"{' x '.join(map(str, shape.size or ()))}; mend the annotation"
             )
         return decode_mask({"size": [height, width], "counts": shape.code})
     rings = [list(ring) for ring in shape.rings]

@@ -17,10 +17,10 @@ from anomalyr1.data.making.division import SplitOptions, assign
 from anomalyr1.data.making.grouping import name_groups
 from anomalyr1.data.manifest import make_manifest, read_groups
 from anomalyr1.data.mmad import MANIFEST_NAME, Benchmark, write_benchmark
-from anomalyr1.data.output_folder import new_folder, require_new
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.data.turned_copies import copies
 from anomalyr1.errors import InputError
+from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.schema import Sample, is_normal_key
 from anomalyr1.storage import read_json, write_json
 

@@ -116,7 +116,7 @@ def test_images_elsewhere(tmp_path):
     one_coco(tmp_path / "c", [1, 1, 5, 5])
     (tmp_path / "c/pics/2024").mkdir(parents=True)
     (tmp_path / "c/a.png").rename(tmp_path / "c/pics/2024/a.png")
-    with pytest.raises(InputError, match="neither beside it nor above"):
+    with pytest.raises(InputError, match="beside or above it, found no such file"):
         read_source("coco", tmp_path / "c")
     source = read_source("coco", tmp_path / "c", {"images": "pics/2024"})
     assert source.items[0].file == tmp_path / "c/pics/2024/a.png"
@@ -127,7 +127,7 @@ def test_images_elsewhere(tmp_path):
 def test_an_image_in_two_places_is_not_guessed(tmp_path):
     one_coco(tmp_path, [1, 1, 5, 5])
     photo(tmp_path / "images/a.png", seed=9)
-    with pytest.raises(InputError, match=r"found two: .*a\.png and .*images/a\.png"):
+    with pytest.raises(InputError, match=r"found two that differ, .*a\.png and .*images/a\.png"):
         read_source("coco", tmp_path)
 
 
@@ -387,5 +387,5 @@ def test_two_names_that_come_to_one_stay_apart(tmp_path):
 
 def test_a_product_called_good_would_make_all_normal(tmp_path):
     root = one_coco(tmp_path / "c", [10, 10, 30, 20])
-    with pytest.raises(InputError, match="another category than 'good'"):
+    with pytest.raises(InputError, match="a name for the category, found 'good'"):
         build("coco", root, tmp_path / "out", category="good")

@@ -66,9 +66,7 @@ def test_which_labels_are_normal_can_be_said(tmp_path):
     benchmark, notes = build("folder", root, tmp_path / "out", normal="A1")
     assert {s.defect for s in benchmark.samples} == {"good", "OK"}
     assert "labels read as normal: A1 (6)" in notes and "labels read as defects: OK (3)" in notes
-    with pytest.raises(
-        InputError, match="normal has 'b2', expected one of the labels found: a1, ok"
-    ):
+    with pytest.raises(InputError, match="images in normal, found 'b2'; choose out of a1, ok"):
         read_source("folder", root, {"normal": "B2"})
 
 
@@ -385,7 +383,7 @@ def test_renamed_labels(tmp_path):
     [
         (
             {"rename": "xy:z"},
-            "rename has 'xy', expected one of the labels found: good, misc, pa, sc",
+            "images in rename, found 'xy'; choose out of good, misc, pa, sc",
         ),
         ({"rename": "sc"}, "expected rename=old:new"),
         ({"rename": "nowhere.yaml"}, "found no such file"),

@@ -224,7 +224,7 @@ def test_unit_boxes_and_thousandths_are_converted_when_named(tmp_path):
     with pytest.raises(InputError, match="pixels, unit, thousand"):
         read_rows(file, tmp_path, frame="percent")
     (tmp_path / "mix.yaml").write_text("datasets:\n  - json_path: rows.jsonl\n    boxes: inches\n")
-    with pytest.raises(InputError, match="boxes: pixels, unit, thousand"):
+    with pytest.raises(InputError, match=r"boxes of .* out of pixels, unit, thousand"):
         read_mixture(tmp_path / "mix.yaml")
 
 

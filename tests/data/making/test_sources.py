@@ -139,11 +139,11 @@ def test_deeppcb_folders_and_types(tmp_path):
         ("deeppcb", trees.deeppcb, "**/12300000_temp.jpg", "expected the template"),
         ("deeppcb", trees.deeppcb, "**/12300000.txt", "expected a text file"),
         ("magnetic-tile", trees.magnetic_tile, "MT_Crack/Imgs/*.png", "expected the mask"),
-        ("visa", trees.visa_raw, "**/Normal/*.JPG", "expected that image"),
+        ("visa", trees.visa_raw, "**/Normal/*.JPG", "found no such file; bring it"),
         ("real-iad", trees.real_iad, "**/b_C1.jpg", "no such file"),
-        ("elpv", trees.elpv, "**/cell0000.png", "found no such image"),
-        ("coco", trees.coco, "images/0.png", "found it neither beside it nor above"),
-        ("folder", trees.own_folder, "dent/0.png", "expected that image"),
+        ("elpv", trees.elpv, "**/cell0000.png", "found no such file; bring it"),
+        ("coco", trees.coco, "images/0.png", "beside or above it, found no such file"),
+        ("folder", trees.own_folder, "dent/0.png", "found no such file; bring it"),
     ],
 )
 def test_missing_files_are_refused(tmp_path, name, make, breakage, said):
@@ -175,7 +175,7 @@ def test_deeppcb_takes_commas(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"bbox": [0, 0, 0, 5]}, "a box without area"),
+        ({"bbox": [0, 0, 0, 5]}, "a box with an area"),
         ({"image_id": 99}, "an unknown image or category"),
         ({"category_id": 99}, "an unknown image or category"),
         ({"iscrowd": 1}, "a crowd region"),
@@ -212,7 +212,7 @@ def test_names_roots_and_settings_are_checked(tmp_path):
         read_source("mvtec", tmp_path / "nowhere")
     with pytest.raises(InputError, match="as ROOT"):
         read_source("mvtec", None)
-    with pytest.raises(InputError, match="no setting 'speed'; it has: none"):
+    with pytest.raises(InputError, match=r"of mvtec out of normal, rename, .* found 'speed'"):
         read_source("mvtec", tmp_path, {"speed": "1"})
     with pytest.raises(InputError, match="expected a number for defect_min"):
         read_source("elpv", tmp_path, {"defect_min": "high"})

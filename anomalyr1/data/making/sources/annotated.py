@@ -25,7 +25,7 @@ from anomalyr1.data.making.labels import is_in_order
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.shapes import Shape, bounds
 from anomalyr1.data.making.sources.item import Item, Source, require_items
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.geometry import clamp
 from anomalyr1.schema import Box
 
@@ -131,7 +131,7 @@ def make_source(
         InputError: annotations or images cannot be used, or there is none.
     """
     if unlabelled_as not in ("leave", "normal"):
-        raise InputError(f"expected unlabelled=leave or normal, found {unlabelled_as!r}")
+        raise unknown("unlabelled", unlabelled_as, ("leave", "normal"))
     folder = root if root.is_dir() else root.parent
     key = dataset or folder.resolve().name
     passed = dict(left_out or {})
@@ -210,7 +210,8 @@ def _item(entry: Annotated, name: str, dataset: str, category: str) -> Item:
     if normals and (others or any(mark.label is None for mark in entry.marks)):
         what = f"the label {others[0]!r}" if others else "marked defects"
         raise InputError(
-            f"{entry.where} calls {entry.file} {normals[0]!r} and has {what}; keep one of the two"
+            f"expected one verdict of {entry.where}, found that it calls {entry.file} "
+            f"{normals[0]!r} and has {what}; keep one of the two"
         )
     frame = entry.declared or image_size(entry.file)
     boxes = tuple(_box(mark, frame, entry) for mark in entry.marks)

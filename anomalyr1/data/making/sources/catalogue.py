@@ -27,7 +27,7 @@ from anomalyr1.data.making.sources.rle_csv import read_rle_csv
 from anomalyr1.data.making.sources.visa import read_visa
 from anomalyr1.data.making.sources.voc import read_voc
 from anomalyr1.data.making.sources.yolo import read_yolo
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.values import whole_characters
 
 SOURCES: Mapping[str, Callable[..., Source]] = {
@@ -70,7 +70,7 @@ def read_source(
         InputError: name, root or a setting cannot be used, or the reader refuses the tree.
     """
     if name not in SOURCES:
-        raise InputError(f"expected a source out of auto, {', '.join(SOURCES)}; found {name!r}")
+        raise unknown("a source", name, ("auto", *SOURCES))
     if root is None and name not in WITHOUT_ROOT:
         raise InputError(f"expected the folder of {name} as ROOT, found none; give it")
     if root is not None and not root.exists():
@@ -89,11 +89,7 @@ def read_source(
         elif key in ANY_SOURCE:
             general[key] = text
         else:
-            offered = ", ".join(known) or "none"
-            raise InputError(
-                f"{name} has no setting {key!r}; it has: {offered}; "
-                f"all sources have: {', '.join(ANY_SOURCE)}"
-            )
+            raise unknown(f"a setting of {name}", key, (*known, *ANY_SOURCE))
     chooses = {"seed": seed} if "seed" in inspect.signature(read).parameters else {}
     source = read(root, **values, **chooses)
     source = replace(source, options={**values, **source.options})
@@ -121,11 +117,11 @@ def _writable(value: Any) -> Any:
 def _convert(key: str, text: str, default: Any) -> Any:
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
-            raise InputError(f"expected {key}=true or {key}=false, found {text!r}")
+            raise InputError(f"expected {key}=true or {key}=false, found {text!r}; choose one")
         return text.lower() == "true"
     if isinstance(default, float):
         try:
             return float(text)
         except ValueError:
-            raise InputError(f"expected a number for {key}, found {text!r}") from None
+            raise InputError(f"expected a number for {key}, found {text!r}; give one") from None
     return text

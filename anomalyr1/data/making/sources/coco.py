@@ -32,7 +32,14 @@ from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.coco_records import CocoImage, read_records, repeated
 from anomalyr1.data.making.sources.image_names import files_below, files_in
-from anomalyr1.data.making.sources.item import Item, Source, folders_in, found_in, require_items
+from anomalyr1.data.making.sources.item import (
+    Item,
+    Source,
+    folders_in,
+    found_in,
+    not_one_file,
+    require_items,
+)
 from anomalyr1.errors import InputError, listed
 from anomalyr1.storage import read_json
 
@@ -65,7 +72,9 @@ def read_coco(
     folder = root if root.is_dir() else root.parent
     name = dataset or folder.resolve().name
     if images and not (folder / images).is_dir():
-        raise InputError(f"expected a folder of images at {folder / images}, found none")
+        raise InputError(
+            f"expected a folder of images at {folder / images}, found none; correct images=DIR"
+        )
     items, notes = [], []
     twice = 0
     for side, file, content in found:
@@ -121,7 +130,7 @@ def _find(root: Path) -> tuple[list[tuple[str | None, Path, Any]], list[Path]]:
             f"found {names}; name the file"
         )
     found = listed([file.relative_to(root).as_posix() for file in seen]) or "none"
-    raise InputError(f"expected one COCO file under {root}, found {found}; name the file")
+    raise not_one_file("COCO file", root, found)
 
 
 def _is_coco(content: Any) -> bool:
@@ -185,11 +194,13 @@ def _items(
 def _image(file: Path, name: str, folders: Sequence[Path]) -> Path:
     found = [folder / name for folder in folders if os.path.isfile(folder / name)]  # noqa: PTH113
     if not found:
-        raise InputError(f"{file} names the image {name!r}, found it neither beside it nor above")
+        raise InputError(
+            f"expected the image {name!r} of {file} beside or above it, found no such file; add it"
+        )
     if any(path.read_bytes() != found[0].read_bytes() for path in found[1:]):
         raise InputError(
-            f"{file} names the image {name!r}, found two: {found[0]} and {found[-1]}; "
-            "say which with --set images=DIR"
+            f"expected one image {name!r} of {file}, found two that differ, {found[0]} and "
+            f"{found[-1]}; give --set images=DIR"
         )
     return found[0]
 

@@ -125,18 +125,22 @@ def _annotation(
     entry: Entry, label: str, size: tuple[int, int] | None, where: str
 ) -> tuple[Box, Shape | None]:
     if entry.get("iscrowd"):
-        raise InputError(f"{where} is a crowd region; annotate its defects one by one")
+        raise InputError(
+            f"expected one defect at {where}, found a crowd region; draw its defects one by one"
+        )
     shape = _shape(entry.get("segmentation"), label, size, where)
     numbers = entry.get("bbox")
     if not numbers and shape is not None:
         box = bounds(shape)
     elif not _numbers(numbers) or len(numbers) != 4:
-        raise InputError(f"expected bbox [x, y, width, height] at {where}, found {numbers!r}")
+        raise InputError(
+            f"expected bbox [x, y, width, height] at {where}, found {numbers!r}; mend it"
+        )
     else:
         x, y, width, height = (float(value) for value in numbers)
         box = Box(x, y, x + width, y + height, label)
     if not (box.x1 < box.x2 and box.y1 < box.y2):
-        raise InputError(f"{where} has a box without area: {numbers}")
+        raise InputError(f"expected a box with an area at {where}, found {numbers}; mend it")
     return box, shape
 
 
@@ -148,14 +152,17 @@ def _shape(value: Any, label: str, size: tuple[int, int] | None, where: str) -> 
         whole = isinstance(counts, str) or (_numbers(counts) and all(v == int(v) for v in counts))
         if not whole or not _numbers(frame) or len(frame) != 2 or not min(frame) >= 1:
             raise InputError(
-                f"expected run lengths {{counts, size: [height, width]}} at {where}, found others"
+                f"expected run lengths {{counts, size: [height, width]}} at {where}, found others; "
+                "mend them"
             )
         return from_counts(
             cast("str | list[int]", counts), (int(frame[1]), int(frame[0])), label, where
         )
     rings = [value] if _numbers(value) else value
     if not isinstance(rings, list) or not all(_numbers(ring) for ring in rings):
-        raise InputError(f"expected polygons of numbers at {where}, found {str(value)[:60]}")
+        raise InputError(
+            f"expected polygons of numbers at {where}, found {str(value)[:60]}; mend them"
+        )
     corners = [polygon(ring, label, where).rings[0] for ring in rings]
     return Shape(label, tuple(corners))
 

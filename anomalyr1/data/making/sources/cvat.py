@@ -44,7 +44,7 @@ from anomalyr1.data.making.sources.image_names import (
     side_of,
     side_word,
 )
-from anomalyr1.data.making.sources.item import Source
+from anomalyr1.data.making.sources.item import Source, not_one_file
 from anomalyr1.data.making.sources.labelme import ring
 from anomalyr1.data.making.sources.xml_files import Element, read_xml
 from anomalyr1.errors import InputError
@@ -75,8 +75,8 @@ def read_cvat(
     file = root if root.is_file() else _find(root)
     content = read_xml(file, TREE, encoding)
     if content.tag != "annotations" or content.find("image") is None:
-        video = " (a video: export as CVAT for images)" if content.find("track") is not None else ""
-        raise InputError(f"expected {TREE} in {file}, found no <image>{video}")
+        found = "a video" if content.find("track") is not None else "no <image>"
+        raise InputError(f"expected {TREE} in {file}, found {found}; export as CVAT for images")
     names, faults, annotated = ImageNames(file.parent), Faults(), []
     for element in content.iter("image"):
         where = f"image {element.get('id') or element.get('name')} of {file}"
@@ -114,8 +114,7 @@ def _exports(root: Path) -> list[Path]:
 def _find(root: Path) -> Path:
     files = _exports(root) or files_in(root, "*.xml")
     if len(files) != 1:
-        found = ", ".join(file.name for file in files) or "none"
-        raise InputError(f"expected one {TREE} under {root}, found {found}; name the file")
+        raise not_one_file(TREE, root, ", ".join(file.name for file in files))
     return files[0]
 
 
@@ -146,7 +145,8 @@ def _read(element: Element, where: str, names: ImageNames) -> Annotated:
 def _mark(shape: Element, label: str, declared: tuple[int, int] | None, where: str) -> Mark:
     if shape.tag in _NO_AREA:
         raise InputError(
-            f"expected a box, polygon, ellipse or mask at {where}: a {shape.tag} marks no area"
+            f"expected a box, polygon, ellipse or mask at {where}, found a {shape.tag}, which "
+            "marks no area; draw one"
         )
     turned = number(shape.get("rotation", "0"), "rotation", where)
     if turned:
@@ -168,7 +168,9 @@ def _mark(shape: Element, label: str, declared: tuple[int, int] | None, where: s
         return Mark(label, shape=polygon(values, label, where))
     if shape.tag == "mask":
         return Mark(label, shape=from_mask(_mask(shape, declared, where), label))
-    raise InputError(f"expected a box, polygon, ellipse, mask or tag at {where}, found another")
+    raise InputError(
+        f"expected a box, polygon, ellipse, mask or tag at {where}, found {shape.tag!r}; draw one"
+    )
 
 
 def _numbers(shape: Element, names: tuple[str, ...], where: str) -> list[float]:
@@ -181,7 +183,9 @@ def _mask(shape: Element, declared: tuple[int, int] | None, where: str) -> Mask:
     )
     runs = [int(number(run, "a run", where)) for run in (shape.get("rle") or "").split(",")]
     if declared is None:
-        raise InputError(f"expected width and height of the image at {where}, found none")
+        raise InputError(
+            f"expected width and height of the image at {where}, found none; export again"
+        )
     inside = left >= 0 and top >= 0 and left + width <= declared[0] and top + height <= declared[1]
     if min(runs) < 0 or min(width, height) < 1 or sum(runs) != width * height or not inside:
         raise InputError(

@@ -46,13 +46,17 @@ def read_deeppcb(
         InputError: the tree is not there, or files of it are missing or broken.
     """
     if not 0 <= normal_share < 1:
-        raise InputError(f"expected normal_share of at least 0 and below 1, found {normal_share}")
+        raise InputError(
+            f"expected normal_share of at least 0 and below 1, found {normal_share}; change it"
+        )
     pairs = {}
     for test in found_in(root, "**/group*/*/*_test.jpg"):
         number = test.name.removesuffix("_test.jpg")
         template = test.with_name(f"{number}_temp.jpg")
         if not template.exists():
-            raise InputError(f"expected the template {template.name} beside {test}, found none")
+            raise InputError(
+                f"expected the template {template.name} beside {test}, found none; bring it"
+            )
         pairs[number] = (test, template, _read_boxes(test, number))
     order = seeded_order(pairs, seed, "DeepPCB")
     normals = set(order[: round(normal_share * len(order))])

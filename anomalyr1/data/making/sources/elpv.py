@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from anomalyr1.data.images import missing_image
 from anomalyr1.data.making.sources.item import Item, Source, read_lines, require_items
 from anomalyr1.errors import InputError
 
@@ -53,7 +54,7 @@ def read_elpv(
     if not 0 <= normal_max < defect_min <= 1:
         raise InputError(
             "expected 0 <= normal_max < defect_min <= 1, "
-            f"found normal_max {normal_max} and defect_min {defect_min}"
+            f"found normal_max {normal_max} and defect_min {defect_min}; change one"
         )
     root = root or package_data()
     items, between = [], 0
@@ -71,7 +72,7 @@ def read_elpv(
             continue
         image = root / name
         if not image.is_file():
-            raise InputError(f"{root / 'labels.csv'} names {name!r}, found no such image")
+            raise missing_image(name, root / "labels.csv")
         folder = "good" if probability <= normal_max else "defective"
         items.append(Item(image, "ELPV", kind, folder, image.name, product))
     return Source(

@@ -36,7 +36,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.data.images import is_image
+from anomalyr1.data.images import is_image, missing_image
 from anomalyr1.data.making.labels import is_in_order, is_nameless
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.image_names import files_below
@@ -205,21 +205,28 @@ def _read_boxes(product: Path) -> dict[str, tuple[Box, ...]]:
         return {}
     entries = _once(file)
     if not isinstance(entries, dict):
-        raise InputError(f"expected an object of boxes by image path in {file}; mend the file")
+        raise InputError(
+            f"expected an object of boxes by image path in {file}, found {type(entries).__name__}; "
+            "mend the file"
+        )
     found: dict[str, tuple[Box, ...]] = {}
     for name, values in entries.items():
         image = os.path.normpath(product / name)
         if not os.path.isfile(image):  # noqa: PTH113  (Path.is_file raises on some names)
-            raise InputError(f"{file} names {name!r}, expected that image, found no such file")
+            raise missing_image(name, file)
         if not isinstance(values, list) or not all(_is_box(value) for value in values):
             raise InputError(
                 f"expected [x1, y1, x2, y2] or [x1, y1, x2, y2, label] for {name!r} in {file}, "
                 f"found {values!r}; mend the entry"
             )
         if image in found:
-            raise InputError(f"{file} names {name!r} twice, expected one entry; mend the file")
+            raise _twice(name, file)
         found[image] = tuple(Box(*value) for value in values)
     return found
+
+
+def _twice(name: str, file: Path) -> InputError:
+    return InputError(f"expected one entry for {name!r} in {file}, found two; mend the file")
 
 
 def _once(file: Path) -> Any:
@@ -228,7 +235,7 @@ def _once(file: Path) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for name, number in Counter(name for name, _ in pairs).items():
             if number > 1:
-                raise InputError(f"{file} names {name!r} twice, expected one entry; mend the file")
+                raise _twice(name, file)
         return dict(pairs)
 
     text = read_text(file, "boxes by image path")

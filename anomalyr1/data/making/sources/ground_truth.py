@@ -148,7 +148,9 @@ def _read(line: str, where: str, names: ImageNames, side: str | None) -> Annotat
 def _class(names: Any, index: Any, where: str) -> str:
     name = names.get(str(index)) if isinstance(names, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"expected a class that class-map names in {where}, found {index!r}")
+        raise InputError(
+            f"expected a class that class-map names in {where}, found {index!r}; mend the line"
+        )
     return name
 
 
@@ -189,7 +191,9 @@ def _regions(file: Path, meta: dict[str, Any], where: str) -> tuple[tuple[int, i
             (entry.get("class-name"), entry.get("hex-color")) if isinstance(entry, dict) else (0, 0)
         )
         if not isinstance(name, str) or not re.fullmatch(r"#[0-9A-Fa-f]{6}", str(colour)):
-            raise InputError(f"expected class-name and hex-color of {where}, found {entry!r}")
+            raise InputError(
+                f"expected class-name and hex-color of {where}, found {entry!r}; mend the line"
+            )
         red, green, blue = bytes.fromhex(str(colour)[1:])
         inside = (pixels[..., :3] == (red, green, blue)).all(axis=2)
         known |= inside
@@ -199,6 +203,7 @@ def _regions(file: Path, meta: dict[str, Any], where: str) -> tuple[tuple[int, i
         y, x = np.argwhere(~known)[0]
         found = "#" + "".join(f"{int(value):02x}" for value in pixels[y, x, :3])
         raise InputError(
-            f"expected the colours of internal-color-map of {where}, found {found} in {file}"
+            f"expected the colours of internal-color-map of {where}, found {found} in {file}; mend "
+            "one of the two"
         )
     return (pixels.shape[1], pixels.shape[0]), marks

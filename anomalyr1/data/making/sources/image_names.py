@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from anomalyr1.data.images import IMAGE_SUFFIXES
+from anomalyr1.data.images import IMAGE_SUFFIXES, missing_image
 from anomalyr1.data.making.sources.item import is_visible
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 
 _SIDES = {
     "train": "train",
@@ -98,9 +98,11 @@ class ImageNames:
         parts, absolute = _parts(name, where)
         found = self._locate(parts, absolute, tuple(folders), where, any_suffix)
         if found is None:
-            raise InputError(f"{where} names the image {name!r}, found no such file; bring it")
+            raise missing_image(name, where)
         if found.suffix.lower() not in IMAGE_SUFFIXES:
-            raise InputError(f"{where} names {name!r}, expected an image file ({_suffixes()})")
+            raise InputError(
+                f"expected an image file ({_suffixes()}) at {where}, found {name!r}; name another"
+            )
         return found
 
     def _locate(
@@ -126,7 +128,8 @@ class ImageNames:
         path = os.path.normpath(Path(os.path.abspath(folder)).joinpath(*parts))  # noqa: PTH100
         if path != root and not path.startswith(root.rstrip(os.sep) + os.sep):
             raise InputError(
-                f"{where} names the image {'/'.join(parts)!r}, expected one below {self.root}"
+                f"expected an image below {self.root} at {where}, found {'/'.join(parts)!r}; bring "
+                "it there"
             )
         if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on some names)
             return self.root / os.path.relpath(path, root)
@@ -136,10 +139,7 @@ class ImageNames:
             last = depth == len(wanted) - 1
             names = self._matching(current, part, any_suffix and last)
             if len(names) > 1:
-                raise InputError(
-                    f"{where} names the image {part!r}, found {', '.join(names)} in {current}; "
-                    "keep one"
-                )
+                raise several_images(part, where, [str(current / name) for name in names])
             if not names:
                 return None
             current = current / names[0]
@@ -186,9 +186,16 @@ def _parts(name: str, where: str) -> tuple[list[str], bool]:
         absolute = True
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if not parts or "\0" in text or (absolute and ".." in parts):
-        raise InputError(f"{where} names the image {name!r}, expected a path below the root")
+        raise InputError(
+            f"expected the path of an image below the root at {where}, found {name!r}; mend it"
+        )
     return parts, absolute
 
 
 def _suffixes() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
+def several_images(name: str, where: str, found: Sequence[str]) -> InputError:
+    """The error of an annotation that more than one image fits."""
+    return InputError(f"expected one image {name!r} at {where}, found {listed(found, 3)}; keep one")

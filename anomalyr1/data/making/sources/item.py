@@ -128,6 +128,11 @@ def require_items(items: Iterable[Item], root: Path, tree: str) -> tuple[Item, .
     return found
 
 
+def not_one_file(tree: str, root: Path, found: str) -> InputError:
+    """The error of a folder that should hold one file of annotations."""
+    return InputError(f"expected one {tree} under {root}, found {found or 'none'}; name the file")
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Non-empty lines of a text file with their numbers from 1.
 

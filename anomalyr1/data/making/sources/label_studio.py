@@ -37,7 +37,7 @@ from anomalyr1.data.making.sources.annotated import (
 )
 from anomalyr1.data.making.sources.brush import decode_brush
 from anomalyr1.data.making.sources.image_names import ImageNames, described, files_in, side_of
-from anomalyr1.data.making.sources.item import Source
+from anomalyr1.data.making.sources.item import Source, not_one_file
 from anomalyr1.data.making.sources.labelme import ring
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
@@ -115,19 +115,22 @@ def _exports(root: Path) -> list[Path]:
 def _find(root: Path) -> Path:
     files = _exports(root) or files_in(root, "*.json")
     if len(files) != 1:
-        found = ", ".join(file.name for file in files) or "none"
-        raise InputError(f"expected one {TREE} under {root}, found {found}; name the file")
+        raise not_one_file(TREE, root, ", ".join(file.name for file in files))
     return files[0]
 
 
 def _read(task: Any, where: str, names: ImageNames, passed: Counter[str]) -> Annotated | Path:
     """The annotated image; its file alone where nobody annotated it."""
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-        raise InputError(f"expected a task with data at {where}; export as JSON, not JSON-MIN")
+        raise InputError(
+            f"expected a task with data at {where}, found none; export as JSON, not JSON-MIN"
+        )
     image = _image(task["data"], where, names)
     annotations = task.get("annotations")
     if not isinstance(annotations, list):
-        raise InputError(f"expected a list of annotations at {where}, found none; export as JSON")
+        raise InputError(
+            f"expected annotations under the task at {where}, found none; export as JSON"
+        )
     kept = [a for a in annotations if isinstance(a, dict) and not a.get("was_cancelled")]
     if not kept:
         return image
@@ -137,7 +140,7 @@ def _read(task: Any, where: str, names: ImageNames, passed: Counter[str]) -> Ann
         )
     results = kept[0].get("result")
     if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
-        raise InputError(f"expected a list under result at {where}; mend the file")
+        raise InputError(f"expected a list under result at {where}, found none; mend the file")
     # <Labels> beside <Rectangle> write the region and its label as two entries of one id.
     labels_by_id = {r.get("id"): r for r in results if r.get("type") == "labels"}
     marks, labels, declared = [], [], None
@@ -170,7 +173,9 @@ def _image(data: dict[str, Any], where: str, names: ImageNames) -> Path:
     suffixed = [v for v in texts.values() if re.search(r"\.(png|jpe?g|bmp|tiff?|webp)$", v, re.I)]
     name = texts.get("image") or (suffixed[0] if len(set(suffixed)) == 1 else None)
     if name is None:
-        raise InputError(f"expected the image under data at {where}, found {list(data)[:5]}")
+        raise InputError(
+            f"expected one image under data at {where}, found {list(data)[:5]}; name it `image`"
+        )
     folders = [names.root, names.root / "images"]
     try:
         return names.find(name, folders, where)
@@ -185,7 +190,9 @@ def _image(data: dict[str, Any], where: str, names: ImageNames) -> Path:
 def _declared(result: dict[str, Any], where: str) -> tuple[int, int]:
     size = declared_size(result.get("original_width"), result.get("original_height"), where)
     if size is None or min(size) < 1:
-        raise InputError(f"expected original_width and original_height at {where}; export again")
+        raise InputError(
+            f"expected original_width and original_height at {where}, found none; export again"
+        )
     turned = result.get("image_rotation")
     if turned:
         raise InputError(
@@ -258,5 +265,7 @@ def _value(result: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _strings(value: Any, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise InputError(f"expected a list of labels at {where}, found {str(value)[:40]}")
+        raise InputError(
+            f"expected a list of labels at {where}, found {str(value)[:40]}; mend the region"
+        )
     return value

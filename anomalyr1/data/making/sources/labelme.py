@@ -111,7 +111,9 @@ def _read(file: Path, content: dict[str, Any], names: ImageNames, root: Path) ->
     where = str(file)
     name, shapes = content["imagePath"], content["shapes"]
     if not isinstance(name, str) or not isinstance(shapes, list):
-        raise InputError(f"expected imagePath and a list of shapes in {where}; mend the file")
+        raise InputError(
+            f"expected imagePath and a list of shapes in {where}, found others; mend the file"
+        )
     image = names.find(name, [file.parent], where)
     flags = content.get("flags")
     flags = flags if isinstance(flags, dict) else {}
@@ -163,7 +165,9 @@ def _mark(entry: Any, where: str, size: tuple[int, int]) -> Mark:
     if kind == "polygon":
         return Mark(label, shape=polygon([v for point in points for v in point], label, where))
     if kind in ("rectangle", "circle", "mask") and len(points) != 2:
-        raise InputError(f"expected two points of a {kind} at {where}, found {len(points)}")
+        raise InputError(
+            f"expected two points of a {kind} at {where}, found {len(points)}; mend the file"
+        )
     if kind == "rectangle":
         (ax, ay), (bx, by) = points
         return Mark(label, Box(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)))

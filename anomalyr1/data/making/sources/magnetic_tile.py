@@ -52,7 +52,9 @@ def _item(image: Path, kind: str) -> Item:
     if not normal and not mask.exists():
         raise InputError(f"expected the mask {mask.name} beside {image}, found none; add it")
     if normal and mask.exists() and read_mask(mask).any():
-        raise InputError(f"expected the empty mask of a normal tile at {mask}, found a defect")
+        raise InputError(
+            f"expected the empty mask of a normal tile at {mask}, found a defect; move the image"
+        )
     return Item(
         image,
         "MagneticTile",

@@ -83,7 +83,7 @@ def choose_source(root: Path) -> tuple[str, str]:
             "its folder or file where they share one"
         )
     looked = "; ".join(f"{name}: {tree}" for name, (_, tree) in FORMS.items())
-    raise InputError(f"expected a known form in {root}, found none; looked for {looked}")
+    raise InputError(f"expected a known form in {root}, found none of {looked}; name the source")
 
 
 def told(source: Source) -> list[str]:

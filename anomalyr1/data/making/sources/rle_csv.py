@@ -28,7 +28,7 @@ from anomalyr1.data.images import image_size
 from anomalyr1.data.making.shapes import Shape, from_runs
 from anomalyr1.data.making.sources.annotated import Annotated, Faults, Mark, make_source
 from anomalyr1.data.making.sources.image_names import ImageNames, files_below, files_in
-from anomalyr1.data.making.sources.item import Source
+from anomalyr1.data.making.sources.item import Source, not_one_file
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_text
 
@@ -123,8 +123,7 @@ def _tables(root: Path) -> list[Path]:
 def _find(root: Path) -> Path:
     files = _tables(root) or files_in(root, "*.csv")
     if len(files) != 1:
-        found = ", ".join(file.name for file in files) or "none"
-        raise InputError(f"expected {TREE} under {root}, found {found}; name the file")
+        raise not_one_file(TREE, root, ", ".join(file.name for file in files))
     return files[0]
 
 
@@ -136,13 +135,17 @@ def _rows(file: Path, encoding: str | None) -> list[tuple[int, str, str, str]]:
         header = [name.strip().lower() for name in next(reader, [])]
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise InputError(f"expected {TREE} in {file}, found a broken CSV ({error})") from None
+        raise InputError(
+            f"expected {TREE} in {file}, found a broken CSV ({error}); mend the file"
+        ) from None
     both = header.index(_BOTH) if _BOTH in header else None
     image = next((header.index(name) for name in _IMAGE if name in header), both)
     kind = next((header.index(name) for name in _CLASS if name in header), None)
     runs = next((header.index(name) for name in _RUNS if name in header), None)
     if image is None or runs is None:
-        raise InputError(f"expected {TREE} in {file}, found the columns {', '.join(header)[:80]}")
+        raise InputError(
+            f"expected {TREE} in {file}, found the columns {', '.join(header)[:80]}; name them so"
+        )
     found = []
     for line, row in rows:
         if len(row) != len(header):

@@ -22,6 +22,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from anomalyr1.data.images import missing_image
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.folder import read_products
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
@@ -75,7 +76,7 @@ def _read_raw(root: Path) -> Iterator[Item]:
     for row in _rows(table, ("object", "split", "label", "image", "mask")):
         image = root / row["image"]
         if not row["image"] or not image.is_file():
-            raise InputError(f"{table} names {row['image']!r}, expected that image, found no file")
+            raise missing_image(row["image"], table)
         normal = row["label"] == "normal"
         yield Item(
             image,

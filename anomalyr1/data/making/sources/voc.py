@@ -37,10 +37,15 @@ from anomalyr1.data.making.sources.annotated import (
     make_source,
     number,
 )
-from anomalyr1.data.making.sources.image_names import ImageNames, files_below, side_of
+from anomalyr1.data.making.sources.image_names import (
+    ImageNames,
+    files_below,
+    several_images,
+    side_of,
+)
 from anomalyr1.data.making.sources.item import Source, read_lines
 from anomalyr1.data.making.sources.xml_files import Element, child_text, read_xml
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.schema import Box
 
 TREE = "XML files with <annotation> and their images (Pascal VOC)"
@@ -73,7 +78,7 @@ def read_voc(
         InputError: there is no annotation, or some cannot be used.
     """
     if origin not in _ORIGINS:
-        raise InputError(f"expected origin={', '.join(_ORIGINS)}; found {origin!r}")
+        raise unknown("an origin", origin, _ORIGINS)
     files = list(files_below(root, (".xml",)))
     images = list(files_below(root))
     by_stem: dict[str, list[Path]] = defaultdict(list)
@@ -171,10 +176,7 @@ def _image(
         ]
         found = [i for i in alike if i.name.casefold() == short.casefold()] or alike
         if len(found) > 1:
-            listed = ", ".join(map(str, found[:3]))
-            raise InputError(
-                f"{where} names the image {name!r}, found several: {listed}; keep one"
-            ) from None
+            raise several_images(name, where, list(map(str, found))) from None
         if not found:
             raise
         return found[0]
@@ -213,6 +215,7 @@ def _image_sets(root: Path) -> dict[str, str]:
             known = sides.setdefault(stem, side or "train")
             if side and known != side:
                 raise InputError(
-                    f"expected {stem} on one side, found it on {known} and at {file}:{number_}"
+                    f"expected {stem} on one side, found it on {known} and at {file}:{number_}; "
+                    "list it once"
                 )
     return sides

@@ -141,7 +141,7 @@ def _read_yaml(file: Path, encoding: str | None) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"expected YOLO's data.yaml at {file}, found broken YAML ({reason})"
+            f"expected YOLO's data.yaml at {file}, found broken YAML ({reason}); mend the file"
         ) from None
     if not isinstance(content, dict):
         raise InputError(f"expected train, val and names in {file}, found no keys; mend the file")
@@ -157,7 +157,7 @@ def _classes(content: dict[str, Any], root: Path, encoding: str | None) -> dict[
     if names is None:
         raise InputError(
             f"expected names of the classes in data.yaml or classes.txt under {root}, found none; "
-            "give --set names=scratch,dent,..."
+            "give --set names=scratch,dent"
         )
     found: dict[int, str] = {}
     for index, name in names.items() if isinstance(names, dict) else [("", None)]:
@@ -275,7 +275,7 @@ def _mark(line: str, where: str, size: tuple[int, int], classes: dict[int, str])
     if min(values) < -_SLACK or max(values) > 1 + _SLACK:
         raise InputError(
             f"expected shares of the image from 0 to 1 at {where}, found {max(values, key=abs)}; "
-            "divide pixels by the image's size"
+            "give pixels as shares of the image's size"
         )
     width, height = size
     if len(values) == 4:

@@ -20,9 +20,9 @@ from anomalyr1.data.making.synthetic.scene import Scene
 from anomalyr1.data.making.synthetic.wording import defect_facts
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.mmad import write_benchmark
-from anomalyr1.data.output_folder import new_folder
 from anomalyr1.data.seeding import digest, seeded_order
 from anomalyr1.errors import InputError
+from anomalyr1.output_folder import new_folder
 from anomalyr1.schema import Box, Sample
 
 DATASET = "Synthetic"
@@ -77,7 +77,7 @@ def synthesize(
     if train < 1 or test < 1 or size < MIN_SIZE:
         raise InputError(
             f"expected at least 1 image on each side and a size of {MIN_SIZE} pixels or more, "
-            f"found train {train}, test {test}, size {size}"
+            f"found train {train}, test {test}, size {size}; raise them"
         )
     with new_folder(out):
         return _write(out, train, test, seed, size, similar, progress)
