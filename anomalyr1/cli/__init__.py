@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from anomalyr1 import __version__
-from anomalyr1.cli import ablate, data, evaluate, inspecting, planning, policy, rewards, tools
+from anomalyr1.cli import ablate, data, demo, evaluate, inspecting, planning, policy, rewards, tools
 from anomalyr1.errors import InputError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ evaluate.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)
+demo.register(app)
 tools.register(app)
 
 
