@@ -58,7 +58,8 @@ def _probability(row: Mapping[str, Any]) -> str:
     if shown is None:
         return ""
     return (
-        f'<meter min="0" max="1" value="{shown:.4f}" aria-label="P(anomalous)"></meter>'
+        '<meter min="0" low="0.5" high="0.5" max="1" optimum="0" aria-label="P(anomalous)" '
+        f'value="{shown:.4f}"></meter>'
         f"<span>P(anomalous) = {shown:.3f}</span>"
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from anomalyr1.data.making.questions import TEXTS
 from anomalyr1.demo.answer_card import answer_card, message_card, waiting_card
@@ -31,14 +32,15 @@ def build_page(desk: Desk) -> gr.Blocks:
     """The page of a desk, not served yet."""
     limits, examples = desk.limits, desk.examples
 
-    def look(file: str | None) -> tuple[Any, str, str]:
+    def look(file: str | None) -> dict[Any, Any]:
         """Show an image as soon as it is chosen, or say why it cannot be used."""
+        seen = {picture: None, message: "", verdict: "", reasoning: "", current: None}
         if file is None:
-            return None, "", ""
+            return seen
         try:
-            return drawn(open_upload(Path(file), limits)), "", ""
+            return {**seen, picture: drawn(open_upload(Path(file), limits))}
         except InputError as error:
-            return None, "", message_card(str(error))
+            return {**seen, message: message_card(str(error))}
 
     def look_at_references(files: list[str] | None) -> tuple[Any, str]:
         try:
@@ -108,11 +110,12 @@ def build_page(desk: Desk) -> gr.Blocks:
         _, path, product = examples.images[event.index]
         return str(path), product
 
-    def write(form: str, entries: list[Entry]) -> tuple[str | None, str]:
+    def write(form: str, entries: list[Entry]) -> tuple[Any, str]:
         try:
-            return str(export(entries, form, Path(tempfile.mkdtemp()))), ""
+            file = export(entries, form, Path(tempfile.mkdtemp(dir=get_upload_folder())))
+            return gr.update(value=str(file), visible=True), ""
         except InputError as error:
-            return None, message_card(str(error))
+            return gr.update(value=None, visible=False), message_card(str(error))
 
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(600, limits.seconds)
@@ -154,16 +157,17 @@ def build_page(desk: Desk) -> gr.Blocks:
                         label="Types of defects to choose from", placeholder="scratch, hole, stain"
                     )
                 with gr.Row():
-                    run = gr.Button("Inspect", variant="primary", elem_id="inspect")
-                    stop = gr.Button("Stop", elem_id="stop")
+                    run = gr.Button("Inspect", variant="primary", elem_id="inspect", min_width=100)
+                    stop = gr.Button("Stop", elem_id="stop", min_width=100)
             with gr.Column(scale=2, min_width=300):
-                message = gr.HTML(elem_id="message")
-                verdict = gr.HTML(elem_id="verdict")
+                message = gr.HTML(elem_id="message", padding=False)
+                verdict = gr.HTML(elem_id="verdict", padding=False)
                 with gr.Row():
                     picture = gr.Image(
                         label="Image with mask and boxes",
                         interactive=False,
                         format="png",
+                        buttons=["download", "fullscreen"],
                         elem_id="picture",
                         min_width=260,
                         height=360,
@@ -173,6 +177,7 @@ def build_page(desk: Desk) -> gr.Blocks:
                         interactive=False,
                         columns=1,
                         object_fit="contain",
+                        buttons=["fullscreen"],
                         elem_id="beside",
                         min_width=260,
                         height=360,
@@ -190,32 +195,40 @@ def build_page(desk: Desk) -> gr.Blocks:
             label="Examples",
             interactive=False,
             allow_preview=False,
-            columns=8,
-            height="auto",
+            buttons=[],
             elem_id="examples",
         )
         past = gr.Gallery(
             label="History of this session",
             interactive=False,
             allow_preview=False,
-            columns=8,
-            height="auto",
+            buttons=[],
             elem_id="past",
         )
         with gr.Row():
-            form = gr.Radio(list(FORMS), value=FORMS[0], label="Export of the history")
-            written_file = gr.File(label="To download", interactive=False, elem_id="exported")
-        to_file = gr.Button("Export", elem_id="export")
+            with gr.Column(min_width=260):
+                form = gr.Radio(list(FORMS), value=FORMS[0], label="Export of the history")
+                to_file = gr.Button("Export", elem_id="export")
+            written_file = gr.File(
+                label="To download", interactive=False, visible=False, elem_id="exported"
+            )
 
         shown = [message, verdict, reasoning, picture, beside]
-        image.change(look, image, [picture, verdict, message], **_PRIVATE)
+        image.change(look, image, [message, verdict, reasoning, picture, current], **_PRIVATE)
         references.change(look_at_references, references, [beside, message], **_PRIVATE)
         asked = [image, references, product, question, knowledge, types, opacity, history]
         answering = run.click(
             inspect, asked, [*shown, history, past, current], **_PRIVATE, **_ONE_AT_A_TIME
         )
         stop.click(lambda: "", None, verdict, cancels=[answering], queue=False, **_PRIVATE)
-        opacity.release(redraw, [opacity, current], picture, show_progress="hidden", **_PRIVATE)
+        opacity.change(
+            redraw,
+            [opacity, current],
+            picture,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **_PRIVATE,
+        )
         chosen.select(take, None, [image, product], **_PRIVATE)
         past.select(recall, [opacity, history], [*shown, current], **_PRIVATE)
         to_file.click(write, [form, history], [written_file, message], **_PRIVATE)

@@ -1,4 +1,4 @@
-"""The page served: on this machine alone unless told otherwise, with nothing loaded from outside."""
+"""The page served, to one address, with nothing loaded from outside."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def _launch(page: gr.Blocks, desk: Desk, host: str, port: int) -> tuple[Any, str
     # Fonts of the system: a theme's own would be fetched from a server elsewhere.
     theme = gr.themes.Default(
         font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-    )
+    ).set(block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400")
     limits = desk.limits
     page.queue(max_size=limits.waiting, api_open=False)
     try:
-        return page.launch(
+        app, url, shared = page.launch(
             server_name=host,
             server_port=port,
             prevent_thread_lock=True,
@@ -105,6 +105,7 @@ def _launch(page: gr.Blocks, desk: Desk, host: str, port: int) -> tuple[Any, str
                 "openapi_url": None,
             },
         )
+        return app, url, shared
     except OSError as error:
         raise InputError(
             f"expected a free port {port} on {host}, found none ({error}); choose another --port"

@@ -10,7 +10,7 @@ from anomalyr1.data.mmad import choose_references, load_benchmark
 from anomalyr1.schema import Sample
 from anomalyr1.values import printable
 
-_DRAWN = {"train": 1, "test": 12, "seed": 0, "size": 224}  # a good and a bad one of each product
+_DRAWN = 12  # a good and a bad one of each product
 _SHOWN = 8
 
 
@@ -29,7 +29,7 @@ class Examples:
 
 def draw_benchmark(folder: Path) -> Path:
     """Draw a small benchmark, as `data synth` does; its images take two seconds and 6 MB."""
-    synthesize(folder, **_DRAWN)
+    synthesize(folder, train=1, test=_DRAWN)
     return folder / "test"
 
 

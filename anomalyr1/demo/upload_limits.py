@@ -8,8 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from anomalyr1.data.images import image_size, open_image
+from anomalyr1.data.image_sources import read_image
+from anomalyr1.data.images import image_size
 from anomalyr1.errors import InputError
+from anomalyr1.storage import read_bytes
 from anomalyr1.values import printable
 
 
@@ -42,7 +44,7 @@ def shown_name(path: Path) -> str:
 
 
 def open_upload(path: Path, limits: Limits) -> Image.Image:
-    """An image that was uploaded, as `images.open_image` reads it.
+    """An image that was uploaded, as `read_image` reads its bytes.
 
     Bytes and pixels are looked at before it is decoded.
 
@@ -53,22 +55,28 @@ def open_upload(path: Path, limits: Limits) -> Image.Image:
     name = shown_name(path)
     try:
         megabytes = path.stat().st_size / 1e6
-        if megabytes > limits.megabytes:
-            raise InputError(
-                f"expected a file of at most {limits.megabytes} MB, found {name} of "
-                f"{megabytes:.1f} MB; send a smaller one"
-            )
-        width, height = image_size(path)
-        if width * height > limits.pixels:
-            raise InputError(
-                f"expected an image of at most {limits.pixels:,} pixels, found {name} of {width} x "
-                f"{height}; scale it down"
-            )
-        return open_image(path)
-    except FileNotFoundError:
+    except OSError:
         raise InputError(f"expected the file {name}, found it gone; send it again") from None
+    if megabytes > limits.megabytes:
+        raise InputError(
+            f"expected a file of at most {limits.megabytes} MB, found {name} of {megabytes:.1f} MB; "
+            "send a smaller one"
+        )
+    try:
+        width, height = image_size(path)
+    except InputError:  # its words hold the path
+        raise InputError(
+            f"expected an image, found {name}, which does not decode; send another"
+        ) from None
+    if width * height > limits.pixels:
+        raise InputError(
+            f"expected an image of at most {limits.pixels:,} pixels, found {name} of {width} x "
+            f"{height}; scale it down"
+        )
+    try:
+        return read_image(read_bytes(path, "an image"))
     except InputError as error:
-        raise InputError(printable(str(error).replace(str(path), name))) from None
+        raise InputError(str(error).replace("the bytes given", name)) from None
 
 
 def check_texts(texts: Sequence[str], limits: Limits) -> None:
