@@ -16,7 +16,9 @@ from transformers import ProcessorMixin
 
 from anomalyr1.config import PromptConfig
 from anomalyr1.data.knowledge import knowledge_for, load_knowledge
+from anomalyr1.data.manifest import count
 from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
+from anomalyr1.data.shots import training_shots
 from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
@@ -116,6 +118,7 @@ def open_benchmark(
     *,
     root: str | None = None,
     limit: int | None = None,
+    shots: int | None = None,
     shuffle: int | None = None,
     seed: int = 0,
 ) -> tuple[Benchmark, list[Sample]]:
@@ -127,6 +130,8 @@ def open_benchmark(
         prompt: says how many references a sample needs.
         root: where the images are, if not where the benchmark says.
         limit: keep so many images, chosen from `seed`; None keeps all.
+        shots: keep so many images of each (category, defect), as far as there are, and as many
+            normal ones, chosen from `seed`; None keeps all.
         shuffle: reorder the options of every question from this seed; None leaves them.
         seed: of the choice of images.
 
@@ -140,6 +145,8 @@ def open_benchmark(
     if limit is not None and limit < len(samples):
         kept = sorted(random.Random(seed).sample(range(len(samples)), limit))
         samples = [samples[i] for i in kept]
+    if shots is not None:
+        samples = training_shots(samples, shots, seed)
     require_files(samples, prompt, benchmark.path)
     if shuffle is not None:
         samples = [shuffled(sample, shuffle) for sample in samples]
@@ -167,15 +174,19 @@ def shuffled(sample: Sample, seed: int) -> Sample:
     return replace(sample, questions=questions)
 
 
-def benchmark_record(benchmark: Benchmark) -> dict[str, Any]:
-    """What provenance keeps of a benchmark."""
-    return {
+def benchmark_record(benchmark: Benchmark, shown: Sequence[Sample] | None = None) -> dict[str, Any]:
+    """What provenance keeps of a benchmark, and of the samples of it that are `shown`."""
+    record = {
         "benchmark": str(benchmark.path),
         "root": str(benchmark.root),
         "sha256": benchmark.sha256,
         "images": len(benchmark.samples),
         "manifest": benchmark.manifest,
     }
+    if shown is not None:
+        counts = count(shown)
+        record["shown"] = {key: counts[key] for key in ("images", "by_category")}
+    return record
 
 
 def reference_paths(sample: Sample, prompt: PromptConfig) -> tuple[str, ...]:

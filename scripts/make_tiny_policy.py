@@ -1,9 +1,10 @@
 """Makes data/tiny-policy: a tiny Qwen2.5-VL, taught from nothing on synthetic images.
 
-python scripts/make_tiny_policy.py --out data/tiny-policy     (under three hours on two cores)
+python scripts/make_tiny_policy.py --out data/tiny-policy     (minutes on a GPU, hours on two cores)
 
-Five stages, each with a held-out figure and a curve: sight where a defect is, sight at every token,
-the language side on text, both together, both at several resolutions. Run again after an
+Four stages, each with a held-out figure and a curve: sight where a defect is, sight at every token,
+the language side on text, both together. `--resolutions` adds a fifth, which shows the images at
+several sizes and references that differ from the image in the defect alone. Run again after an
 interruption, it goes on where it stopped.
 """
 
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from curriculum_figures import draw_curves
 from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
@@ -33,7 +35,7 @@ from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, template_for
 from anomalyr1.run_folder import METRICS, POLICY, TRAINING_DATA
-from anomalyr1.storage import read_json, write_json
+from anomalyr1.storage import read_json
 from anomalyr1.training.curriculum.asking import Asking
 from anomalyr1.training.curriculum.image_sets import Pictures, read_pictures
 from anomalyr1.training.curriculum.lessons import JointLesson, LanguageLesson, SightLesson
@@ -109,7 +111,7 @@ class Making:
         start = self.work / "start"
         if not (start / "config.json").is_file():
             texts = [text for path in sets for text in corpus(path / "train")]
-            build_tiny_policy(texts, start, max_pixels=LARGE**2, phrases=FIXED_PHRASES)
+            build_tiny_policy(texts, start, max_pixels=SIDE**2, phrases=FIXED_PHRASES)
         config = PolicyConfig(path=str(start), max_pixels=LARGE**2, freeze_vision=False)
         self.policy = load_policy(config, trainable=True)
         self.policy.model.requires_grad_(True).to(self.device)
@@ -194,12 +196,13 @@ def main(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: what is here.")] = None,
     processes: Annotated[int, typer.Option(help="That draw images.")] = 2,
     workers: Annotated[int, typer.Option(help="That write rows; 0: the training process.")] = 0,
+    resolutions: Annotated[bool, typer.Option(help="The fifth stage too.")] = False,
 ) -> None:
     """Draw the images, build tokenizer and weights, train, and copy the policy to `out`."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    small, wide, test, jobs = sets(work / "images", images, large, seed)
+    small, wide, test, jobs = sets(work / "images", images, large if resolutions else 0, seed)
     pool = ProcessPoolExecutor(processes)
     drawing = [pool.submit(draw, job) for job in jobs]
     for job in drawing[: len(small) + 1]:
@@ -224,17 +227,17 @@ def main(
     for job in drawing:
         job.result()
     pool.shutdown()
-    views = read_pictures([path / "train" for path in wide])
-    last = JointLesson(policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5)
-    making.run("resolutions", last, lambda: making.answers("resolutions", test / "train", SIDE))
+    if resolutions:
+        views = read_pictures([path / "train" for path in wide])
+        last = JointLesson(policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5)
+        making.run("resolutions", last, lambda: making.answers("resolutions", test / "train", SIDE))
     finished = work / POLICY
     making.save(finished)
     record(finished, work / "start", small, wide)
     out.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copy2(finished / name, out / name)
-    figures = {name: read_json(work / name / "figures.json") for name in PLANS}
-    write_json(out / "stages.json", figures)
+    draw_curves(work, [name for name in PLANS if (work / name).is_dir()], out / "curves.png")
     making.console.print(f"policy: {out}")
 
 

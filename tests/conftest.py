@@ -100,6 +100,33 @@ def tiny_qwen3(tmp_path_factory, toy_benchmark) -> Path:
     return build_tiny_qwen3(toy_texts(toy_benchmark) * 4, tmp_path_factory.mktemp("qwen3"))
 
 
+@pytest.fixture
+def ablation_configs(tmp_path, toy_benchmark, tiny_policy) -> Path:
+    """A folder with configs of an ablation: GRPO, fine-tuning and evaluation, a step each."""
+    from tiny_runs import ON_CPU, write_config
+
+    policy = {"path": tiny_policy, "max_pixels": 12544, "freeze_vision": False}
+    common = {**ON_CPU, "max_steps": 1, "per_device_train_batch_size": 4, "learning_rate": 1e-3}
+    write_config(
+        tmp_path / "train.yaml",
+        policy=policy,
+        data={"benchmark": toy_benchmark, "question_types": ["Defect Grounding"]},
+        preflight={"skip": True},
+        grpo={**common, "num_generations": 2, "max_completion_length": 8},
+    )
+    write_config(
+        tmp_path / "sft.yaml", policy=policy, data={"benchmark": toy_benchmark}, sft=common
+    )
+    short = {"max_new_tokens": 8, "limit": 2, "allow_seen": True}
+    write_config(
+        tmp_path / "eval.yaml",
+        policy={"path": "nowhere", "max_pixels": 12544},
+        eval={"benchmark": toy_benchmark, **short},
+        segmentation={"kind": "none"},
+    )
+    return tmp_path
+
+
 def toy_texts(toy_benchmark: Path) -> list[str]:
     """Prompts and gold completions of the toy benchmark."""
     from anomalyr1.data.mmad import load_benchmark

@@ -1,1 +1,1 @@
-"""A list or grid of config changes x seeds under one base config: runs, and one table."""
+"""A list or grid of config changes x seeds: runs, variants against a baseline, tables, plots."""

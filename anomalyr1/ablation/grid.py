@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import itertools
 import json
 import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.config import load_config
+from anomalyr1.ablation.resolve import VERBS, Resolved, resolve
 from anomalyr1.errors import InputError
-from anomalyr1.rewards.build import build_rewards
+from anomalyr1.run_folder import POLICY
 from anomalyr1.storage import read_yaml
+from anomalyr1.values import is_number
 
-_KEYS = ("run_dir", "base", "eval", "launch", "seeds", "set", "list", "grid")
+_PATHS = ("run_dir", "base", "eval")
+_KEYS = (*_PATHS, "verb", "baseline", "launch", "seeds", "set", "list", "grid")
+_OF_A_VARIANT = ("base", "verb")  # beside config keys, among the changes of a variant
 _PYTHON = (sys.executable, "-m", "anomalyr1")
 # Words that YAML reads as something else than text.
 _NOT_TEXT = ("true", "false", "yes", "no", "on", "off", "null", "nan", "inf", "y", "n")
@@ -32,9 +34,9 @@ class Run:
     Attributes:
         variant: its name in the table.
         seed: of the training.
-        folder: the run folder; its name ends in the hash.
-        digest: hash of the resolved training and evaluation configs.
-        commands: (stage, command line) in order: train, then eval.
+        folder: the run folder; its name ends in the hash. Seeds that change nothing share one.
+        digest: hash of the resolved training and evaluation configs, and of what they start from.
+        commands: (stage, command line) in order: train or sft, then eval.
     """
 
     variant: str
@@ -44,37 +46,97 @@ class Run:
     commands: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def plan(path: Path, overrides: Sequence[str] = ()) -> list[Run]:
+@dataclass(frozen=True)
+class Scale:
+    """The one number that the variants differ in: its config key, and variant -> value."""
+
+    key: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """An ablation file, read.
+
+    Attributes:
+        source: the file.
+        folder: of all runs, and of the tables and plots.
+        runs: every variant with every seed.
+        baseline: the variant that the others are compared with.
+        launched: a training is started by a command of the file's own, on devices of its choice.
+        scale: where the variants (the baseline may be apart) differ in one number.
+    """
+
+    source: Path
+    folder: Path
+    runs: tuple[Run, ...]
+    baseline: str
+    launched: bool
+    scale: Scale | None
+
+
+def plan(path: Path, overrides: Sequence[str] = ()) -> Ablation:
     """The runs of an ablation file, every config among them read and checked.
 
     The file's keys: `base` and `eval`, the configs of training and evaluation (relative to the
-    file); `run_dir`; `set`, changes for all runs; `list`, name -> changes; `grid`, key -> values,
-    every combination; `seeds`; `launch`, the command that starts a training (several GPUs).
+    file); `verb`, what trains: `train` (GRPO, when left out), `sft`, or `none`, which evaluates the
+    policy that the others start from; `run_dir`; `set`, changes for all runs; `list`, name ->
+    changes; `grid`, key -> values, every combination; `baseline`, the name of the variant that the
+    others are compared with, the first when left out; `seeds`; `launch`, the command that starts a
+    training (several GPUs).
+
     Changes are config keys, and hold for training and evaluation alike, so that both show the same
-    prompt. The seed is the training's alone: all runs are asked the same questions.
+    prompt; a variant in `list` may also have a `verb` and a `base` of its own. The seed is the
+    training's alone: all runs are asked the same questions.
 
     Args:
         path: the ablation file.
         overrides: `section.key=value` for all runs, applied last.
     """
     raw = _read(path)
-    base, evaluation = (path.parent / str(raw[key]) for key in ("base", "eval"))
     launch = tuple(shlex.split(raw["launch"])) if raw.get("launch") else _PYTHON
     common = _overrides(raw.get("set") or {})
-    runs = []
-    for name, changes in _variants(raw, path).items():
-        shared = [*common, *_overrides(changes), *overrides]
+    evaluation = path.parent / str(raw["eval"])
+    variants = _variants(raw, path)
+    runs: list[Run] = []
+    for name, changes in variants.items():
+        verb = _verb(changes.get("verb", raw.get("verb", "train")), path, name)
+        base = path.parent / str(changes.get("base", raw["base"]))
+        own = {key: value for key, value in changes.items() if key not in _OF_A_VARIANT}
+        shared = [*common, *_overrides(own), *overrides]
         for seed in raw.get("seeds") or [0]:
-            own = [*shared, f"seed={seed}"]
-            digest = _digest(base, own, evaluation, shared)
+            found = resolve(verb, base, evaluation, shared, seed)
             label = re.sub(r"[^\w.=-]+", "_", name)
-            folder = Path(raw["run_dir"]) / f"{label}-seed{seed}-{digest[:8]}"
-            place = [f"run_dir={folder}", "resume=auto"]
-            train = (*launch, "train", str(base), *own, *place)
-            policy = f"policy.path={folder / 'policy'}"
-            evaluate = (*_PYTHON, "eval", str(evaluation), *shared, *place, policy)
-            runs.append(Run(name, seed, folder, digest, (("train", train), ("eval", evaluate))))
-    return runs
+            label += f"-seed{seed}" if verb != "none" else ""
+            folder = Path(raw["run_dir"]) / f"{label}-{found.digest[:8]}"
+            commands = _commands(found, launch, folder)
+            runs.append(Run(name, seed, folder, found.digest, commands))
+    return Ablation(
+        path,
+        Path(raw["run_dir"]),
+        tuple(runs),
+        _baseline(raw, variants, path),
+        launch != _PYTHON,
+        _scale(variants),
+    )
+
+
+def _commands(
+    found: Resolved, launch: Sequence[str], folder: Path
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    place = (f"run_dir={folder}", "resume=auto")
+    trained = str(folder / POLICY)
+    commands = []
+    if found.verb == "none":
+        trained = found.training.policy.path
+    else:
+        train = (*launch, found.verb, str(found.base), *found.own, *place)
+        commands.append((found.verb, train))
+    policy = [f"policy.path={trained}"]
+    if found.verb == "none" and found.training.policy.revision is not None:
+        policy.append(f"policy.revision={_value(found.training.policy.revision)}")
+    evaluate = (*_PYTHON, "eval", str(found.evaluation), *found.shared, *place, *policy)
+    return (*commands, ("eval", evaluate))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -87,12 +149,14 @@ def _read(path: Path) -> dict[str, Any]:
         if key not in _KEYS:
             nearest = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
             raise InputError(f"{path}: unknown key {key} (nearest: {nearest})")
-    for key in ("run_dir", "base", "eval"):
+    for key in _PATHS:
         if not isinstance(raw.get(key), str):
             raise InputError(f"{path}: expected {key} to be a path, found {raw.get(key)!r}")
     seeds = raw.get("seeds", [0])
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
         raise InputError(f"{path}: expected seeds to be a list of whole numbers, found {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{path}: expected seeds that differ, found {seeds!r}")
     return {str(key): value for key, value in raw.items()}
 
 
@@ -116,6 +180,48 @@ def _variants(raw: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     return variants
 
 
+def _verb(verb: Any, path: Path, variant: str) -> str:
+    if verb not in VERBS:
+        raise InputError(
+            f"{path}: expected the verb of {variant} to be one of {', '.join(VERBS)}, "
+            f"found {verb!r}"
+        )
+    return str(verb)
+
+
+def _baseline(raw: Mapping[str, Any], variants: Mapping[str, Any], path: Path) -> str:
+    names = list(variants)
+    name = str(raw.get("baseline", names[0]))
+    if name not in names:
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"{path}: expected baseline to be one of {', '.join(names)}, found {name!r}; "
+            f"did you mean {nearest!r}?"
+        )
+    return name
+
+
+def _scale(variants: Mapping[str, Mapping[str, Any]]) -> Scale | None:
+    """The key whose numbers tell at least three variants apart, all else of them being equal.
+
+    >>> _scale({"a": {"grpo.beta": 0}, "b": {"grpo.beta": 0.1}, "c": {"grpo.beta": 1}}).values
+    {'a': 0.0, 'b': 0.1, 'c': 1.0}
+    """
+    for key in dict.fromkeys(key for changes in variants.values() for key in changes):
+        values = {
+            name: float(changes[key])
+            for name, changes in variants.items()
+            if is_number(changes.get(key))
+        }
+        others = [
+            {other: value for other, value in variants[name].items() if other != key}
+            for name in values
+        ]
+        if len(set(values.values())) == len(values) >= 3 and all(o == others[0] for o in others):
+            return Scale(key, values)
+    return None
+
+
 def _overrides(changes: Mapping[str, Any]) -> list[str]:
     """Changes as the command line takes them.
 
@@ -128,19 +234,3 @@ def _overrides(changes: Mapping[str, Any]) -> list[str]:
 def _value(value: Any) -> str:
     plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
     return value if plain and value.lower() not in _NOT_TEXT else json.dumps(value)
-
-
-def _digest(base: Path, train: Sequence[str], evaluation: Path, shared: Sequence[str]) -> str:
-    """Hash of what the two verbs read of their resolved configs; both are checked."""
-    from trl import GRPOConfig
-
-    from anomalyr1.training.arguments import trl_keys
-
-    training = load_config(base, train, {"grpo": trl_keys(GRPOConfig)})
-    build_rewards(training.reward)
-    trained, asked = asdict(training), asdict(load_config(evaluation, shared))
-    for section in ("run_dir", "sft", "eval", "segmentation"):
-        del trained[section]
-    asked = {name: asked[name] for name in ("seed", "prompt", "policy", "eval", "segmentation")}
-    del asked["policy"]["path"]
-    return hashlib.sha256(json.dumps([trained, asked], sort_keys=True).encode()).hexdigest()

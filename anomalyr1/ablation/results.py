@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from anomalyr1.errors import InputError
-from anomalyr1.run_folder import HISTORY, METRICS
+from anomalyr1.run_folder import HISTORY
 from anomalyr1.storage import read_json, read_jsonl, write_json
 
 RESULT = "result.json"
@@ -26,8 +26,8 @@ class Result:
         digest: of the run.
         stage: the stage that failed, None for a finished run.
         message: the last line that stage printed; empty for a finished run.
-        seconds: wall time of this attempt.
-        measures: name -> value: `reward`, each term, `strict accuracy`, `box F1@0.5`.
+        seconds: wall time, with that of failed attempts before.
+        measures: name -> value: the figures of the evaluation, `reward`, each term, `steps`.
     """
 
     variant: str
@@ -59,14 +59,15 @@ def read_result(folder: Path, digest: str) -> Result | None:
     return result if result.digest == digest else None
 
 
-def measure(folder: Path) -> dict[str, float]:
-    """What a finished run is remembered by.
+def training_measures(folder: Path) -> dict[str, float]:
+    """What the log of a training is remembered by; nothing without a log.
 
-    `reward` and each term are means over the last ten training steps that were logged; `strict
-    accuracy` is the macro average and `box F1@0.5` pooled, both in percent. What was not measured
-    is left out.
+    `reward` and each term are means over the last ten training steps that were logged, `steps` the
+    number of the last. What was not logged is left out.
     """
-    history = [row for row in read_jsonl(folder / HISTORY) if "reward" in row]
+    if not (folder / HISTORY).exists():
+        return {}
+    history = read_jsonl(folder / HISTORY, "a training log")
     last = max((row["step"] for row in history), default=0)
     late = [row for row in history if row["step"] > last - LAST_STEPS]
     measures = {}
@@ -75,7 +76,4 @@ def measure(folder: Path) -> dict[str, float]:
         values = [value for row in late if (value := row.get(key)) is not None]
         if term and values:
             measures[term[1] or key] = fmean(values)
-    metrics = read_json(folder / METRICS, "the metrics of a run")
-    boxes = metrics.get("localization", {}).get("boxes", {}).get("pooled", {})
-    scores = {"strict accuracy": metrics["macro"]["strict"], "box F1@0.5": boxes.get("f1@0.5")}
-    return measures | {name: value for name, value in scores.items() if value is not None}
+    return {**measures, "steps": float(last)} if last else measures

@@ -1,120 +1,189 @@
-"""The table of an ablation: mean and standard deviation over the seeds of every measure."""
+"""The tables of an ablation, means over the seeds and differences, as Markdown and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 
-from anomalyr1.ablation.results import LAST_STEPS, Result
-from anomalyr1.storage import write_text
+from anomalyr1.ablation.contrasts import MINUTES, STEPS, Cell, Contrast, Line
+from anomalyr1.ablation.results import LAST_STEPS
+from anomalyr1.evaluation.figures import FIGURES
 
-SCORES = ("strict accuracy", "box F1@0.5")  # of the evaluation, in percent
+NOTHING = "-"
+_DIGITS = {**dict.fromkeys(FIGURES, 1), STEPS: 0, MINUTES: 1}  # 3 for the reward and its terms
+
+_NOTES = (
+    "Mean ± standard deviation over the seeds. Strict accuracy (macro), AD accuracy (Anomaly\n"
+    "Detection, balanced), boxes: percent of the evaluation, more is better. Unreadable answers\n"
+    "and contradictory ones (the reasoning concludes otherwise than the answer): percent, less is\n"
+    f"better. `reward` and its terms: mean of the last {LAST_STEPS} training steps; rewards of\n"
+    "different terms are not to be compared. Minutes: training and evaluation.\n"
+)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One measure of one variant; `sd` (n - 1) is None for a single seed."""
+class Clear(str):
+    """A cell that stands out: an interval that does not reach 0."""
 
-    mean: float
-    sd: float | None
-
-    def text(self, digits: int) -> str:
-        """Mean and standard deviation.
-
-        >>> Cell(0.5, 0.12).text(2), Cell(0.5, None).text(1)
-        ('0.50 ± 0.12', '0.5')
-        """
-        spread = "" if self.sd is None else f" ± {self.sd:.{digits}f}"
-        return f"{self.mean:.{digits}f}{spread}"
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
-class Line:
-    """One variant: how many of its runs finished, out of how many, and its measures."""
+class Grid:
+    """A table of texts; a row is as long as the header. Columns of words are set to the left."""
 
-    variant: str
-    finished: int
-    tried: int
-    cells: dict[str, Cell | None]
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
-
-def summarize(results: Sequence[Result]) -> list[Line]:
-    """A line a variant, in the order of the runs; every line has every measure."""
-    found = dict.fromkeys(name for result in results for name in result.measures)
-    measures = [*(name for name in found if name not in SCORES), *SCORES]
-    lines = []
-    for variant in dict.fromkeys(result.variant for result in results):
-        runs = [result for result in results if result.variant == variant]
-        values = {
-            name: [run.measures[name] for run in runs if name in run.measures] for name in measures
-        }
-        lines.append(
-            Line(
-                variant,
-                sum(run.stage is None for run in runs),
-                len(runs),
-                {name: _cell(group) for name, group in values.items()},
-            )
-        )
-    return lines
+    @property
+    def is_words(self) -> tuple[bool, ...]:
+        """Which columns hold words, not figures."""
+        return tuple(column in ("variant", "measure", "failed") for column in self.header)
 
 
-def write_tables(folder: Path, source: Path, results: Sequence[Result]) -> None:
-    """Write `table.md` and `table.csv` into the folder, each atomically."""
-    lines = summarize(results)
-    write_text(folder / "table.md", markdown(lines, source, results))
-    write_text(folder / "table.csv", comma_separated(lines))
-
-
-def markdown(lines: Sequence[Line], source: Path, results: Sequence[Result]) -> str:
-    """The table for a reader, with what it shows and what failed."""
-    names = list(lines[0].cells)
-    header = ["variant", "seeds", *names]
-    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
+def values_grid(lines: Sequence[Line], names: Sequence[str], *, reasons: bool = False) -> Grid:
+    """A row a variant, a column a measure; with `reasons` one of what became of failed runs."""
+    failed = reasons and any(line.failed for line in lines)
+    rows = []
     for line in lines:
-        rows.append([line.variant, f"{line.finished}/{line.tried}", *texts(line)])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    failures = "".join(
-        f"- {result.variant}, seed {result.seed}: {result.stage}: {result.message}\n"
-        for result in results
-        if result.stage is not None
-    )
-    return (
-        f"# {source.stem}\n\n`anomalyr1 ablate {source}`\n\n{table}\n\n"
-        "Mean ± standard deviation over the seeds. `reward` and its terms: mean of the last "
-        f"{LAST_STEPS} training\nsteps. Strict accuracy (macro) and box F1 (pooled): percent, "
-        "after training.\n" + (f"\nFailed:\n\n{failures}" if failures else "")
-    )
+        row = [line.variant, f"{line.finished}/{line.tried}"]
+        row += [_shown(name, line.cells[name]) for name in names]
+        rows.append((*row, "; ".join(line.failed)) if failed else tuple(row))
+    return Grid(("variant", "seeds", *names, *(("failed",) if failed else ())), tuple(rows))
+
+
+def contrasts_grid(lines: Sequence[Line]) -> Grid:
+    """A row for each measure of each variant that has a contrast with the baseline."""
+    rows = [
+        (name, line.variant, *_contrast(name, cell.contrast))
+        for name in (lines[0].cells if lines else ())
+        for line in lines
+        if (cell := line.cells[name]) is not None and cell.contrast is not None
+    ]
+    header = ("measure", "variant", "difference", "95 % interval", "p", "detectable")
+    return Grid(header, tuple(rows))
+
+
+def markdown(lines: Sequence[Line], source: Path, baseline: str) -> str:
+    """Both tables for a reader, with what they show."""
+    evaluated, trained = divided(lines)
+    text = f"# {source.stem}\n\n`anomalyr1 ablate {source}`\n\n"
+    text += _markdown_table(values_grid(lines, evaluated, reasons=True))
+    text += f"\n{_markdown_table(values_grid(lines, trained))}\n{_NOTES}"
+    compared = contrasts_grid(lines)
+    if compared.rows:
+        text += f"\n## Against {baseline}\n\n{_markdown_table(compared)}\n{_explained(lines)}"
+    return text
 
 
 def comma_separated(lines: Sequence[Line]) -> str:
-    """The table for a program: full precision, mean and standard deviation in columns."""
-    names = list(lines[0].cells)
-    columns = [f"{name} {part}" for name in names for part in ("mean", "sd")]
+    """One row a variant for a program: full precision, seven columns a measure."""
+    names = list(lines[0].cells) if lines else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["variant", "finished", "tried", *columns])
+    columns = [f"{name} {part}" for name in names for part in _PARTS]
+    writer.writerow(["variant", "finished", "tried", *columns, "failed"])
     for line in lines:
-        values: list[float | None] = []
-        for cell in line.cells.values():
-            values += [None, None] if cell is None else [cell.mean, cell.sd]
-        writer.writerow([line.variant, line.finished, line.tried, *values])
+        values = [part(line.cells[name]) for name in names for part in _PARTS.values()]
+        failed = "; ".join(line.failed)
+        writer.writerow([line.variant, line.finished, line.tried, *values, failed])
     return text.getvalue()
 
 
-def texts(line: Line) -> list[str]:
-    """The cells of a line as shown."""
-    return [
-        "-" if cell is None else cell.text(1 if name in SCORES else 3)
-        for name, cell in line.cells.items()
+def _of_cell(take: Callable[[Cell], float | None]) -> Callable[[Cell | None], float | None]:
+    return lambda cell: None if cell is None else take(cell)
+
+
+def _of_contrast(take: Callable[[Contrast], float | None]) -> Callable[[Cell | None], float | None]:
+    return lambda cell: None if cell is None or cell.contrast is None else take(cell.contrast)
+
+
+_PARTS: dict[str, Callable[[Cell | None], float | None]] = {
+    "mean": _of_cell(lambda cell: cell.mean),
+    "sd": _of_cell(lambda cell: cell.sd),
+    "low": _of_cell(lambda cell: cell.ends and cell.ends[0]),
+    "high": _of_cell(lambda cell: cell.ends and cell.ends[1]),
+    "difference": _of_contrast(lambda contrast: contrast.difference),
+    "difference low": _of_contrast(lambda contrast: contrast.ends and contrast.ends[0]),
+    "difference high": _of_contrast(lambda contrast: contrast.ends and contrast.ends[1]),
+    "p": _of_contrast(lambda contrast: contrast.flips.p),
+    "smallest p": _of_contrast(lambda contrast: contrast.flips.smallest),
+    "detectable": _of_contrast(lambda contrast: contrast.detectable),
+}
+
+
+def divided(lines: Sequence[Line]) -> tuple[list[str], list[str]]:
+    """Figures of the evaluation; measures of the training and what it took."""
+    names = list(lines[0].cells) if lines else []
+    return [n for n in names if n in FIGURES], [n for n in names if n not in FIGURES]
+
+
+def _shown(name: str, cell: Cell | None) -> str:
+    """Mean and standard deviation.
+
+    >>> _shown("box F1@0.5", Cell(0.5, 0.12, None, (), None)), _shown("iou", None)
+    ('0.5 ± 0.1', '-')
+    """
+    if cell is None:
+        return NOTHING
+    digits = _DIGITS.get(name, 3)
+    spread = "" if cell.sd is None else f" ± {cell.sd:.{digits}f}"
+    return f"{cell.mean:.{digits}f}{spread}"
+
+
+def _contrast(name: str, contrast: Contrast) -> tuple[str, str, str, str]:
+    """Difference, interval, p and smallest detectable difference.
+
+    >>> from anomalyr1.metrics.significance import SignFlips
+    >>> _contrast("set IoU", Contrast(2.0, 3, SignFlips(0.25, 0.25), (-1.0, 5.0), 4.2))
+    ('+2.0', '-1.0 to +5.0', '0.25', '4.2')
+    """
+    digits = _DIGITS.get(name, 3)
+    between = NOTHING
+    if contrast.ends is not None:
+        between = " to ".join(f"{end:+.{digits}f}" for end in contrast.ends)
+        between = Clear(between) if contrast.is_clear else between
+    detectable = NOTHING if contrast.detectable is None else f"{contrast.detectable:.{digits}f}"
+    return f"{contrast.difference:+.{digits}f}", between, f"{contrast.flips.p:.2g}", detectable
+
+
+def _explained(lines: Sequence[Line]) -> str:
+    """What the differences show and do not."""
+    found = [
+        contrast
+        for line in lines
+        for cell in line.cells.values()
+        if cell is not None and (contrast := cell.contrast) is not None
     ]
+    least = {contrast.pairs: contrast.flips.smallest for contrast in found}
+    reach = ", ".join(
+        f"{smallest:.2g} with {pairs} seed{'s' * (pairs > 1)}"
+        for pairs, smallest in sorted(least.items())
+    )
+    with_interval = sum(contrast.ends is not None for contrast in found)
+    text = (
+        "Variant minus baseline, over the seeds that both have. Interval: the same images drawn\n"
+        "for both, seeds pooled; bold where it does not reach 0. It speaks of these trainings on\n"
+        "other images; p speaks of other seeds: permutation of the two sides of every pair of\n"
+        f"seeds, two-sided. The smallest p that can be reached is {reach}. Detectable: the true\n"
+        "difference that so many images would show in 80 % of repetitions.\n"
+    )
+    if with_interval > 1:
+        text += (
+            f"Of {with_interval} intervals {with_interval * 0.05:.1f} would leave 0 out by chance, "
+            "were there no difference at all.\n"
+        )
+    return text
 
 
-def _cell(values: Sequence[float]) -> Cell | None:
-    if not values:
-        return None
-    return Cell(fmean(values), stdev(values) if len(values) > 1 else None)
+def _markdown_table(grid: Grid) -> str:
+    rule = tuple("---" if words else "---:" for words in grid.is_words)
+    rows = (grid.header, rule, *grid.rows)
+    return "".join(f"| {' | '.join(map(_markdown_cell, row))} |\n" for row in rows)
+
+
+def _markdown_cell(text: str) -> str:
+    plain = " ".join(text.split()).replace("|", r"\|")
+    return f"**{plain}**" if isinstance(text, Clear) else plain

@@ -29,6 +29,9 @@ class DataConfig:
         shuffle_options: reorder the options of every question from this seed; None keeps the order
             on disk.
         limit: keep the questions of the first so many images (in a seeded order); None keeps all.
+        shots: keep so many images of each (category, defect), as far as there are, and as many
+            normal ones as these together, chosen from `seed`; fewer shots are among more. None
+            keeps all.
         root: where the images are, if not where the benchmark says.
     """
 
@@ -39,7 +42,16 @@ class DataConfig:
     question_types: list[Text] | None = None
     shuffle_options: AnyWhole | None = None
     limit: Count | None = None
+    shots: Count | None = None
     root: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two choices of images, of which one would undo the other."""
+        if self.limit is not None and self.shots is not None:
+            raise InputError(
+                f"expected data.limit or data.shots, found {self.limit} and {self.shots}; leave "
+                "one of them out"
+            )
 
 
 @section

@@ -11,6 +11,7 @@ from typing import Any
 
 from anomalyr1 import __version__
 from anomalyr1.data.fingerprint import Fingerprint
+from anomalyr1.data.shots import stratum_of
 from anomalyr1.schema import Sample
 
 Manifest = dict[str, Any]
@@ -64,8 +65,8 @@ def count(samples: Iterable[Sample]) -> dict[str, Any]:
     types = Counter(q.type for s in samples for q in s.questions)
     defects: dict[str, Counter[str]] = {}
     for sample in samples:
-        name = f"{sample.dataset}/{sample.category}"
-        defects.setdefault(name, Counter())["good" if sample.is_normal else sample.defect] += 1
+        dataset, category, defect = stratum_of(sample)
+        defects.setdefault(f"{dataset}/{category}", Counter())[defect] += 1
     references = {key for s in samples for key in (*s.similar_templates, *s.random_templates)}
     return {
         "images": len(samples),

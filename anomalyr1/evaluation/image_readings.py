@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from anomalyr1.metrics.boxes import ImageBoxes
 from anomalyr1.metrics.mcq import ChoiceRecord
 from anomalyr1.parsing import parse_response
 from anomalyr1.prompts import gold_in_model
@@ -63,6 +64,11 @@ class ImageReading:
     def dataset(self) -> str:
         """First part of the key."""
         return dataset_of(self.image)
+
+    @property
+    def boxes(self) -> ImageBoxes:
+        """Both sides as they are scored: an unreadable answer predicts no box."""
+        return ImageBoxes(self.boxes_in_image or (), self.gold_in_image or ())
 
 
 def readings_of(predictions: Iterable[Prediction]) -> list[PredictionReading]:

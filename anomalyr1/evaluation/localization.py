@@ -14,7 +14,7 @@ from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading,
 from anomalyr1.evaluation.mask_lines import MaskLine
 from anomalyr1.evaluation.masks import SOURCES
 from anomalyr1.metrics.bootstrap import RESAMPLES
-from anomalyr1.metrics.boxes import ImageBoxes, box_scores
+from anomalyr1.metrics.boxes import box_scores
 from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
 from anomalyr1.schema import dataset_of
@@ -36,7 +36,7 @@ def localization(
     """
     images = image_readings(readings)
     result: dict[str, Any] = {}
-    with_gold = [image for image in images if image.gold_in_image is not None]
+    with_gold = located(images)
     if with_gold:
         result["boxes"] = _grouped(
             with_gold, lambda image: image.dataset, lambda group: _box_scores(group, resamples)
@@ -45,6 +45,11 @@ def localization(
     if images and files:
         result["masks"] = {path.stem: _mask_scores(path, images, resamples) for path in files}
     return result
+
+
+def located(images: Sequence[ImageReading]) -> list[ImageReading]:
+    """Those whose gold boxes are known."""
+    return [image for image in images if image.gold_in_image is not None]
 
 
 def _grouped(
@@ -60,8 +65,8 @@ def _grouped(
 
 
 def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
-    """Box metrics; an unreadable answer predicts no box and is a wrong verdict on the image."""
-    boxes = [ImageBoxes(image.boxes_in_image or (), image.gold_in_image or ()) for image in images]
+    """Box metrics; an unreadable answer is a wrong verdict on the image."""
+    boxes = [image.boxes for image in images]
     verdicts = [
         Verdict(
             normal=not image.gold_in_image,

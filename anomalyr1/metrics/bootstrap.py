@@ -48,6 +48,35 @@ def resample_sums(
     return sums
 
 
+def ratios(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """100 * numerator / denominator of (..., 2), of shape (...); NaN where the denominator is 0.
+
+    >>> ratios(np.array([[1.0, 4.0], [0.0, 0.0]])).tolist()
+    [25.0, nan]
+    """
+    shares = np.full(sums.shape[:-1], np.nan)
+    np.divide(100 * sums[..., 0], sums[..., 1], out=shares, where=sums[..., 1] > 0)
+    return shares
+
+
+def resample_ratios(
+    parts: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED
+) -> NDArray[np.float64]:
+    """Ratios of sums over images drawn with replacement, in percent.
+
+    Args:
+        parts: (images, ratios, 2), numerator and denominator of each image.
+        resamples: number of bootstrap resamples.
+        seed: as for `resample_sums`.
+
+    Returns:
+        (resamples, ratios); NaN where no drawn image counts.
+    """
+    images, columns, _ = parts.shape
+    sums = resample_sums(parts.reshape(images, 2 * columns), resamples, seed)
+    return ratios(sums.reshape(resamples, columns, 2))
+
+
 def interval(estimates: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.float64]:
     """Percentile interval over the first axis, resamples without a value (NaN) left out.
 
@@ -68,6 +97,25 @@ def interval(estimates: NDArray[np.float64], level: float = LEVEL) -> NDArray[np
         if known.size:
             ends[:, column] = np.percentile(known, tails)
     return ends.reshape(2, *estimates.shape[1:])
+
+
+def ratio_interval(
+    parts: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED
+) -> tuple[float, float] | None:
+    """Interval of a ratio of sums, in percent; None where fewer than two images count.
+
+    Args:
+        parts: (images, 2), numerator and denominator of each image.
+        resamples: number of bootstrap resamples.
+        seed: as for `resample_sums`.
+
+    >>> ratio_interval(np.array([[1.0, 2.0], [1.0, 2.0]]))
+    (50.0, 50.0)
+    """
+    if np.count_nonzero(parts[:, 1]) < 2:
+        return None
+    low, high = interval(resample_ratios(parts[:, None], resamples, seed)[:, 0])
+    return float(low), float(high)
 
 
 def mean_interval(

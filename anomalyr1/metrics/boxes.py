@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
 from anomalyr1.geometry import iou_matrix, set_iou
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval, mean_interval, resample_sums
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_interval, ratios
 from anomalyr1.metrics.detection import percent
 from anomalyr1.schema import Box
 
 THRESHOLDS = (0.33, 0.5)
+# What is a ratio of sums over images, and so has an interval.
+BOX_RATIOS = (*(f"f1@{threshold}" for threshold in THRESHOLDS), "set_iou", "set_iou_anomalous")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +69,42 @@ def box_scores(
     predicted = sum(len(image.predicted) for image in images)
     gold = sum(len(image.gold) for image in images)
     anomalous = [image for image in images if image.gold]
-    ious = np.array([set_iou(image.predicted, image.gold) for image in images])
-    ious_anomalous = np.array([set_iou(image.predicted, image.gold) for image in anomalous])
+    parts = box_parts(images)
+    sums = parts.sum(axis=0)
     result: dict[str, Any] = {"images": len(images), "predicted": predicted, "gold": gold}
-    intervals: dict[str, tuple[float, float] | None] = {}
-    for threshold in THRESHOLDS:
-        hit = np.array([matches(image.predicted, image.gold, threshold) for image in images])
-        total = int(hit.sum())
-        result[f"f1@{threshold}"] = percent(2 * total, predicted + gold)
+    for column, threshold in enumerate(THRESHOLDS):
+        total = int(sums[column, 0]) // 2
         result[f"precision@{threshold}"] = percent(total, predicted)
         result[f"recall@{threshold}"] = percent(total, gold)
-        intervals[f"f1@{threshold}"] = _f1_interval(images, hit, resamples, seed)
     result["ar"] = average_recall(images)
     result["pointing"] = percent(sum(_points_at_gold(i) for i in anomalous), len(anomalous))
-    result["set_iou"] = 100 * float(ious.mean()) if ious.size else None
-    result["set_iou_anomalous"] = 100 * float(ious_anomalous.mean()) if anomalous else None
     errors = [abs(len(image.predicted) - len(image.gold)) for image in images]
     result["count_error"] = sum(errors) / len(errors) if errors else None
-    intervals["set_iou"] = mean_interval(100 * ious, resamples, seed)
-    intervals["set_iou_anomalous"] = mean_interval(100 * ious_anomalous, resamples, seed)
-    result["intervals"] = intervals
+    result |= {
+        name: None if np.isnan(value) else float(value)
+        for name, value in zip(BOX_RATIOS, ratios(sums), strict=True)
+    }
+    result["intervals"] = {
+        name: ratio_interval(parts[:, column], resamples, seed)
+        for column, name in enumerate(BOX_RATIOS)
+    }
     return result
+
+
+def box_parts(images: Sequence[ImageBoxes]) -> NDArray[np.float64]:
+    """Numerator and denominator of each of `BOX_RATIOS` on each image: (images, ratios, 2).
+
+    F1 counts each matched pair for its two boxes, over all boxes of both sides; set IoU is a mean
+    over images.
+    """
+    parts = np.zeros((len(images), len(BOX_RATIOS), 2))
+    for row, image in enumerate(images):
+        both = len(image.predicted) + len(image.gold)
+        for column, threshold in enumerate(THRESHOLDS):
+            parts[row, column] = 2 * matches(image.predicted, image.gold, threshold), both
+        found, anomalous = set_iou(image.predicted, image.gold), bool(image.gold)
+        parts[row, -2:] = (found, 1), (found * anomalous, anomalous)
+    return parts
 
 
 def average_recall(images: Sequence[ImageBoxes]) -> float | None:
@@ -131,16 +149,3 @@ def _points_at_gold(image: ImageBoxes) -> bool:
     first = image.predicted[0]
     x, y = (first.x1 + first.x2) / 2, (first.y1 + first.y2) / 2
     return any(box.x1 <= x < box.x2 and box.y1 <= y < box.y2 for box in image.gold)
-
-
-def _f1_interval(
-    images: Sequence[ImageBoxes], hit: np.ndarray[Any, Any], resamples: int, seed: int
-) -> tuple[float, float] | None:
-    boxes = np.array([len(image.predicted) + len(image.gold) for image in images])
-    if len(images) < 2 or not boxes.any():
-        return None
-    sums = resample_sums(np.stack([hit, boxes], axis=1).astype(np.float64), resamples, seed)
-    nothing = np.full(len(sums), np.nan)
-    f1 = np.divide(200 * sums[:, 0], sums[:, 1], out=nothing, where=sums[:, 1] > 0)
-    low, high = interval(f1)
-    return float(low), float(high)

@@ -160,7 +160,7 @@ def accuracy(
     counts = tally(records, accounting)
     if not counts.datasets:
         return Accuracy({}, {}, None, None, None, None)
-    values, micro = _evaluate(counts, _sums(counts.counted), _sums(counts.correct))
+    values, micro = point_values(counts)
     drawn = bootstrap_values(counts, resamples, seed)
     ends, micro_ends = interval(drawn[0], LEVEL), interval(drawn[1], LEVEL)
     enough = [len(images) > 1 for images in counts.images]
@@ -182,10 +182,16 @@ def accuracy(
         table,
         intervals,
         table[AVERAGE][AVERAGE],
-        None if np.isnan(micro) else float(micro),
+        None if np.isnan(micro) else micro,
         intervals[AVERAGE][AVERAGE],
         None if np.isnan(micro_ends).any() else (float(micro_ends[0]), float(micro_ends[1])),
     )
+
+
+def point_values(counts: Tally) -> tuple[NDArray[np.float64], float]:
+    """Value table (datasets + 1, columns) and micro of the images themselves, each drawn once."""
+    values, micro = _evaluate(counts, _sums(counts.counted), _sums(counts.correct))
+    return values, float(micro)
 
 
 def bootstrap_values(

@@ -30,6 +30,7 @@ def training_rows(
             config.prompt,
             root=data.root,
             limit=data.limit,
+            shots=data.shots,
             shuffle=data.shuffle_options,
             seed=config.seed,
         )
@@ -42,9 +43,10 @@ def training_rows(
 def _mixture(config: Config) -> list[tuple[Benchmark, list[Sample]]]:
     """The parts of a mixture, sampled and repeated by weight, every file there."""
     data = config.data
-    if data.benchmark is not None or data.limit is not None:
+    beside = [key for key in ("benchmark", "limit", "shots") if getattr(data, key) is not None]
+    if beside:
         raise InputError(
-            "expected data.mixture alone, found data.benchmark or data.limit beside it; the "
+            f"expected data.mixture alone, found data.{' and data.'.join(beside)} beside it; the "
             "mixture's own sampling decides"
         )
     used = []

@@ -10,7 +10,8 @@ from transformers import Trainer
 
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import Benchmark
-from anomalyr1.errors import InputError
+from anomalyr1.data.shots import short_of
+from anomalyr1.errors import InputError, listed
 from anomalyr1.exposure import write_exposure
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
@@ -47,11 +48,12 @@ def train_policy(
     run_dir = Path(config.run_dir)
     quiet(trainer)
     arguments = trainer.args
-    data = [benchmark_record(benchmark) for benchmark, _ in used]
+    data = [benchmark_record(benchmark, samples) for benchmark, samples in used]
     if checkpoint:
         refuse_other_data(run_dir, verb, data)
     if PartialState().is_main_process:
         write_provenance(run_dir, verb, config, data, feeding=feeding(arguments))
+        _tell_few_shots(config, used)
     policy = run_dir / POLICY
     finished = checkpoint and is_finished(
         checkpoint, arguments.max_steps, arguments.num_train_epochs
@@ -71,6 +73,14 @@ def train_policy(
     if PartialState().is_main_process:
         write_exposure(policy, config.policy.path, used, config.prompt)
     return policy
+
+
+def _tell_few_shots(config: Config, used: Sequence[tuple[Benchmark, Sequence[Sample]]]) -> None:
+    """Say so where a defect has fewer images than `data.shots` asks for."""
+    shots = config.data.shots
+    few = short_of((s for _, samples in used for s in samples), shots) if shots else []
+    if few:
+        print(f"data.shots={shots}: {len(few)} defect(s) have fewer images: {listed(few)}")
 
 
 def _launch_mismatch(error: ValueError, verb: str) -> InputError | None:

@@ -13,6 +13,7 @@ from typing import Literal
 from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint
 from anomalyr1.data.making.clusters import cluster
 from anomalyr1.data.seeding import seeded_order
+from anomalyr1.data.shots import few_shot, stratum_of
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 
@@ -113,11 +114,6 @@ def _unit(sample: Sample, holdout: Holdout) -> str:
     return sample.dataset if holdout == "dataset" else f"{sample.dataset}/{sample.category}"
 
 
-def _stratum(sample: Sample) -> tuple[str, str, str]:
-    defect = "good" if sample.is_normal else sample.defect
-    return sample.dataset, sample.category, defect
-
-
 def _hold_out(parts: Parts, options: SplitOptions) -> tuple[list[Sample], list[Sample]]:
     if len(parts) < 2:
         raise InputError(
@@ -133,7 +129,7 @@ def _hold_out(parts: Parts, options: SplitOptions) -> tuple[list[Sample], list[S
 
 def _by_fraction(parts: Parts, options: SplitOptions) -> tuple[list[Sample], list[Sample]]:
     """Every (category, defect) of two images or more has one on each side where clusters allow."""
-    sizes = Counter(_stratum(s) for part in parts for s in part)
+    sizes = Counter(stratum_of(s) for part in parts for s in part)
     wanted = {
         stratum: min(max(1, round(options.test_fraction * n)), n - 1)
         for stratum, n in sizes.items()
@@ -141,11 +137,11 @@ def _by_fraction(parts: Parts, options: SplitOptions) -> tuple[list[Sample], lis
     train: list[Sample] = []
     test: list[Sample] = []
     for part in _ordered(parts, options.seed):
-        gains = sum(wanted[_stratum(s)] > 0 for s in part)
+        gains = sum(wanted[stratum_of(s)] > 0 for s in part)
         if 2 * gains > len(part) or (2 * gains == len(part) and len(test) < len(train)):
             test += part
             wanted = {
-                stratum: n - sum(_stratum(s) == stratum for s in part)
+                stratum: n - sum(stratum_of(s) == stratum for s in part)
                 for stratum, n in wanted.items()
             }
         else:
@@ -155,27 +151,11 @@ def _by_fraction(parts: Parts, options: SplitOptions) -> tuple[list[Sample], lis
 
 def _few_shot(parts: Parts, options: SplitOptions) -> tuple[list[Sample], list[Sample]]:
     """K images a (category, defect), one a cluster; the rest of it belongs to neither side."""
-    k = options.k_shot or 0
     ordered = _ordered(parts, options.seed)
     cluster_of = {s.image: index for index, part in enumerate(ordered) for s in part}
-    strata: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)
-    for part in ordered:
-        for sample in part:
-            strata[_stratum(sample)].append(sample)
-    train: list[Sample] = []
-    taken: set[int] = set()
-    shots: Counter[tuple[str, str]] = Counter()
-    normal_last = sorted(strata, key=lambda stratum: (stratum[2] == "good", stratum))
-    for stratum in normal_last:
-        members = strata[stratum]
-        goal = shots[stratum[:2]] if stratum[2] == "good" else k
-        goal = min(goal or k, max(1, len(members) - 1))
-        for sample in members:
-            if goal and cluster_of[sample.image] not in taken:
-                train.append(sample)
-                taken.add(cluster_of[sample.image])
-                shots[stratum[:2]] += stratum[2] != "good"
-                goal -= 1
+    members = [s for part in ordered for s in part]
+    train = few_shot(members, options.k_shot or 0, cluster_of, spare=1)
+    taken = {cluster_of[s.image] for s in train}
     test = [s for index, part in enumerate(ordered) if index not in taken for s in part]
     return train, test
 

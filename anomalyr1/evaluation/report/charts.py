@@ -49,6 +49,12 @@ def line_chart(
     title: str, series: Sequence[Series], note: str | None = None, marks: Sequence[Mark] = ()
 ) -> Markup:
     """Raw values thin, a moving average over them thick, marked steps as dashed lines."""
+    drawn = line_shapes(series, marks)
+    return _figure(title, drawn, [(line.label, line.colour) for line in series], note)
+
+
+def line_shapes(series: Sequence[Series], marks: Sequence[Mark] = ()) -> list[Markup]:
+    """The axes, lines and marks of such a chart, in a frame of `WIDTH` x `HEIGHT`."""
     steps = np.concatenate([line.x for line in series])
     values = np.concatenate([line.y for line in series])
     plot = _Plot((float(steps.min()), float(steps.max())), _span(values))
@@ -59,7 +65,7 @@ def line_chart(
         drawn.append(plot.path(line.x, smooth(line.y), f"line {line.colour}"))
         last = float(smooth(line.y)[-1])
         drawn.append(plot.dot(float(line.x[-1]), last, line.colour, f"{line.label}: {last:.4g}"))
-    return _figure(title, drawn, [(line.label, line.colour) for line in series], note)
+    return drawn
 
 
 def share_chart(

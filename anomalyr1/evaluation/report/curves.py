@@ -82,7 +82,7 @@ def _lines(histories: Mapping[str, History], keys: Mapping[str, str]) -> list[Se
         (run, name, *curve)
         for run, history in histories.items()
         for key, name in keys.items()
-        if (curve := _curve(history, key)) is not None
+        if (curve := curve_of(history, key)) is not None
     ]
     runs, names = {run for run, *_ in found}, {name for _, name, *_ in found}
     return [
@@ -123,7 +123,7 @@ def _family(
     keys = [key for key in _keys(history) if key.startswith(prefix) and key.endswith(suffix)]
     lines = []
     for index, key in enumerate(keys):
-        curve = _curve(history, key)
+        curve = curve_of(history, key)
         if curve is not None:
             name = key.removeprefix(prefix).removesuffix(suffix)
             lines.append(Series(name, *curve, run_colour(index)))
@@ -157,7 +157,9 @@ def _keys(history: History) -> list[str]:
     return sorted({key for row in history for key in row})
 
 
-def _curve(history: History, key: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+def curve_of(
+    history: History, key: str
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """Steps and values of a log key; None with fewer than two points."""
     points = [
         (float(row["step"]), value)

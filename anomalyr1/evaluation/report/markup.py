@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from importlib import resources
 
 from anomalyr1.values import whole_characters
 
@@ -50,6 +51,11 @@ def tag(element: str, /, *children: Child, **attributes: object) -> Markup:
 def join(parts: Iterable[Child], separator: str = "") -> Markup:
     """The parts in a row, each escaped unless it is `Markup`; None is nothing."""
     return Markup(escape(separator).join(escape(part) for part in parts if part is not None))
+
+
+def asset(name: str) -> str:
+    """The text of a style sheet or script that lies beside this file."""
+    return resources.files("anomalyr1.evaluation.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _attribute(name: str, value: object) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from anomalyr1 import run_folder
@@ -18,7 +17,7 @@ from anomalyr1.evaluation.report.curves import training_charts
 from anomalyr1.evaluation.report.gallery import image_gallery
 from anomalyr1.evaluation.report.headline import headline
 from anomalyr1.evaluation.report.intervals import outcome_bars
-from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
+from anomalyr1.evaluation.report.markup import Child, Markup, asset, join, tag
 from anomalyr1.evaluation.report.origin import origin
 from anomalyr1.evaluation.report.runs import Run, load_runs
 from anomalyr1.evaluation.report.tables import (
@@ -109,13 +108,13 @@ def render(runs: Sequence[Run], most: int = GALLERY) -> str:
         headline(main, runs[1:]),
         tag("nav", *links),
         tag("main", *(content for _, _, content in shown)),
-        tag("script", Markup(_asset("report.js"))),
+        tag("script", Markup(asset("report.js"))),
     )
     return f"<!doctype html>\n{tag('html', _head(main.name), body, lang='en')}\n"
 
 
 def _head(name: str) -> Markup:
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("charts.css") + asset("report.css"), asset("report.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
@@ -212,10 +211,6 @@ def _training(runs: Sequence[Run]) -> list[Markup | None]:
 
 def _note(name: str) -> Markup:
     return tag("p", _NOTES[name], class_="note")
-
-
-def _asset(name: str) -> str:
-    return resources.files("anomalyr1.evaluation.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

@@ -1,0 +1,72 @@
+"""What an ablation leaves in its folder beside the runs: tables and plots, written after each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from anomalyr1.ablation.answers import Answers
+from anomalyr1.ablation.contrasts import summarize
+from anomalyr1.ablation.grid import Ablation
+from anomalyr1.ablation.latex import latex
+from anomalyr1.ablation.plots import bars, curves, scale_curves
+from anomalyr1.ablation.results import Result
+from anomalyr1.ablation.table import comma_separated, markdown
+from anomalyr1.evaluation.report.curves import History
+from anomalyr1.run_folder import HISTORY
+from anomalyr1.storage import read_jsonl, write_text
+
+TABLES = ("table.md", "table.csv", "table.tex")
+BARS, CURVES, SCALE = "bars.svg", "curves.svg", "scale.svg"
+
+
+def files_of(ablation: Ablation) -> list[Path]:
+    """The tables and plots that are there."""
+    files = [ablation.folder / name for name in (*TABLES, BARS, CURVES, SCALE)]
+    return [file for file in files if file.is_file()]
+
+
+def write_outputs(ablation: Ablation, results: Sequence[Result], answers: Answers) -> None:
+    """Write `table.md`, `.csv` and `.tex`, `bars.svg`, `curves.svg` and `scale.svg`.
+
+    A plot that there is nothing for yet is left out.
+
+    Args:
+        ablation: as planned.
+        results: of the runs that were made so far.
+        answers: their completions.
+    """
+    if not results:
+        return
+    lines = summarize(results, ablation.baseline, answers)
+    name, baseline = ablation.source.stem, ablation.baseline
+    texts = dict(
+        zip(
+            TABLES,
+            (
+                markdown(lines, ablation.source, baseline),
+                comma_separated(lines),
+                latex(lines, ablation.source, baseline),
+            ),
+            strict=True,
+        )
+    )
+    plots = {
+        BARS: bars(lines, name, baseline),
+        CURVES: curves(_histories(ablation, results), name),
+        SCALE: ablation.scale and scale_curves(lines, ablation.scale, name, baseline),
+    }
+    texts |= {file: plot for file, plot in plots.items() if plot}
+    for file, text in texts.items():
+        write_text(ablation.folder / file, text)
+
+
+def _histories(ablation: Ablation, results: Sequence[Result]) -> dict[str, list[History]]:
+    """Variant -> the training log of each of its finished runs."""
+    finished = {(result.variant, result.seed) for result in results if result.stage is None}
+    found: dict[str, list[History]] = {result.variant: [] for result in results}
+    for run in ablation.runs:
+        log = run.folder / HISTORY
+        if (run.variant, run.seed) in finished and log.is_file():
+            found[run.variant].append(read_jsonl(log, "a training log"))
+    return found
