@@ -59,8 +59,8 @@ def open_upload(path: Path, limits: Limits) -> Image.Image:
         raise InputError(f"expected the file {name}, found it gone; send it again") from None
     if megabytes > limits.megabytes:
         raise InputError(
-            f"expected a file of at most {limits.megabytes} MB, found {name} of {megabytes:.1f} MB; "
-            "send a smaller one"
+            f"expected a file of at most {limits.megabytes} MB, found {name} of "
+            f"{megabytes:.1f} MB; send a smaller one"
         )
     try:
         width, height = image_size(path)

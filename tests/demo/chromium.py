@@ -73,6 +73,18 @@ class Tab:
             assert time.monotonic() < deadline, (expression, self.js("document.body.innerText"))
             time.sleep(0.1)
 
+    def answered(self, *ends: str, seconds: float = 20) -> None:
+        """Wait until the server has answered requests whose addresses end so, since `events`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.js("true")  # takes in what has happened
+            responses = [e["params"].get("response") for e in self.events if "params" in e]
+            urls = [response["url"] for response in responses if response]
+            if all(any(url.endswith(end) for url in urls) for end in ends):
+                return
+            assert time.monotonic() < deadline, (ends, urls)
+            time.sleep(0.05)
+
     def open(self, url: str, ready: str) -> None:
         """Go to a page and wait until an expression is true there."""
         self.call("Page.navigate", url=url)

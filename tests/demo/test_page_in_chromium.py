@@ -1,17 +1,24 @@
-"""The page as a person meets it, in Chromium: upload, answer, faults, hostile text, phone, dark."""
+"""The page as a person meets it, in Chromium: upload, answer, faults, hostile text, phone, dark.
+
+The tests with a tab are one visit, in their order.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import socket
+import time
 from dataclasses import replace
 
 import httpx
 import numpy as np
 import pytest
 from chromium import PROGRAM, browser
+from pictures import noise
 from PIL import Image
 
+from anomalyr1.inspection.overlay import png_bytes
 from anomalyr1.schema import Box
 
 pytest.importorskip("gradio", reason="needs the extra `demo`")
@@ -26,6 +33,9 @@ TEXT = "document.body.innerText"
 class Hostile:
     """The inspector, but the policy has written something against the page."""
 
+    pause = 0.0  # after every piece of text, in seconds
+    left = False  # whether it was ended while it wrote
+
     def __init__(self, inspector) -> None:
         self._inspector = inspector
 
@@ -33,7 +43,15 @@ class Hostile:
         return getattr(self._inspector, name)
 
     def inspect_many(self, *args, on_text, **options):
-        found = self._inspector.inspect_many(*args, on_text=lambda _: on_text(HOSTILE), **options)
+        def tell(_: str) -> None:
+            try:
+                on_text(HOSTILE)
+            except BaseException:
+                Hostile.left = True
+                raise
+            time.sleep(self.pause)
+
+        found = self._inspector.inspect_many(*args, on_text=tell, **options)
         mask = np.zeros(found[0].image.size[::-1], bool)
         mask[20:60, 20:60] = True
         boxes = (Box(20, 20, 60, 60, HACK),)
@@ -44,8 +62,6 @@ class Hostile:
 @pytest.fixture(scope="module")
 def address(inspector, tmp_path_factory):
     """Of a page that is served with a small benchmark of examples."""
-    import socket
-
     from anomalyr1.demo.inspect_request import Desk
     from anomalyr1.demo.serving import served
     from anomalyr1.demo.shown_examples import draw_benchmark, read_examples
@@ -55,7 +71,7 @@ def address(inspector, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     examples = read_examples(draw_benchmark(tmp_path_factory.mktemp("drawn") / "b"))
-    desk = Desk(Hostile(inspector), examples, Limits(megabytes=1))
+    desk = Desk(Hostile(inspector), examples, Limits(megabytes=1, waiting=2))
     with served(desk, "127.0.0.1", port) as (_, url):
         yield url
 
@@ -155,17 +171,65 @@ def test_the_history_is_recalled_and_exported(tab):
 
 
 @chromium
+def test_stopped_it_ends_and_goes_on_with_the_next(tab, monkeypatch):
+    written = "document.querySelector('#reasoning textarea').value"
+    monkeypatch.setattr(Hostile, "pause", 0.3)
+    tab.js(CLICK.format("#inspect"))
+    tab.until(f"{written}.length > {2 * len(HOSTILE)}")
+    tab.events.clear()
+    tab.js(CLICK.format("#stop"))
+    # Gradio's page takes no click that comes between the two.
+    tab.answered("/cancel", "/reset")
+    deadline = time.monotonic() + 20
+    while not Hostile.left and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert Hostile.left and tab.js("document.querySelectorAll('#past img').length") == 2
+    monkeypatch.setattr(Hostile, "pause", 0.0)
+    tab.js(CLICK.format("#inspect"))
+    tab.until("document.querySelectorAll('#past img').length == 3")
+
+
+@chromium
 def test_it_fits_a_phone_and_the_dark_and_asks_no_other_machine(tab, address):
     colour = "getComputedStyle(document.body).backgroundColor"
     ready = "document.querySelectorAll('#examples img').length == 8"
     light = tab.js(colour)
     tab.screen(390, 844, phone=True, dark=True)
+    tab.events.clear()
     tab.open(address, ready)
     assert tab.js("[innerWidth, document.documentElement.scrollWidth]") == [390, 390]
     assert tab.js(colour) != light
     asked = [e["params"]["request"]["url"] for e in tab.events if "request" in e.get("params", {})]
     assert len(asked) > 20
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def test_who_finds_the_queue_full_is_turned_away(address, monkeypatch):
+    monkeypatch.setattr(Hostile, "pause", 0.3)
+    config = httpx.get(f"{address}config").json()
+    [inspect] = [d for d in config["dependencies"] if d["api_name"] == "inspect"]
+    image = httpx.post(
+        f"{address}gradio_api/upload", files={"files": ("a.png", png_bytes(noise(1)))}
+    ).json()[0]
+    given = [
+        {"path": image, "meta": {"_type": "gradio.FileData"}},
+        None,
+        "capsule",
+        "",
+        "",
+        "",
+        0.4,
+        None,
+    ]
+    asked = {"fn_index": inspect["id"], "data": given}
+    statuses = []
+    for number in range(5):
+        answer = httpx.post(
+            f"{address}gradio_api/queue/join", json={**asked, "session_hash": f"visitor{number}"}
+        )
+        statuses.append(answer.status_code)
+        time.sleep(0.3)  # the first is at work when the others come
+    assert statuses == [200, 200, 200, 503, 503]
 
 
 def test_a_port_that_is_taken_is_told(address, inspector):
