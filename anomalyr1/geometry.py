@@ -1,10 +1,11 @@
-"""Boxes and their frames: image <-> the frame a policy speaks in, IoU, one-to-one matching."""
+"""Boxes and their frames: image <-> a policy's frame, turns, IoU, one-to-one matching, cells."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from operator import attrgetter
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ BoxUnit = Literal["pixels", "thousandths"]
 
 # The image processors of Qwen's families refuse an image whose sides differ by a larger factor.
 LARGEST_ASPECT_RATIO = 200
+
+_READING_ORDER = attrgetter("y1", "x1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,99 @@ class Frame:
             self.width,
             self.height,
         )
+
+
+class Turn(NamedTuple):
+    """What is done to an image: transposed first, then mirrored left-right, then upside down.
+
+    The eight values are all the ways to lay a rectangle onto an upright frame.
+    """
+
+    transposed: bool = False
+    mirrored: bool = False
+    upside_down: bool = False
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) of the turned image."""
+        return size[::-1] if self.transposed else size
+
+    def point(self, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
+        """Where a point of the image of `size` (width, height) is in the turned one.
+
+        >>> Turn(True, True, False).point(0, 0, (40, 20))  # a quarter to the right
+        (20, 0)
+        """
+        width, height = self.size(size)
+        x, y = (y, x) if self.transposed else (x, y)
+        return (width - x if self.mirrored else x), (height - y if self.upside_down else y)
+
+    def box(self, box: Box, size: tuple[int, int]) -> Box:
+        """The same box in the turned image."""
+        xa, ya = self.point(box.x1, box.y1, size)
+        xb, yb = self.point(box.x2, box.y2, size)
+        return Box(min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb), box.label)
+
+
+UNTURNED = Turn()
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown of an image: a part of it, scaled up to the whole image's size, then turned.
+
+    `part` is in shares of width and height, so that it is the same place of an image of any size.
+    """
+
+    part: Box = WHOLE
+    turn: Turn = UNTURNED
+
+    def corners(self, size: tuple[int, int]) -> Box:
+        """The part in pixels of an image of `size` (width, height)."""
+        (width, height), part = size, self.part
+        return Box(part.x1 * width, part.y1 * height, part.x2 * width, part.y2 * height)
+
+    def box(self, box: Box, size: tuple[int, int]) -> Box:
+        """A box of the image where it is in the view, cut to what is shown.
+
+        >>> right_half = Box(0.5, 0.0, 1.0, 1.0)
+        >>> View(right_half, Turn(mirrored=True)).box(Box(40, 0, 50, 10), (80, 40)).xyxy
+        (60.0, 0.0, 80.0, 10.0)
+        """
+        (width, height), part = size, self.corners(size)
+        sx, sy = width / (part.x2 - part.x1), height / (part.y2 - part.y1)
+        x1, y1, x2, y2 = box.xyxy
+        scaled = Box(
+            (x1 - part.x1) * sx,
+            (y1 - part.y1) * sy,
+            (x2 - part.x1) * sx,
+            (y2 - part.y1) * sy,
+            box.label,
+        )
+        return self.turn.box(clamp(scaled, width, height), size)
+
+    def boxes(self, boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Box, ...]:
+        """Boxes of the image where they are in the view; reading order stays reading order."""
+        seen = [self.box(box, size) for box in boxes]
+        if list(boxes) == sorted(boxes, key=_READING_ORDER):
+            seen.sort(key=_READING_ORDER)
+        return tuple(seen)
+
+    def kept(self, box: Box, size: tuple[int, int]) -> float:
+        """The share of a box's area that the part shows; 1 of a box without an area."""
+        return self.box(box, size).area * self.part.area / box.area if box.area else 1.0
+
+
+# EXIF orientation -> what brings the stored image upright.
+EXIF_TURNS = {
+    2: Turn(mirrored=True),
+    3: Turn(mirrored=True, upside_down=True),
+    4: Turn(upside_down=True),
+    5: Turn(transposed=True),
+    6: Turn(transposed=True, mirrored=True),
+    7: Turn(transposed=True, mirrored=True, upside_down=True),
+    8: Turn(transposed=True, upside_down=True),
+}
 
 
 def too_extreme(width: int, height: int) -> bool:
@@ -179,3 +275,28 @@ def grid_cell(box: Box, width: float, height: float) -> str:
     vertical = ("top", "", "bottom")[row]
     horizontal = ("left", "center", "right")[column]
     return f"{vertical} {horizontal}".strip() if row != 1 else horizontal
+
+
+# The nine cells, row by row.
+CELLS = tuple(
+    grid_cell(Box(column, row, column + 1, row + 1), 3, 3)
+    for row in range(3)
+    for column in range(3)
+)
+
+
+def touched_cells(boxes: Iterable[Box], width: float, height: float) -> set[str]:
+    """Cells of the 3x3 grid that share area with a box.
+
+    >>> sorted(touched_cells([Box(0, 0, 40, 10)], 90, 90))
+    ['top center', 'top left']
+    """
+    touched = set()
+    for box in boxes:
+        for index, name in enumerate(CELLS):
+            row, column = divmod(index, 3)
+            inside_x = box.x1 < (column + 1) * width / 3 and box.x2 > column * width / 3
+            inside_y = box.y1 < (row + 1) * height / 3 and box.y2 > row * height / 3
+            if inside_x and inside_y:
+                touched.add(name)
+    return touched

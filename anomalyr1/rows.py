@@ -44,6 +44,7 @@ class Row:
         size: the query image's (width, height) in pixels.
         frame: the query image's model frame; None where the policy's family has none that is known.
         tokens: length of the prompt in tokens, image tokens included.
+        knowledge: what the prompt says about the product; None where it says nothing.
     """
 
     sample: Sample
@@ -56,6 +57,7 @@ class Row:
     size: tuple[int, int]
     frame: Frame | None
     tokens: int
+    knowledge: str | None = None
 
     @property
     def sample_id(self) -> str:
@@ -222,12 +224,13 @@ def _rows(
         size = sizes[sample.path]
         for index, question in asked:
             template = template_for(question, prompt.template)
+            known = knowledge.text(sample)
             messages = build_messages(
                 sample,
                 question,
                 template,
                 references=len(references),
-                knowledge=knowledge.text(sample),
+                knowledge=known,
                 unit=family.unit or "pixels",
             )
             text = tokenizer.apply_chat_template(
@@ -244,6 +247,7 @@ def _rows(
                 size=size,
                 frame=model_frame(*size, processor, family),
                 tokens=len(tokenizer(text, add_special_tokens=False)["input_ids"]) + vision_tokens,
+                knowledge=known,
             )
 
 

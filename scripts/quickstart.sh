@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# The whole loop on a laptop's CPU: benchmark, evaluation, GRPO with ROAM, evaluation, report.
+# The whole loop on a laptop's CPU: benchmark, cold start, evaluation, GRPO with ROAM, evaluation, report.
 #
-#   ./scripts/quickstart.sh                                  synthetic images, the tiny policy as it is
-#   ./scripts/quickstart.sh SOURCE ROOT                      real images: any source of `data build`,
-#   ./scripts/quickstart.sh deeppcb path/to/DeepPCB          fine-tuned on them first
+#   ./scripts/quickstart.sh                                  synthetic images
+#   ./scripts/quickstart.sh synthetic "" SEED                with another seed than 0
+#   ./scripts/quickstart.sh SOURCE ROOT [SEED]               real images: any source of `data build`
+#   ./scripts/quickstart.sh deeppcb path/to/DeepPCB
 #
+# What is particular to a source stands in configs/{sft,grpo,eval}/SOURCE_cpu.yaml, where there is one. SEED (0)
+# decides the split and the training.
 # Run again after an interruption: every stage goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,8 +18,12 @@ source_name="${1:-synthetic}"
 bench="benchmarks/$source_name"
 run="runs/quickstart/$source_name"
 policy="data/tiny-policy"
-tokens=96                                   # of a completion
-[ "$source_name" != deeppcb ] || tokens=320 # a board has up to ten defects, each some 25 tokens
+seed="${3:-0}"
+[ "$seed" = 0 ] || run="$run-$seed"
+config() {
+  local own="configs/$1/${source_name//-/_}_cpu.yaml"
+  if [ -f "$own" ]; then echo "$own"; else echo "configs/$1/tiny_cpu.yaml"; fi
+}
 started=$SECONDS
 say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - started)); }
 
@@ -27,27 +34,32 @@ if [ "$source_name" = synthetic ]; then
 else
   root="${2:?usage: scripts/quickstart.sh SOURCE ROOT}"
   split="$bench-split"
+  [ "$seed" = 0 ] || split="$split-$seed"
+  cut=()
+  # A defect has 30 of a board's 640 pixels: pieces of it, each with the same piece of its template.
+  [ "$source_name" != deeppcb ] || cut=(--tile 160 --set normal_share=0)
   say "building the benchmark from $root"
-  [ -d "$bench" ] || anomalyr1 data build "$source_name" "$root" --out "$bench"
-  [ -d "$split" ] || anomalyr1 data split "$bench" --out "$split" --seed 0
+  [ -d "$bench" ] || anomalyr1 data build "$source_name" "$root" --out "$bench" ${cut[@]+"${cut[@]}"}
+  [ -d "$split" ] || anomalyr1 data split "$bench" --out "$split" --seed "$seed"
 fi
 say "checking it"
 anomalyr1 data check "$split/train"
 anomalyr1 data check "$split/test"
 
-if [ "$source_name" != synthetic ]; then
-  say "supervised fine-tuning"
-  anomalyr1 sft configs/sft/tiny_cpu.yaml run_dir="$run/sft" data.benchmark="$split/train"
-  policy="$run/sft/policy"
-fi
+say "cold start: supervised fine-tuning"
+cold="$run/sft"
+[ "$source_name" != synthetic ] || cold=runs/quickstart/synthetic/sft   # one start for all seeds of GRPO
+anomalyr1 sft "$(config sft)" run_dir="$cold" policy.path="$policy" data.benchmark="$split/train" \
+  "$([ "$source_name" = synthetic ] && echo seed=0 || echo seed="$seed")"
+policy="$cold/policy"
 
 say "evaluation before"
-anomalyr1 eval configs/eval/tiny_cpu.yaml run_dir="$run/before" policy.path="$policy" eval.benchmark="$split/test" eval.max_new_tokens="$tokens"
+anomalyr1 eval "$(config eval)" seed="$seed" run_dir="$run/before" policy.path="$policy" eval.benchmark="$split/test"
 say "GRPO with the ROAM reward"
-anomalyr1 train configs/grpo/tiny_cpu.yaml run_dir="$run" policy.path="$policy" data.benchmark="$split/train" grpo.max_completion_length="$tokens"
+anomalyr1 train "$(config grpo)" seed="$seed" run_dir="$run" policy.path="$policy" data.benchmark="$split/train"
 say "evaluation after"
-anomalyr1 eval configs/eval/tiny_cpu.yaml run_dir="$run" policy.path="$run/policy" eval.benchmark="$split/test" eval.max_new_tokens="$tokens"
+anomalyr1 eval "$(config eval)" seed="$seed" run_dir="$run" policy.path="$run/policy" eval.benchmark="$split/test"
 say "scores"
 anomalyr1 score "$run/predictions.jsonl"
-say "done"
-echo "report: $PWD/$run/report.html"
+say "what GRPO changed"
+anomalyr1 compare "$run"

@@ -38,6 +38,9 @@ def build(
     connectivity: Annotated[int, typer.Option(help="Of mask pixels: 4 or 8.")] = 8,
     min_area: Annotated[int, typer.Option(help="Smallest component of a mask, in pixels.")] = 9,
     merge_distance: Annotated[int, typer.Option(help="Join components so near, in pixels.")] = 5,
+    tile: Annotated[
+        int | None, typer.Option(help="Cut images into pieces of so many pixels a side.")
+    ] = None,
     knowledge: Annotated[
         Path | None,
         typer.Option(help="MMAD's domain_knowledge.json: adds Defect Description questions."),
@@ -113,6 +116,7 @@ def build(
         references=references,
         reserve=reserve,
         near_bits=NEAR_BITS if near_bits is None else near_bits,
+        tile=tile,
     )
     extra: dict[str, Any] = {}
     if knowledge is not None:

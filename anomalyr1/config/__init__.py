@@ -1,5 +1,6 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
+from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.files import dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
@@ -17,6 +18,7 @@ from anomalyr1.config.sections import (
 )
 
 __all__ = [
+    "AugmentConfig",
     "Config",
     "DataConfig",
     "EvalConfig",

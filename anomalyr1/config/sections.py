@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
@@ -33,6 +34,9 @@ class DataConfig:
             normal ones as these together, chosen from `seed`; fewer shots are among more. None
             keeps all.
         root: where the images are, if not where the benchmark says.
+        balance: repeat the rarer of normal and defective images of each product, so that there are
+            as many of both.
+        augment: vary the training images; None shows them as they are. Held-out images always are.
     """
 
     benchmark: Text | None = None
@@ -44,6 +48,8 @@ class DataConfig:
     limit: Count | None = None
     shots: Count | None = None
     root: Text | None = None
+    balance: Flag = False
+    augment: AugmentConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse two choices of images, of which one would undo the other."""

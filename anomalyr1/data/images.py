@@ -18,19 +18,20 @@ from anomalyr1.data.grey_levels import is_deep, read_deep
 from anomalyr1.data.mask_marks import Mask as Mask
 from anomalyr1.data.mask_marks import marked_pixels
 from anomalyr1.errors import InputError, one_line
+from anomalyr1.geometry import EXIF_TURNS, UNTURNED, Turn
 from anomalyr1.schema import Box
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 _EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TRANSPOSES = {
+    Turn(mirrored=True): Image.Transpose.FLIP_LEFT_RIGHT,
+    Turn(mirrored=True, upside_down=True): Image.Transpose.ROTATE_180,
+    Turn(upside_down=True): Image.Transpose.FLIP_TOP_BOTTOM,
+    Turn(transposed=True): Image.Transpose.TRANSPOSE,
+    Turn(transposed=True, mirrored=True): Image.Transpose.ROTATE_270,
+    Turn(transposed=True, mirrored=True, upside_down=True): Image.Transpose.TRANSVERSE,
+    Turn(transposed=True, upside_down=True): Image.Transpose.ROTATE_90,
 }
 LEVELS, ORIENTATION = "levels", "orientation"  # what open_image leaves in an image's info
 
@@ -72,6 +73,11 @@ def open_image(path: Path) -> Image.Image:
     image, orientation, rule, _ = _load(path, to_rgb=True)
     image.info = {ORIENTATION: orientation, **({LEVELS: rule} if rule else {})}
     return image
+
+
+def turn_image(image: Image.Image, turn: Turn) -> Image.Image:
+    """The image turned, pixel by pixel."""
+    return image if turn == UNTURNED else image.transpose(_TRANSPOSES[turn])
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -238,8 +244,7 @@ def decoded(
         image = image.convert("RGB")
     else:
         image = opened.convert("RGB") if to_rgb else opened.copy()
-    turn = _UPRIGHT.get(orientation)
-    return (image if turn is None else image.transpose(turn)), orientation, rule
+    return turn_image(image, EXIF_TURNS.get(orientation, UNTURNED)), orientation, rule
 
 
 def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str | None]:

@@ -102,6 +102,24 @@ def mix(parts: Sequence[Part], seed: int = 0) -> list[Sample]:
     return mixed
 
 
+def balanced(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
+    """As many normal images of each product as defective ones: the rarer come again, seeded.
+
+    A product that has no image of one kind stays as it is.
+    """
+    products: dict[tuple[str, str], tuple[list[Sample], list[Sample]]] = {}
+    for sample in samples:
+        sides = products.setdefault((sample.dataset, sample.category), ([], []))
+        sides[sample.is_normal].append(sample)
+    added: list[Sample] = []
+    for product, sides in products.items():
+        fewer, more = sorted(sides, key=len)
+        times, rest = divmod(len(more), len(fewer)) if fewer else (1, 0)
+        added += fewer * (times - 1)
+        added += sample_part(fewer, f"random:{rest}", (seed, *product, "balance"))
+    return [*samples, *added]
+
+
 def sample_part(samples: Sequence[Sample], strategy: str, seed: tuple[object, ...]) -> list[Sample]:
     """The samples that a strategy picks, in the order of the benchmark.
 

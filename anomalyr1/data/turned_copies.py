@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.data.fingerprint import BITS, NEAR_BITS, Fingerprint, differing, near_pairs, signs
+from anomalyr1.geometry import Turn
 
 _CHUNK = 1024
 _PLACES = np.stack(np.divmod(np.arange(1, BITS + 1), 17))  # row and column of each coefficient
 
-# What is done to the image: transposed first, then mirrored left-right, then upside down.
-TURNS: dict[str, tuple[bool, bool, bool]] = {
-    "mirrored": (False, True, False),
-    "mirrored upside down": (False, False, True),
-    "turned by 180 degrees": (False, True, True),
-    "mirrored and turned by 90 degrees": (True, False, False),
-    "turned by 90 degrees": (True, True, False),
-    "turned by 270 degrees": (True, False, True),
-    "mirrored and turned by 270 degrees": (True, True, True),
+TURNS = {
+    "mirrored": Turn(False, True, False),
+    "mirrored upside down": Turn(False, False, True),
+    "turned by 180 degrees": Turn(False, True, True),
+    "mirrored and turned by 90 degrees": Turn(True, False, False),
+    "turned by 90 degrees": Turn(True, True, False),
+    "turned by 270 degrees": Turn(True, False, True),
+    "mirrored and turned by 270 degrees": Turn(True, True, True),
 }
 
 
@@ -51,7 +51,7 @@ def turned_pairs(
     if not first or not second:
         return []
     whole = signs(second, None)
-    others = {name: _turned(whole, *turn) for name, turn in TURNS.items()}
+    others = {name: _turned(whole, turn) for name, turn in TURNS.items()}
     pairs = []
     for start in range(0, len(first), _CHUNK):
         rows = signs(first[start : start + _CHUNK], None)
@@ -65,19 +65,17 @@ def turned_pairs(
     return pairs
 
 
-def _turned(
-    whole: NDArray[np.float32], transpose: bool, left_right: bool, upside_down: bool
-) -> NDArray[np.float32]:
+def _turned(whole: NDArray[np.float32], turn: Turn) -> NDArray[np.float32]:
     """Signs of the turned images, 0 where a coefficient has no counterpart on record."""
     rows, columns = _PLACES
     result = whole
-    if transpose:
+    if turn.transposed:
         source = columns * 17 + rows - 1
         known = source < BITS
         result = np.where(known, whole[:, np.minimum(source, BITS - 1)], 0.0)
     flip = np.ones(BITS, np.float32)
-    if left_right:
+    if turn.mirrored:
         flip *= np.where(columns % 2, -1, 1)
-    if upside_down:
+    if turn.upside_down:
         flip *= np.where(rows % 2, -1, 1)
     return np.asarray(result * flip, dtype=np.float32)

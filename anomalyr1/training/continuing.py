@@ -156,8 +156,10 @@ def _changed_settings(
     path = run_dir / run_folder.config_of(verb, verbs[0]) if verbs else run_dir
     if not path.is_file():
         return {}
-    before = _flat(read_yaml(path, "a readable config"))
     after = _flat(yaml.safe_load(dump_config(config)))
+    # A key that did not exist when the run was begun was what it is by default.
+    default = _flat(yaml.safe_load(dump_config(Config())))
+    before = default | _flat(read_yaml(path, "a readable config"))
     return {
         key: (before.get(key), after.get(key))
         for key in before.keys() | after.keys()

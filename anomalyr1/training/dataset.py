@@ -43,10 +43,11 @@ def to_dataset(rows: Sequence[Row], *, with_completion: bool = False) -> Dataset
     """
     columns = [name for name in _FEATURES if with_completion or name != "completion"]
     features = Features({name: _FEATURES[name] for name in columns})
-    return Dataset.from_list([_record(row, with_completion) for row in rows], features=features)
+    return Dataset.from_list([record_of(row, with_completion) for row in rows], features=features)
 
 
-def _record(row: Row, with_completion: bool) -> dict[str, Any]:
+def record_of(row: Row, with_completion: bool) -> dict[str, Any]:
+    """A row by columns."""
     gold = row.gold_in_model
     record: dict[str, Any] = {
         "sample_id": row.sample_id,

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import ProcessorMixin
 
 from anomalyr1.config import Config
-from anomalyr1.data.mixture import mix, read_mixture
+from anomalyr1.data.mixture import balanced, mix, read_mixture
 from anomalyr1.data.mmad import BENCHMARK_NAME, Benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.exposure import whole
@@ -19,7 +19,7 @@ from anomalyr1.schema import Sample
 def training_rows(
     config: Config, processor: ProcessorMixin, family: Family
 ) -> tuple[list[tuple[Benchmark, list[Sample]]], list[Row]]:
-    """What is trained on: each benchmark with its samples in use, and all rows."""
+    """What is trained on: each benchmark with its samples in use, repetitions too, and all rows."""
     data = config.data
     if data.mixture is not None:
         used = _mixture(config)
@@ -35,6 +35,8 @@ def training_rows(
             seed=config.seed,
         )
         used = [(benchmark, samples)]
+    if data.balance:
+        used = [(benchmark, balanced(samples, config.seed)) for benchmark, samples in used]
     samples = [sample for _, part in used for sample in part]
     rows = build_rows(samples, config.prompt, processor, family, question_types=data.question_types)
     return used, rows

@@ -11,6 +11,7 @@ from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
@@ -50,6 +51,8 @@ def train(config: Config) -> Path:
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
     heldout = heldout_rows(config, policy.processor, policy.family)
+    dataset = to_dataset(rows)
+    augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
     if checkpoint is None and not config.preflight.skip:
         preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
     history = HistoryCallback(run_dir)
@@ -58,7 +61,7 @@ def train(config: Config) -> Path:
         processing_class=policy.processor,
         reward_funcs=list(reward_funcs),
         args=arguments,
-        train_dataset=to_dataset(rows),
+        train_dataset=dataset,
         eval_dataset=None if heldout is None else to_dataset(heldout),
         peft_config=lora_config(config.policy),
         callbacks=[
@@ -69,10 +72,11 @@ def train(config: Config) -> Path:
         ],
         card=model_card("train", config, used),
         learning_rates=config.policy.learning_rates,
+        augmented=augmented,
         shared_prefix=config.policy.shared_prefix,
         flex=config.policy.attention == "flex_attention",
         signal=config.signal,
         run_dir=run_dir,
         keep_every=config.keep_completions_every,
     )
-    return train_policy(trainer, "train", config, used, checkpoint)
+    return train_policy(trainer, "train", config, used, checkpoint, augmented)

@@ -11,6 +11,7 @@ from transformers import Trainer
 
 from anomalyr1.config import LearningRates
 from anomalyr1.shared_prefix.vision import spare_frozen_tower
+from anomalyr1.training.augmented_rows import AugmentedRows, EpochBegins
 from anomalyr1.training.card import write_card
 from anomalyr1.training.rates import set_part_rates
 from anomalyr1.training.resuming import load_weights
@@ -22,15 +23,24 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     Args:
         card: text of the model card, `{steps}` for the steps done.
         learning_rates: of the vision tower and the projector.
+        augmented: the rows of the training set as they are shown; None shows them as they are.
     """
 
     def __init__(
-        self, *args: Any, card: str = "", learning_rates: LearningRates | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        card: str = "",
+        learning_rates: LearningRates | None = None,
+        augmented: AugmentedRows | None = None,
+        **kwargs: Any,
     ) -> None:
         self._card = card
         self._rates = learning_rates or LearningRates()
         super().__init__(*args, **kwargs)
         spare_frozen_tower(self.model)
+        if augmented is not None:
+            self.train_dataset = augmented
+            self.add_callback(EpochBegins(augmented))
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The stock optimiser, its parameter groups split by part."""

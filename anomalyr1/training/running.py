@@ -17,6 +17,7 @@ from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
 from anomalyr1.run_folder import POLICY
 from anomalyr1.schema import Sample
+from anomalyr1.training.augmented_rows import AugmentedRows
 from anomalyr1.training.callbacks import quiet
 from anomalyr1.training.checkpoints import is_finished, publish
 from anomalyr1.training.continuing import feeding, refuse_other_data
@@ -28,6 +29,7 @@ def train_policy(
     config: Config,
     used: Sequence[tuple[Benchmark, Sequence[Sample]]],
     checkpoint: Path | None,
+    augmented: AugmentedRows | None = None,
 ) -> Path:
     """Train to the end and save the policy with the record of what it has seen.
 
@@ -37,6 +39,7 @@ def train_policy(
         config: the resolved config.
         used: what is trained on, as `training_rows` gave it.
         checkpoint: where to go on from; None for a start from step 0.
+        augmented: the rows as they are shown; None shows them as they are.
 
     Returns:
         `<run_dir>/policy`.
@@ -52,7 +55,10 @@ def train_policy(
     if checkpoint:
         refuse_other_data(run_dir, verb, data)
     if PartialState().is_main_process:
-        write_provenance(run_dir, verb, config, data, feeding=feeding(arguments))
+        more = {} if augmented is None else {"augmented": augmented.counts()}
+        write_provenance(run_dir, verb, config, data, feeding=feeding(arguments), **more)
+        for line in () if augmented is None else augmented.told():
+            print(line)
         _tell_few_shots(config, used)
     policy = run_dir / POLICY
     finished = checkpoint and is_finished(
@@ -78,7 +84,8 @@ def train_policy(
 def _tell_few_shots(config: Config, used: Sequence[tuple[Benchmark, Sequence[Sample]]]) -> None:
     """Say so where a defect has fewer images than `data.shots` asks for."""
     shots = config.data.shots
-    few = short_of((s for _, samples in used for s in samples), shots) if shots else []
+    once = {sample.path: sample for _, samples in used for sample in samples}
+    few = short_of(once.values(), shots) if shots else []
     if few:
         print(f"data.shots={shots}: {len(few)} defect(s) have fewer images: {listed(few)}")
 

@@ -10,6 +10,7 @@ from trl import SFTConfig, SFTTrainer
 from anomalyr1.config import Config
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
@@ -52,15 +53,18 @@ def finetune(config: Config) -> Path:
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
     heldout = heldout_rows(config, policy.processor, policy.family)
+    dataset = to_dataset(rows, with_completion=True)
+    augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
     trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,
         args=arguments,
-        train_dataset=to_dataset(rows, with_completion=True),
+        train_dataset=dataset,
         eval_dataset=None if heldout is None else to_dataset(heldout, with_completion=True),
         peft_config=lora_config(config.policy),
         callbacks=[HistoryCallback(run_dir), *early_stop(config)],
         card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
+        augmented=augmented,
     )
-    return train_policy(trainer, "sft", config, used, checkpoint)
+    return train_policy(trainer, "sft", config, used, checkpoint, augmented)

@@ -225,3 +225,16 @@ def test_references_reach_across_files_and_overrides(tmp_path):
     write(tmp_path, "seed: 1\nrun_dir: runs/${seed}\n", "base.yaml")
     path = write(tmp_path, "base: base.yaml\n")
     assert load_config(path, ["seed=5"]).run_dir == "runs/5"
+
+
+@pytest.mark.parametrize("name", ["magnetic_tile", "deeppcb"])
+def test_the_stages_of_a_quickstart_show_their_images_alike(name):
+    folder = Path(__file__).parents[2] / "configs"
+    sft, grpo, held = (
+        load_config(folder / f"{stage}/{name}_cpu.yaml") for stage in ("sft", "grpo", "eval")
+    )
+    assert sft.data == grpo.data and sft.data.augment is not None
+    assert sft.prompt == grpo.prompt == held.prompt
+    caps = {(c.policy.min_pixels, c.policy.max_pixels) for c in (sft, grpo, held)}
+    assert len(caps) == 1
+    assert grpo.grpo["max_completion_length"] == held.eval.max_new_tokens

@@ -5,7 +5,7 @@ import pytest
 
 from anomalyr1.data.conversations import read_rows
 from anomalyr1.data.export import export_benchmark
-from anomalyr1.data.mixture import Part, mix, read_mixture, sample_part, write_mixture
+from anomalyr1.data.mixture import Part, balanced, mix, read_mixture, sample_part, write_mixture
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.prompts import format_answer, template_for
@@ -45,6 +45,22 @@ def test_a_box_without_a_label_is_written_as_a_defect_and_read_back_without(benc
     file, *_ = export_benchmark(replace(bench, samples=(sample,)), tmp_path, form=form)
     assert '\\"label\\": \\"defect\\"' in file.read_text()
     assert read_rows(file, bench.root)[0].questions[0].boxes == boxes
+
+
+def test_a_balanced_set_repeats_the_rarer_of_normal_and_defective_images(bench):
+    """Two products, each with 2 normal images, 2 cracks and 1 hole."""
+    samples = list(bench.samples)
+    more = balanced(samples, seed=1)
+    assert more[: len(samples)] == samples and more == balanced(samples, seed=1)
+    assert len(more) == len(samples) + 2
+    for product in {s.category for s in samples}:
+        normal = [s.is_normal for s in more if s.category == product]
+        assert normal.count(True) == normal.count(False) == 3
+    defective = [s for s in samples if not s.is_normal]
+    assert balanced(defective) == defective  # nothing to repeat
+    one = defective[0]
+    normals = [s for s in samples if s.is_normal and s.category == one.category]
+    assert balanced([one, *normals]) == [one, *normals, one]  # the defective ones may be rarer
 
 
 def rows(file):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from anomalyr1.data.making.questions import (
 )
 from anomalyr1.data.making.references import as_reference, fill_pools, product_of, set_aside
 from anomalyr1.data.making.sources.item import Item, Source
+from anomalyr1.data.making.tiling import SMALLEST_PIECE, pieces
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import write_benchmark
@@ -50,6 +51,7 @@ class BuildOptions:
         pool: references kept for each category, at most.
         near_bits: an image this near an evaluated one is no reference; -1 looks at equal files
             only.
+        tile: cut the images into pieces of so many pixels a side (`tiling`); None keeps them whole.
     """
 
     seed: int = 0
@@ -58,8 +60,13 @@ class BuildOptions:
     reserve: float = 0.2
     pool: int = 64
     near_bits: int = NEAR_BITS
+    tile: int | None = None
 
     def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < SMALLEST_PIECE:
+            raise InputError(
+                f"expected pieces of at least {SMALLEST_PIECE} pixels a side, found {self.tile}"
+            )
         if self.references < 0 or self.pool < 1 or not 0 <= self.reserve < 1:
             raise InputError(
                 "expected references of at least 0, pool of at least 1 and reserve in [0, 1), "
@@ -95,6 +102,20 @@ def build_benchmark(
     require_new(out)
     items, renamed = safe_items(source.items)
     refuse_collisions(items)
+    source = replace(source, items=tuple(items))
+    with pieces(source, options.tile, out, options.boxes, options.seed, progress) as source:
+        return _build(source, renamed, out, options, facts, progress)
+
+
+def _build(
+    source: Source,
+    renamed: dict[str, str],
+    out: Path,
+    options: BuildOptions,
+    facts: FactsOf,
+    progress: Progress,
+) -> Path:
+    items = source.items
     asked, pools, notes = _examine(source, items, options, progress)
     samples = _samples(asked, pools, out, options, facts)
     used = {key for s in samples for key in (s.image, *s.similar_templates, *s.random_templates)}

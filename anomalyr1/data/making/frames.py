@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from anomalyr1.data.making.shapes import Shape, draw, from_mask
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.errors import InputError
+from anomalyr1.geometry import EXIF_TURNS
 from anomalyr1.schema import Box
 
 OUTSIDE = 1.0  # pixels that a box may leave its image by: the rounding of other tools
@@ -50,7 +52,8 @@ def to_image_frame(item: Item, size: Size, orientation: int, rescale: bool) -> F
     turned = rescaled = False
     if item.declared is not None and item.declared != size:
         if item.declared == stored:
-            item, turned = _moved(item, stored, size, _upright(orientation, stored)), True
+            upright = EXIF_TURNS[orientation]
+            item, turned = _moved(item, stored, size, partial(upright.point, size=stored)), True
         else:
             item, rescaled = _scaled(item, size, rescale), True
     unsure = orientation != 1 and stored == size and bool(item.boxes or item.shapes)
@@ -130,19 +133,3 @@ def _shape(shape: Shape, before: Size, after: Size, point: Point) -> Shape:
     columns = np.clip(places[0].astype(int), 0, before[0] - 1)
     rows = np.clip(places[1].astype(int), 0, before[1] - 1)
     return from_mask(old[rows, columns].reshape(after[::-1]), shape.label)
-
-
-def _upright(orientation: int, stored: Size) -> Point:
-    """Where a point of the stored image is in the upright one, for the four that swap the sides.
-
-    >>> _upright(6, (40, 20))(0, 0)  # stored lying on its left side: its corner comes top right
-    (20, 0)
-    """
-    width, height = stored
-    moves: dict[int, Point] = {
-        5: lambda x, y: (y, x),
-        6: lambda x, y: (height - y, x),
-        7: lambda x, y: (height - y, width - x),
-        8: lambda x, y: (y, width - x),
-    }
-    return moves[orientation]

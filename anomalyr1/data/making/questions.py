@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from anomalyr1.data.seeding import seeded_choice, seeded_order
 from anomalyr1.data.shuffling import shuffle_options
-from anomalyr1.geometry import grid_cell
+from anomalyr1.geometry import CELLS, grid_cell, touched_cells
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, OPTION_LETTERS, Box, Question
 from anomalyr1.values import whole_characters
 
@@ -43,12 +43,6 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
 }
 _SEVERAL_TYPES = "There are defects of several types. Which of these types is present?"
 _SEVERAL_PLACES = "There are several defects. In which of these parts of the image is one?"
-
-CELLS = tuple(
-    grid_cell(Box(column, row, column + 1, row + 1), 3, 3)
-    for row in range(3)
-    for column in range(3)
-)
 
 # Last resort for distractors, where a data set has one product or too few defect types.
 OTHER_PRODUCTS = ("Glass bottle", "Zipper", "Wood board", "Steel screw", "Cable", "Toothbrush")
@@ -236,23 +230,6 @@ def _localization(subject: Subject, vocabulary: Vocabulary, seed: int) -> Questi
     text = _text(kind, subject, seed) if len(subject.boxes) == 1 else _SEVERAL_PLACES
     distractors = seeded_order(free, seed, subject.key, text)
     return choice(kind, text, grid_cell(largest, width, height), distractors, subject.key, seed)
-
-
-def touched_cells(boxes: Iterable[Box], width: float, height: float) -> set[str]:
-    """Cells of the 3x3 grid that share area with a box.
-
-    >>> sorted(touched_cells([Box(0, 0, 40, 10)], 90, 90))
-    ['top center', 'top left']
-    """
-    touched = set()
-    for box in boxes:
-        for index, name in enumerate(CELLS):
-            row, column = divmod(index, 3)
-            inside_x = box.x1 < (column + 1) * width / 3 and box.x2 > column * width / 3
-            inside_y = box.y1 < (row + 1) * height / 3 and box.y2 > row * height / 3
-            if inside_x and inside_y:
-                touched.add(name)
-    return touched
 
 
 def _object(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:

@@ -16,7 +16,9 @@ references. An image that is asked about may not be a reference, hence a seeded 
 (`normal_share`) gives its template as a normal image; their defective images, like the normal ones,
 get the templates of other boards as references. In the other half the template is the reference
 of its own defective image, aligned with it as the data set means it. Note what follows: an aligned
-reference goes with a defect. Set `aligned=false` and every image gets other boards' templates.
+reference goes with a defect. Set `aligned=false` and every image gets other boards' templates. Or
+cut the boards into pieces (`data build --tile 160 --set normal_share=0`): pieces without a defect
+are then the normal images, and all have the same piece of their template as reference.
 
 Nearly all images have defects of several types; they lie in the folder "multiple". Both images of a
 pair are one group, which a split keeps on one side.
@@ -43,8 +45,8 @@ def read_deeppcb(
     Raises:
         InputError: the tree is not there, or files of it are missing or broken.
     """
-    if not 0 < normal_share < 1:
-        raise InputError(f"expected normal_share between 0 and 1, found {normal_share}")
+    if not 0 <= normal_share < 1:
+        raise InputError(f"expected normal_share of at least 0 and below 1, found {normal_share}")
     pairs = {}
     for test in found_in(root, "**/group*/*/*_test.jpg"):
         number = test.name.removesuffix("_test.jpg")

@@ -1,0 +1,166 @@
+"""`data build --tile`: pieces that show a defect whole or none, each with its own reference."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import save
+from source_trees import mask, picture
+
+from anomalyr1.data.checking.check import check_benchmark
+from anomalyr1.data.images import open_image, read_mask
+from anomalyr1.data.making.builder import BuildOptions, build_benchmark
+from anomalyr1.data.making.piece_places import apart, around_defects, clear_places, inside
+from anomalyr1.data.making.sources.catalogue import read_source
+from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.errors import InputError
+from anomalyr1.schema import Box
+
+SPUR, HOLE = (10, 20, 26, 34), (100, 110, 118, 122)  # far apart
+SHORT = (104, 100, 112, 112)  # over the hole's edge: one cannot be shown whole without the other
+
+
+def boards(root, pairs=4):
+    """DeepPCB: boards with a black spur and hole, the second with a short besides."""
+    for n in range(pairs):
+        folder = root / "group12300/12300"
+        board = picture(n, (160, 160))
+        save(folder / f"1230000{n}_temp.jpg", board)
+        noise = np.random.default_rng(n).integers(0, 20, board.shape).astype(np.uint8)
+        test, lines = board // 2 + 60 + noise, []
+        for kind, box in [(4, SPUR), (6, HOLE)] + [(2, SHORT)] * (n == 1):
+            test[box[1] : box[3], box[0] : box[2]] = 0
+            lines.append(" ".join(map(str, (*box, kind))))
+        save(folder / f"1230000{n}_test.jpg", test)
+        notes = root / "group12300/12300_not" / f"1230000{n}.txt"
+        notes.parent.mkdir(exist_ok=True)
+        notes.write_text("\n".join(lines))
+    return root
+
+
+def build(tree, out, side=64, seed=0, settings=None, name="deeppcb"):
+    settings = {"normal_share": "0"} if settings is None else settings
+    source = read_source(name, tree, settings)
+    return load_benchmark(build_benchmark(source, out, BuildOptions(seed=seed, tile=side)))
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pieces")
+    bench = build(boards(folder / "pcb"), folder / "bench")
+    assert sorted(path.name for path in folder.iterdir()) == ["bench", "pcb"]  # nothing is left
+    return folder, bench
+
+
+def test_half_of_the_pieces_show_defects_and_each_has_its_template_beside_it(cut):
+    folder, bench = cut
+    # Board 1 shows hole and short in one piece; each board has another for its spur.
+    assert [s.is_normal for s in bench.samples].count(True) == 8 == len(bench.samples) / 2
+    for sample in bench.samples:
+        name = sample.path.name
+        number, x, y = name[:8], *(int(v) for v in name.removesuffix(".png").split("_")[2:])
+        piece = np.asarray(open_image(sample.path))
+        board = np.asarray(open_image(next(folder.glob(f"pcb/**/{number}_test.jpg"))))
+        assert np.array_equal(piece, board[y : y + 64, x : x + 64])
+        (template, *_) = sample.similar_templates
+        assert template.endswith(name.replace("_test_", "_temp_"))
+        shown = np.asarray(open_image(sample.root / template))
+        board = np.asarray(open_image(next(folder.glob(f"pcb/**/{number}_temp.jpg"))))
+        assert np.array_equal(shown, board[y : y + 64, x : x + 64])
+        dark = piece.max(2) < 30
+        for box in sample.boxes:
+            x1, y1, x2, y2 = (int(v) for v in box.xyxy)
+            assert dark[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].all()
+            dark[y1:y2, x1:x2] = False
+        assert dark.sum() < 20 and sample.is_normal == (not sample.boxes)
+
+
+def test_a_piece_has_the_types_it_shows(cut):
+    _, bench = cut
+    kinds = sorted((s.defect, tuple(b.label for b in s.boxes)) for s in bench.samples if s.boxes)
+    both = ("multiple", ("pin-hole", "short"))
+    assert kinds == sorted([("spur", ("spur",))] * 4 + [("pin-hole", ("pin-hole",))] * 3 + [both])
+    assert {entry["group"] for entry in bench.manifest["files"].values()} == {
+        f"1230000{n}" for n in range(4)
+    }
+    assert bench.manifest["options"]["tile"] == 64
+    assert "cut into 16 pieces of 64 pixels a side" in bench.manifest["notes"]
+    assert not [f for f in check_benchmark(bench.path) if f.level == "error"]
+
+
+def test_a_seed_decides_where_pieces_are(cut, tmp_path):
+    folder, bench = cut
+    again = build(folder / "pcb", tmp_path / "again")
+    other = build(folder / "pcb", tmp_path / "other", seed=1)
+    assert again.sha256 == bench.sha256 != other.sha256
+    assert again.manifest == bench.manifest
+
+
+def test_masks_are_cut_with_their_image_and_normal_images_make_up_the_balance(tmp_path):
+    for n in range(3):
+        save(tmp_path / f"nut/good/{n}.png", picture(n, (120, 90)))
+        save(tmp_path / f"nut/crack/{n}.png", picture(10 + n, (120, 90)))
+        marks = mask((20, 30, 40, 50), (80, 10, 90, 22), size=(120, 90))
+        save(tmp_path / f"nut/masks/crack/{n}.png", marks)
+    save(tmp_path / "nut/crack/9.png", picture(19, (120, 90)))  # nobody says where
+    bench = build(tmp_path / "nut", tmp_path / "out", 40, settings={}, name="folder")
+    defective = [s for s in bench.samples if not s.is_normal]
+    normal = [s for s in bench.samples if s.is_normal]
+    # Six clear pieces beside the six, and a piece of each good image that is not a reference.
+    assert len(defective) == 6 and 6 <= len(normal) <= 8
+    for sample in defective:
+        (box,) = sample.boxes
+        marked = read_mask(sample.root / sample.mask)
+        x1, y1, x2, y2 = (int(v) for v in box.xyxy)
+        assert marked.shape == (40, 40) and marked[y1:y2, x1:x2].all()
+        assert marked.sum() == (x2 - x1) * (y2 - y1) and box.label == "crack"
+    assert "1 defective images do not say where the defect is: left out" in bench.manifest["notes"]
+    assert not [f for f in check_benchmark(bench.path) if f.level == "error"]
+
+
+@pytest.mark.parametrize(
+    ("side", "found"),
+    [
+        (27, "expected pieces of at least 28 pixels a side, found 27"),
+        (30, "expected a defect that fits into a piece of 30 x 30 pixels, found none"),
+    ],
+)
+def test_pieces_that_show_nothing_are_refused(tmp_path, side, found):
+    save(tmp_path / "nut/good/0.png", picture(0, (120, 90)))
+    save(tmp_path / "nut/crack/0.png", picture(1, (120, 90)))
+    save(tmp_path / "nut/masks/crack/0.png", mask((20, 30, 60, 70), size=(120, 90)))
+    with pytest.raises(InputError, match=found):
+        build(tmp_path / "nut", tmp_path / "out", side, settings={}, name="folder")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".pieces*"))
+
+
+def test_a_reference_of_another_size_is_refused(tmp_path):
+    tree = boards(tmp_path / "pcb", pairs=2)
+    save(tree / "group12300/12300/12300001_temp.jpg", picture(1, (150, 160)))
+    with pytest.raises(
+        InputError, match=r"01_temp.jpg to have the 160 x 160 pixels of .*found 150"
+    ):
+        build(tree, tmp_path / "out")
+
+
+@given(st.integers(0, 10**6), st.integers(0, 6), st.integers(28, 130))
+def test_no_piece_cuts_a_defect(seed, count, side):
+    drawn = random.Random(seed)
+    size, boxes = (120, 80), []
+    for _ in range(count):
+        x, y = drawn.uniform(0, 110), drawn.uniform(0, 70)
+        boxes.append(
+            Box(x, y, min(120, x + drawn.uniform(1, 40)), min(80, y + drawn.uniform(1, 40)))
+        )
+    around = around_defects(boxes, size, side, drawn)
+    clear = clear_places(boxes, size, side, 5, drawn)
+    for place in (*around, *clear):
+        x1, y1, x2, y2 = place
+        assert min(x1, y1) >= 0 and x2 <= 120 and y2 <= 80
+        assert (x2 - x1, y2 - y1) == (min(side, 120), min(side, 80))
+        assert all(inside(box, place) != apart(box, place) for box in boxes)
+    assert all(any(inside(box, place) for box in boxes) for place in around)
+    assert all(all(apart(box, place) for box in boxes) for place in clear)
+    assert len(around) <= count and len(set(clear)) == len(clear) <= 5
