@@ -7,6 +7,7 @@ opened when it is drawn, so that a session takes little memory.
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ def export(entries: Sequence[Entry], form: str, folder: Path) -> Path:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for path in sorted(tree.rglob("*")):
             packed.write(path, path.relative_to(tree))
+    shutil.rmtree(tree)
     return archive
 
 
