@@ -9,20 +9,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyr1.cli.inspector_options import (
-    Device,
-    MaxNewTokens,
-    MaxPixels,
-    PolicyPath,
-    SegmenterCheckpoint,
-    SegmenterName,
-    Template,
-    TemplateName,
-    Threshold,
-    Weigh,
-    Weighed,
-    load_inspector,
-)
+from anomalyr1.cli import inspector_options as options
 from anomalyr1.cli.policy import quiet_libraries
 from anomalyr1.errors import InputError
 
@@ -33,15 +20,15 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    policy: PolicyPath,
-    template: TemplateName = Template.choice,
-    segmenter: SegmenterName = "grabcut",
-    segmenter_checkpoint: SegmenterCheckpoint = None,
-    threshold: Threshold = "saved",
-    weigh: Weighed = Weigh.reasoning,
-    max_new_tokens: MaxNewTokens = 512,
-    max_pixels: MaxPixels = None,
-    device: Device = None,
+    policy: options.PolicyPath,
+    template: options.TemplateName = options.Template.choice,
+    segmenter: options.SegmenterName = "grabcut",
+    segmenter_checkpoint: options.SegmenterCheckpoint = None,
+    threshold: options.Threshold = "saved",
+    weigh: options.Weighed = options.Weigh.reasoning,
+    max_new_tokens: options.MaxNewTokens = 512,
+    max_pixels: options.MaxPixels = None,
+    device: options.Device = None,
     examples: Annotated[
         Path | None, typer.Option(help="Benchmark of examples; by default a small one is drawn.")
     ] = None,
@@ -67,7 +54,7 @@ def demo(
     from anomalyr1.demo.serving import served
     from anomalyr1.demo.shown_examples import draw_benchmark, read_examples
 
-    inspector = load_inspector(
+    inspector = options.load_inspector(
         policy,
         template=template,
         segmenter=segmenter,

@@ -13,20 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anomalyr1.cli.inspector_options import (
-    Device,
-    MaxNewTokens,
-    MaxPixels,
-    PolicyPath,
-    SegmenterCheckpoint,
-    SegmenterName,
-    Template,
-    TemplateName,
-    Threshold,
-    Weigh,
-    Weighed,
-    load_inspector,
-)
+from anomalyr1.cli import inspector_options as options
 from anomalyr1.cli.policy import quiet_libraries
 from anomalyr1.cli.showing import print_table, progress_bar
 from anomalyr1.errors import InputError
@@ -49,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    policy: PolicyPath,
+    policy: options.PolicyPath,
     images: Annotated[
         list[str] | None, typer.Argument(help="Images, folders, patterns.", metavar="[IMAGE]...")
     ] = None,
@@ -66,11 +53,11 @@ def predict(
         list[str] | None,
         typer.Option(help="A type to choose from where a defect is found; give at least two."),
     ] = None,
-    template: TemplateName = Template.choice,
-    segmenter: SegmenterName = "grabcut",
-    segmenter_checkpoint: SegmenterCheckpoint = None,
-    threshold: Threshold = "saved",
-    weigh: Weighed = Weigh.reasoning,
+    template: options.TemplateName = options.Template.choice,
+    segmenter: options.SegmenterName = "grabcut",
+    segmenter_checkpoint: options.SegmenterCheckpoint = None,
+    threshold: options.Threshold = "saved",
+    weigh: options.Weighed = options.Weigh.reasoning,
     out: Annotated[
         Path | None, typer.Option(help="Folder of inspections.jsonl and overlays/.")
     ] = None,
@@ -88,9 +75,9 @@ def predict(
         float | None, typer.Option(min=0, help="Stop watching after so many quiet seconds.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions decoded together.")] = 16,
-    max_new_tokens: MaxNewTokens = 512,
-    max_pixels: MaxPixels = None,
-    device: Device = None,
+    max_new_tokens: options.MaxNewTokens = 512,
+    max_pixels: options.MaxPixels = None,
+    device: options.Device = None,
 ) -> None:
     """Inspect images: verdict with its probability, boxes, mask and overlay of each.
 
@@ -112,7 +99,7 @@ def predict(
     from anomalyr1.inspection.ledger import Ledger, file_id
 
     files = [(file_id(path), path) for path in find_images(images or (), out)]
-    inspector = load_inspector(
+    inspector = options.load_inspector(
         policy,
         template=template,
         segmenter=segmenter,
