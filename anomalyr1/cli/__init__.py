@@ -15,6 +15,7 @@ from anomalyr1.cli import (
     ablate,
     comparing,
     data,
+    demo,
     evaluate,
     inspecting,
     panels,
@@ -58,6 +59,7 @@ comparing.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)
+demo.register(app)
 tools.register(app)
 equip(app)
 

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from enum import Enum
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from anomalyr1.cli import inspector_options as options
 from anomalyr1.cli import panels
 from anomalyr1.cli.policy import quiet_libraries
 from anomalyr1.cli.showing import print_table
@@ -28,20 +29,6 @@ from anomalyr1.values import printable
 _SHOWN = 40  # rows of the summary
 
 
-class Template(str, Enum):
-    """See `prompts.Template`."""
-
-    choice = "choice"
-    inspect = "inspect"
-
-
-class Weigh(str, Enum):
-    """See `inspection.settings_card.Weigh`."""
-
-    reasoning = "reasoning"
-    at_once = "at_once"
-
-
 class FailOn(str, Enum):
     """What makes the exit status 1."""
 
@@ -54,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    policy: Annotated[str, typer.Option(help="Checkpoint or adapter folder, or hub id.")],
+    policy: options.PolicyPath,
     images: Annotated[
         list[str] | None, typer.Argument(help="Images, folders, patterns.", metavar="[IMAGE]...")
     ] = None,
@@ -71,22 +58,11 @@ def predict(
         list[str] | None,
         typer.Option(help="A type to choose from where a defect is found; give at least two."),
     ] = None,
-    template: Annotated[
-        Template, typer.Option(help="As the policy was trained (prompt.template).")
-    ] = Template.choice,
-    segmenter: Annotated[
-        str, typer.Option(help="Masks from boxes: box, grabcut, sam2 or none.")
-    ] = "grabcut",
-    segmenter_checkpoint: Annotated[
-        str | None, typer.Option(help="SAM2 weights: hub id or .pt file.")
-    ] = None,
-    threshold: Annotated[
-        str,
-        typer.Option(help="On P(anomalous), 0 to 1; saved: the policy's own; none: its letter."),
-    ] = "saved",
-    weigh: Annotated[
-        Weigh, typer.Option(help="The likelihood held against it: after reasoning, or at once.")
-    ] = Weigh.reasoning,
+    template: options.TemplateName = options.Template.choice,
+    segmenter: options.SegmenterName = "grabcut",
+    segmenter_checkpoint: options.SegmenterCheckpoint = None,
+    threshold: options.Threshold = "saved",
+    weigh: options.Weighed = options.Weigh.reasoning,
     out: Annotated[
         Path | None, typer.Option(help="Folder of inspections.jsonl and overlays/.")
     ] = None,
@@ -104,13 +80,9 @@ def predict(
         float | None, typer.Option(min=0, help="Stop watching after so many quiet seconds.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions decoded together.")] = 16,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Completion budget.")] = 512,
-    max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Scale images down to so many; the policy's own.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="torch device; CUDA where there is one.")
-    ] = None,
+    max_new_tokens: options.MaxNewTokens = 512,
+    max_pixels: options.MaxPixels = None,
+    device: options.Device = None,
 ) -> None:
     """Inspect images: verdict with its probability, boxes, mask and overlay of each.
 
@@ -129,17 +101,16 @@ def predict(
     quiet_libraries()
     from anomalyr1.inspection.file_run import FileRun
     from anomalyr1.inspection.inputs import find_images
-    from anomalyr1.inspection.inspector import Inspector
     from anomalyr1.inspection.ledger import Ledger, file_id
 
     files = [(file_id(path), path) for path in find_images(images or (), out)]
-    inspector = Inspector.from_pretrained(
+    inspector = options.load_inspector(
         policy,
-        segmenter=None if segmenter == "none" else segmenter,
+        template=template,
+        segmenter=segmenter,
         segmenter_checkpoint=segmenter_checkpoint,
-        threshold=_threshold(threshold),
-        weigh=weigh.value,
-        template=template.value,
+        threshold=threshold,
+        weigh=weigh,
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         max_pixels=max_pixels,
@@ -220,18 +191,6 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 def _labels(row: Mapping[str, Any]) -> str:
     return ", ".join(dict.fromkeys(box["label"] or "defect" for box in row["boxes"] or ()))
-
-
-def _threshold(given: str) -> float | Literal["saved"] | None:
-    if given in ("saved", "none"):
-        return "saved" if given == "saved" else None
-    try:
-        return float(given)
-    except ValueError:
-        raise InputError(
-            f"expected --threshold as a number from 0 to 1, saved or none, found {given!r}; "
-            "correct it"
-        ) from None
 
 
 def _text(knowledge: str | None) -> str | None:

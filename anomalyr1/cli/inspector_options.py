@@ -1,0 +1,93 @@
+"""Options of the verbs that ask an inspector, and the inspector that they describe."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from anomalyr1.errors import InputError
+
+if TYPE_CHECKING:
+    from anomalyr1.inspection.inspector import Inspector
+
+
+class Template(str, Enum):
+    """See `prompts.Template`."""
+
+    choice = "choice"
+    inspect = "inspect"
+
+
+class Weigh(str, Enum):
+    """See `inspection.settings_card.Weigh`."""
+
+    reasoning = "reasoning"
+    at_once = "at_once"
+
+
+PolicyPath = Annotated[str, typer.Option(help="Checkpoint or adapter folder, or hub id.")]
+TemplateName = Annotated[
+    Template, typer.Option(help="As the policy was trained (prompt.template).")
+]
+SegmenterName = Annotated[str, typer.Option(help="Masks from boxes: box, grabcut, sam2 or none.")]
+SegmenterCheckpoint = Annotated[str | None, typer.Option(help="SAM2 weights: hub id or .pt file.")]
+Threshold = Annotated[
+    str,
+    typer.Option(help="On P(anomalous), 0 to 1; saved: the policy's own; none: its letter."),
+]
+Weighed = Annotated[
+    Weigh, typer.Option(help="The likelihood held against it: after reasoning, or at once.")
+]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Completion budget.")]
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, help="Scale images down to so many; the policy's own.")
+]
+Device = Annotated[str | None, typer.Option(help="torch device; CUDA where there is one.")]
+
+
+def load_inspector(
+    policy: str,
+    *,
+    template: Template,
+    segmenter: str,
+    segmenter_checkpoint: str | None,
+    threshold: str,
+    weigh: Weigh,
+    max_new_tokens: int,
+    max_pixels: int | None,
+    device: str | None,
+    batch_size: int = 16,
+) -> Inspector:
+    """The inspector of these options.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    from anomalyr1.inspection.inspector import Inspector
+
+    return Inspector.from_pretrained(
+        policy,
+        segmenter=None if segmenter == "none" else segmenter,
+        segmenter_checkpoint=segmenter_checkpoint,
+        threshold=_threshold(threshold),
+        weigh=weigh.value,
+        template=template.value,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        max_pixels=max_pixels,
+        device=device,
+    )
+
+
+def _threshold(given: str) -> float | Literal["saved"] | None:
+    if given in ("saved", "none"):
+        return "saved" if given == "saved" else None
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(
+            f"expected --threshold as a number from 0 to 1, saved or none, found {given!r}; "
+            "correct it"
+        ) from None
