@@ -121,7 +121,7 @@ def export(entries: Sequence[Entry], form: str, folder: Path) -> Path:
         InputError: there is nothing to export, or the form is none.
     """
     if form not in FORMS:
-        raise unknown("a form of the export", form, FORMS)
+        raise unknown("a form", form, FORMS)
     if not entries:
         raise InputError("expected inspections to export, found none; inspect an image first")
     oldest_first = list(reversed(entries))
