@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The whole loop on a laptop's CPU: benchmark, evaluation, GRPO with ROAM, evaluation, report.
+# The whole loop on a laptop's CPU: benchmark, cold start, evaluation, GRPO with ROAM, evaluation, report.
 #
-#   ./scripts/quickstart.sh                                  synthetic images, the tiny policy as it is
-#   ./scripts/quickstart.sh SOURCE ROOT [SEED]               real images: any source of `data build`,
-#   ./scripts/quickstart.sh deeppcb path/to/DeepPCB          fine-tuned on them first
+#   ./scripts/quickstart.sh                                  synthetic images
+#   ./scripts/quickstart.sh synthetic "" SEED                with another seed than 0
+#   ./scripts/quickstart.sh SOURCE ROOT [SEED]               real images: any source of `data build`
+#   ./scripts/quickstart.sh deeppcb path/to/DeepPCB
 #
 # What is particular to a source stands in configs/{sft,grpo,eval}/SOURCE_cpu.yaml, where there is one. SEED (0)
 # decides the split and the training.
@@ -45,11 +46,12 @@ say "checking it"
 anomalyr1 data check "$split/train"
 anomalyr1 data check "$split/test"
 
-if [ "$source_name" != synthetic ]; then
-  say "supervised fine-tuning"
-  anomalyr1 sft "$(config sft)" seed="$seed" run_dir="$run/sft" data.benchmark="$split/train"
-  policy="$run/sft/policy"
-fi
+say "cold start: supervised fine-tuning"
+cold="$run/sft"
+[ "$source_name" != synthetic ] || cold=runs/quickstart/synthetic/sft   # one start for all seeds of GRPO
+anomalyr1 sft "$(config sft)" run_dir="$cold" policy.path="$policy" data.benchmark="$split/train" \
+  "$([ "$source_name" = synthetic ] && echo seed=0 || echo seed="$seed")"
+policy="$cold/policy"
 
 say "evaluation before"
 anomalyr1 eval "$(config eval)" seed="$seed" run_dir="$run/before" policy.path="$policy" eval.benchmark="$split/test"
@@ -59,5 +61,5 @@ say "evaluation after"
 anomalyr1 eval "$(config eval)" seed="$seed" run_dir="$run" policy.path="$run/policy" eval.benchmark="$split/test"
 say "scores"
 anomalyr1 score "$run/predictions.jsonl"
-say "done"
-echo "report: $PWD/$run/report.html"
+say "what GRPO changed"
+anomalyr1 compare "$run"

@@ -10,7 +10,17 @@ import typer
 from rich.console import Console
 
 from anomalyr1 import __version__
-from anomalyr1.cli import ablate, data, evaluate, inspecting, planning, policy, rewards, tools
+from anomalyr1.cli import (
+    ablate,
+    comparing,
+    data,
+    evaluate,
+    inspecting,
+    planning,
+    policy,
+    rewards,
+    tools,
+)
 from anomalyr1.errors import InputError
 
 app = typer.Typer(
@@ -24,6 +34,7 @@ app.add_typer(data.app, name="data", help="Build, split, check and describe benc
 app.add_typer(rewards.app, name="reward", help="Take the reward apart.")
 policy.register(app)
 evaluate.register(app)
+comparing.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)

@@ -1,0 +1,97 @@
+"""`anomalyr1 compare`: what training changed, in four lines or a row a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from anomalyr1.evaluation.before_after import BeforeAfter
+    from anomalyr1.evaluation.figures import Difference
+
+# What a newcomer reads first, and how it is called here.
+SHOWN = {
+    "strict accuracy": "strict accuracy",
+    "box F1@0.5": "boxes F1 at IoU 0.5",
+    "unreadable": "unreadable",
+    "contradictory": "contradictory",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to an app."""
+    app.command()(compare)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders with an evaluation in before/.")],
+) -> None:
+    """Say what training changed: RUN/before against RUN, on the same questions.
+
+    Intervals are of 95 %, images drawn in pairs. Several runs are seeds of one: a row each, and the
+    difference of their means.
+
+    Example: anomalyr1 compare runs/quickstart/synthetic
+    """
+    from anomalyr1.evaluation.before_after import pooled, read_before_after
+    from anomalyr1.run_folder import REPORT
+
+    found = [read_before_after(run) for run in runs]
+    console = Console(soft_wrap=True)
+    if len(found) > 1:
+        console.print(_table(found, pooled(found)))
+        return
+    run = found[0]
+    for name, values in (("before", run.before.values), ("after", run.after.values)):
+        told = ", ".join(f"{label} {values[k]:.1f} %" for k, label in SHOWN.items() if k in values)
+        console.print(f"{name:<11} {told}", highlight=False)
+    told = ", ".join(
+        f"{label} {_told(run.differences[key])}"
+        for key, label in SHOWN.items()
+        if key in run.differences
+    )
+    console.print(f"{'difference':<11} {told}", highlight=False)
+    page = run.run / REPORT
+    if page.is_file():
+        console.print(f"{'report':<11} {page.resolve()}", highlight=False)
+
+
+def _table(runs: list[BeforeAfter], of_all: Mapping[str, Difference]) -> Table:
+    table = Table(
+        title="After training against before, in percent and points", title_justify="left"
+    )
+    table.add_column("run")
+    shown = [key for key in SHOWN if key in of_all]
+    for key in shown:
+        table.add_column(SHOWN[key], justify="right")
+    table.add_column("most given letter (gold)", justify="right")
+    for run in runs:
+        cells = [
+            f"{run.before.values[key]:.1f} → {run.after.values[key]:.1f}, "
+            f"{_told(run.differences[key])}"
+            for key in shown
+        ]
+        letter = run.letter
+        told = f"{letter.letter} {letter.share:.0f} ({letter.gold:.0f})" if letter else "-"
+        table.add_row(str(run.run), *cells, told)
+    table.add_section()
+    table.add_row("mean", *(_told(of_all[key]) for key in shown), "")
+    above = [sum(_above(run.differences[key]) for run in runs) for key in shown]
+    table.add_row("interval above 0", *(f"{n} of {len(runs)}" for n in above), "")
+    return table
+
+
+def _told(difference: Difference) -> str:
+    value = f"{difference.value:+.1f}"
+    if difference.ends is None:
+        return value
+    return f"{value} ({difference.ends[0]:+.1f} to {difference.ends[1]:+.1f})"
+
+
+def _above(difference: Difference) -> bool:
+    return difference.ends is not None and difference.ends[0] > 0

@@ -1,0 +1,94 @@
+"""What training changed: the evaluation of a run against that of the policy it started from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomalyr1.errors import InputError
+from anomalyr1.evaluation.figures import Counts, Difference, count, differences
+from anomalyr1.evaluation.image_readings import PredictionReading, readings_of
+from anomalyr1.evaluation.prediction_lines import read_predictions
+from anomalyr1.run_folder import BEFORE, PREDICTIONS
+
+
+@dataclass(frozen=True)
+class Letter:
+    """The answer given most often where there are as many letters: its share, and gold's."""
+
+    letter: str
+    share: float
+    gold: float
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """A run and its start, on the same questions.
+
+    Attributes:
+        run: the run folder.
+        before: figures of the start.
+        after: figures of the run.
+        letter: of the answers after.
+    """
+
+    run: Path
+    before: Counts
+    after: Counts
+    letter: Letter | None
+
+    @property
+    def differences(self) -> dict[str, Difference]:
+        """After minus before, a figure each, images drawn in pairs."""
+        return differences([self.before], [self.after])
+
+
+def read_before_after(run: Path) -> BeforeAfter:
+    """Read both evaluations of a run.
+
+    Raises:
+        InputError: one of them is not there, or they answered other questions.
+    """
+    for path in (run / BEFORE / PREDICTIONS, run / PREDICTIONS):
+        if not path.is_file():
+            raise InputError(
+                f"expected the evaluations before and after training in {run}, found no {path}; "
+                f"run `anomalyr1 eval` with run_dir={path.parent} first"
+            )
+    before = count(readings_of(read_predictions(run / BEFORE / PREDICTIONS)))
+    readings = readings_of(read_predictions(run / PREDICTIONS))
+    after = count(readings)
+    if before.questions != after.questions:
+        raise InputError(
+            f"expected one set of questions before and after training in {run}, found "
+            f"{len(before.questions)} and {len(after.questions)}, "
+            f"{len(before.questions & after.questions)} of them in both; evaluate both on one "
+            "benchmark"
+        )
+    return BeforeAfter(run, before, after, _letter(readings))
+
+
+def pooled(runs: Sequence[BeforeAfter]) -> dict[str, Difference]:
+    """Differences of the means over runs that differ in their seed alone.
+
+    Raises:
+        InputError: they answered other questions.
+    """
+    if len({run.after.questions for run in runs}) > 1:
+        raise InputError(
+            f"expected runs that answered the same questions, found {len(runs)} that did not; "
+            "evaluate them on one benchmark"
+        )
+    return differences([run.before for run in runs], [run.after for run in runs])
+
+
+def _letter(readings: Sequence[PredictionReading]) -> Letter | None:
+    choices = [r for r in readings if not r.is_grounding and len(r.question.options) > 2]
+    given = Counter(r.response.answer for r in choices if r.response.answer is not None)
+    if not given:
+        return None
+    letter, times = given.most_common(1)[0]
+    gold = sum(r.question.answer == letter for r in choices)
+    return Letter(letter, 100 * times / len(choices), 100 * gold / len(choices))
