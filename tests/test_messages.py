@@ -24,6 +24,7 @@ JOINED = {
     ("data/fault_lists.py", "{'\\n'.join(lines)}"): "a headline and a fault a line",
     ("data/making/sources/annotated.py", "{self.lines[0]}"): "a fault that is alone",
     ("evaluation/prediction_lines.py", "{where}: {_faults(row, error)}; mend the line"): "fields",
+    ("demo/upload_limits.py", "{str(error).replace('the bytes given', name)}"): "of an upload",
     ("inspection/product.py", "{faults[0]}"): "a fault that is alone",
     ("rewards/completion_lines.py", "{path}, {faults[0]}; mend it"): "a field",
     ("rewards/completion_lines.py", "{path}: {len(faults)} faults: {shown}; mend them"): "fields",
@@ -34,9 +35,9 @@ JOINED = {
 # What a last clause begins with: what to do, or a question whose answer is what to do.
 ADVICE = re.compile(
     "(add|allow|ask|bring|calibrate|change|check|choose|convert|copy|correct|crop|cut|define|did"
-    "|divide|download|draw|drop|evaluate|export|give|if|install|join|keep|leave|list|lower|make|mend"
-    "|merge|move|name|plan|put|raise|read|remove|rename|replace|return|run|save|say|set|split|start"
-    "|take|train|turn|use|wait|write)\\b|…$"
+    "|divide|download|draw|drop|evaluate|export|give|if|inspect|install|join|keep|leave|list|lower|make"
+    "|mend|merge|move|name|plan|put|raise|read|remove|rename|replace|return|run|save|say|scale|send"
+    "|set|shorten|split|start|take|train|turn|use|wait|write)\\b|…$"
 )
 
 # One word for one thing: what is not said -> what is said instead.

@@ -21,7 +21,7 @@ from PIL import Image
 from anomalyr1.data.annotation_files import Proposal, write_annotations
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.demo.upload_limits import Limits, open_upload, shown_name
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, unknown
 from anomalyr1.geometry import Frame
 from anomalyr1.inspection.overlay import draw_overlay
 from anomalyr1.inspection.result import Inspection
@@ -121,7 +121,7 @@ def export(entries: Sequence[Entry], form: str, folder: Path) -> Path:
         InputError: there is nothing to export, or the form is none.
     """
     if form not in FORMS:
-        raise InputError(f"expected a form out of {', '.join(FORMS)}, found {form!r}")
+        raise unknown("a form of the export", form, FORMS)
     if not entries:
         raise InputError("expected inspections to export, found none; inspect an image first")
     oldest_first = list(reversed(entries))

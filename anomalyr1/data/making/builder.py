@@ -65,7 +65,8 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < SMALLEST_PIECE:
             raise InputError(
-                f"expected pieces of at least {SMALLEST_PIECE} pixels a side, found {self.tile}"
+                f"expected pieces of at least {SMALLEST_PIECE} pixels a side, found {self.tile}; "
+                "raise --tile"
             )
         if self.references < 0 or self.pool < 1 or not 0 <= self.reserve < 1:
             raise InputError(

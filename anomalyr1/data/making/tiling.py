@@ -160,7 +160,8 @@ class _Knife:
             if shot.size != one.size:
                 raise InputError(
                     f"expected the reference {file} to have the {one.size[0]} x {one.size[1]} "
-                    f"pixels of {one.item.file}, found {shot.width} x {shot.height}"
+                    f"pixels of {one.item.file}, found {shot.width} x {shot.height}; bring one of "
+                    "that size"
                 )
         return shots
 
