@@ -307,7 +307,7 @@ def test_the_quickstart_runs_to_its_end(tmp_path):
         timeout=1800,
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    page = Path(done.stdout.splitlines()[-1].removeprefix("report: "))
+    page = Path(done.stdout.splitlines()[-1].removeprefix("report").strip())
     assert page.stat().st_size > 100_000
 
 
