@@ -18,7 +18,7 @@ from anomalyr1.schema import Sample
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
-BYTES = "sha256"  # of a manifest that knows its images by their bytes alone
+BYTES = "images_by_sha256"  # of a manifest that knows its images by their bytes alone
 _MVTEC_NAMES = frozenset({"DS-MVTec", "MVTec-AD", "MVTec", "mvtec_anomaly_detection"})
 
 
@@ -155,7 +155,7 @@ def fingerprints(
     Raises:
         InputError: a file is needed and cannot be read.
     """
-    known = read_files(benchmark.manifest)
+    known = read_files(benchmark.manifest, benchmark.path)
     return {
         key: known[key] if key in known else fingerprint(benchmark.root / key)
         for key in progress(keys)

@@ -80,8 +80,12 @@ def count(samples: Iterable[Sample]) -> dict[str, Any]:
     }
 
 
-def read_files(manifest: Mapping[str, Any] | None) -> dict[str, Fingerprint]:
+def read_files(manifest: Mapping[str, Any] | None, where: object = None) -> dict[str, Fingerprint]:
     """Fingerprints by key; empty without a manifest or without such a section.
+
+    Args:
+        manifest: of a benchmark or a training.
+        where: the file it belongs to, for errors.
 
     Raises:
         InputError: an entry is broken.
@@ -89,7 +93,8 @@ def read_files(manifest: Mapping[str, Any] | None) -> dict[str, Fingerprint]:
     files = (manifest or {}).get("files")
     if not isinstance(files, dict):
         return {}
-    return {key: Fingerprint.from_json(entry, key) for key, entry in files.items()}
+    of = "" if where is None else f" in the manifest of {where}"
+    return {key: Fingerprint.from_json(entry, f"{key}{of}") for key, entry in files.items()}
 
 
 def read_groups(manifest: Mapping[str, Any] | None) -> dict[str, str]:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from anomalyr1.data.making.synthetic.drawing import synthesize
+from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 
 
@@ -41,8 +43,12 @@ def test_an_inspection_says_all_it_was_asked_for(found):
     assert found.mask.shape == (120, 160) and found.mask.any()
 
 
-def test_what_presupposes_a_defect_is_not_asked_of_a_normal_part(inspector):
-    found = inspector.inspect(GOOD, defect_types=["hole", "scratch"])
+def test_what_presupposes_a_defect_is_not_asked_of_a_normal_part(inspector, tmp_path):
+    synthesize(tmp_path / "drawn", train=1, test=1, seed=3, size=112)
+    [sample] = load_benchmark(tmp_path / "drawn" / "train").samples
+    assert sample.is_normal
+    references = [sample.root / key for key in sample.random_templates[:1]]
+    found = inspector.inspect(sample.path, references, defect_types=["hole", "scratch"])
     assert found.verdict == "normal" and found.boxes == () and not found.mask.any()
     assert found.defect_type is None and found.defect_types is None
 

@@ -146,13 +146,13 @@ def test_a_policy_that_answers_with_gold_boxes_is_scored_so(
     bench, policy, family, rows, tmp_path, monkeypatch
 ):
     """All of `eval` for real but the words: the tiny policy reads its prompts and is overruled."""
-    real, asked = predict.complete, count()
+    real, asked = predict.complete_asked, count()
 
     def overruled(*arguments, **options):
         completions = real(*arguments, **{**options, "max_new_tokens": 1})
         return [each._replace(text=gold_text(rows[next(asked)])) for each in completions]
 
-    monkeypatch.setattr(predict, "complete", overruled)
+    monkeypatch.setattr(predict, "complete_asked", overruled)
     config = Config(
         run_dir=str(tmp_path),
         policy=policy,

@@ -134,7 +134,7 @@ def test_a_full_folder_is_not_written_into(adapter, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    assert "found a folder that holds files; choose another" in refused(adapter, out)
+    assert "found files in it; choose another" in refused(adapter, out)
     assert (out / "notes.txt").read_text() == "mine"
     assert "found a file; choose another" in refused(adapter, out / "notes.txt")
 

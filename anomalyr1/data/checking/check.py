@@ -144,7 +144,7 @@ def _image_findings(
         for key in (*sample.similar_templates, *sample.random_templates):
             askers.setdefault(key, sample.image)
     missing: list[Finding] = []
-    known = read_files(benchmark.manifest)
+    known = read_files(benchmark.manifest, benchmark.path)
     work = [(key, known.get(key)) for key in askers]
     for (key, _), result in over_files(partial(_see, root=benchmark.root), work, progress):
         what = f"reference of {askers[key]}: " if askers[key] else ""
@@ -266,7 +266,7 @@ def _check_mask(marked: _Marked) -> Finding | None:
 
 
 def _manifest_findings(benchmark: Benchmark, seen: Mapping[str, _Seen]) -> Iterator[Finding]:
-    for key, print_ in read_files(benchmark.manifest).items():
+    for key, print_ in read_files(benchmark.manifest, benchmark.path).items():
         if key in seen and seen[key].print.sha256 != print_.sha256:
             yield Finding("error", "manifest", key, "the file is not the one in manifest.json")
 
