@@ -78,9 +78,7 @@ def test_two_choices_of_images_are_refused(tmp_path):
     with pytest.raises(InputError, match="shots: expected at least 1, found 0"):
         DataConfig(shots=0)
     mixed = Config(data=DataConfig(mixture=str(tmp_path / "mixture.yaml"), shots=1))
-    with pytest.raises(
-        InputError, match=r"data.mixture alone, .* found data\.shots beside"
-    ):
+    with pytest.raises(InputError, match=r"data.mixture alone, .* found data\.shots beside"):
         training_rows(mixed, None, None)
 
 
