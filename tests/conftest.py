@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import REPOSITORY
 from pictures import save
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Started in the background, a shell has Ctrl-C ignored, also in all that the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
