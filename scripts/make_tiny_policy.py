@@ -112,7 +112,7 @@ class Making:
         if not (start / "config.json").is_file():
             texts = [text for path in sets for text in corpus(path / "train")]
             build_tiny_policy(texts, start, max_pixels=SIDE**2, phrases=FIXED_PHRASES)
-        config = PolicyConfig(path=str(start), max_pixels=LARGE**2, freeze_vision=False)
+        config = PolicyConfig(path=str(start), max_pixels=SIDE**2, freeze_vision=False)
         self.policy = load_policy(config, trainable=True)
         self.policy.model.requires_grad_(True).to(self.device)
         width = self.policy.model.config.text_config.hidden_size
@@ -179,7 +179,7 @@ class Making:
 def record(policy: Path, start: Path, small: list[Path], wide: list[Path]) -> None:
     """What the policy was shown, by the bytes of the files: an even plate looks like another's."""
     shown = ((small, 2, "random"), (wide, 2, "random"), (wide, 1, "similar"))
-    for sets_of, references, kind in shown:
+    for sets_of, references, kind in shown if wide else shown[:1]:
         read = [load_benchmark(path / "train") for path in sets_of]
         prompt = replace(PromptConfig(), references=references, reference_kind=kind)
         write_exposure(policy, str(start), [(b, b.samples) for b in read], prompt, bytes_alone=True)
@@ -208,10 +208,8 @@ def main(
     for job in drawing[: len(small) + 1]:
         job.result()
     making = Making(work, device, workers, scale)
-    pictures, held_out = (
-        read_pictures([s / "train" for s in small]),
-        read_pictures([test / "train"]),
-    )
+    pictures = read_pictures([path / "train" for path in small])
+    held_out = read_pictures([test / "train"])
     making.console.print(f"{len(pictures.samples)} images asked about, on {device}")
     making.load(pictures, small[:8])
     policy, heads = making.policy, making.heads
