@@ -47,10 +47,11 @@ anomalyr1 data check "$split/train"
 anomalyr1 data check "$split/test"
 
 say "cold start: supervised fine-tuning"
-cold="$run/sft"
-[ "$source_name" != synthetic ] || cold=runs/quickstart/synthetic/sft   # one start for all seeds of GRPO
-anomalyr1 sft "$(config sft)" run_dir="$cold" policy.path="$policy" data.benchmark="$split/train" \
-  "$([ "$source_name" = synthetic ] && echo seed=0 || echo seed="$seed")"
+cold="$run/sft" cold_seed="$seed"
+if [ "$source_name" = synthetic ]; then   # one start for all seeds of GRPO
+  cold=runs/quickstart/synthetic/sft cold_seed=0
+fi
+anomalyr1 sft "$(config sft)" seed="$cold_seed" run_dir="$cold" policy.path="$policy" data.benchmark="$split/train"
 policy="$cold/policy"
 
 say "evaluation before"

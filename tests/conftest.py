@@ -84,18 +84,10 @@ def mvtec_benchmark(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_policy(tmp_path_factory, toy_benchmark) -> Path:
     """A tiny Qwen2.5-VL with random weights that knows the words of the toy benchmark."""
-    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
+    from anomalyr1.policy.tiny import SMALLEST, build_tiny_policy
 
     out = tmp_path_factory.mktemp("policy")
-    shape = TinyShape(
-        hidden_size=64,
-        num_layers=2,
-        num_heads=4,
-        num_kv_heads=2,
-        mrope_section=(2, 3, 3),
-        vision_depth=2,
-    )
-    build_tiny_policy(toy_texts(toy_benchmark) * 4, out, shape=shape, vocab_size=512)
+    build_tiny_policy(toy_texts(toy_benchmark) * 4, out, shape=SMALLEST, vocab_size=512)
     return out
 
 

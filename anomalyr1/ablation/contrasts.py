@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.results import Result
+from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.evaluation.figures import FIGURES, differences, ends_of
 from anomalyr1.metrics.significance import SignFlips, sign_flips
 

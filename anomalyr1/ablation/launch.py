@@ -14,11 +14,11 @@ import psutil
 from rich.console import Console
 
 from anomalyr1.ablation import children
-from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.devices import places
 from anomalyr1.ablation.grid import Ablation, Run, plan
 from anomalyr1.ablation.outputs import write_outputs
 from anomalyr1.ablation.results import Result, read_result, training_measures, write_result
+from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.provenance import command_of
 from anomalyr1.run_folder import PROCESS, contents_of_ablation, log_of
 from anomalyr1.run_lock import run_lock

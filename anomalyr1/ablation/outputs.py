@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyr1 import run_folder
-from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.contrasts import summarize
 from anomalyr1.ablation.grid import Ablation
 from anomalyr1.ablation.latex import latex
 from anomalyr1.ablation.plots import bars, curves, scale_curves
 from anomalyr1.ablation.results import Result
+from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.ablation.table import comma_separated, markdown
 from anomalyr1.evaluation.report.curves import History
 from anomalyr1.run_folder import HISTORY

@@ -10,7 +10,7 @@ from typing import Any
 from anomalyr1.ablation.contrasts import Cell, Line
 from anomalyr1.ablation.grid import Scale
 from anomalyr1.ablation.svg import MARGIN, document, legend, panel, text, variant_colours
-from anomalyr1.evaluation.figures import FIGURES
+from anomalyr1.evaluation.figures import FIGURES, signed
 from anomalyr1.evaluation.report.charts import HEIGHT, WIDTH, Series, line_shapes, ticks
 from anomalyr1.evaluation.report.curves import History, curve_of
 from anomalyr1.evaluation.report.markup import Markup, join, tag
@@ -176,9 +176,7 @@ def _bar(cell: Cell, left: float, top: float, colour: str) -> Markup:
     parts.append(text(f"{cell.mean:.1f}", left + _SCALE + 46, middle + 4, "end"))
     contrast = cell.contrast
     if contrast is not None:
-        words = f"{contrast.difference:+.1f}"
-        if contrast.ends is not None:
-            words += f" ({contrast.ends[0]:+.1f} to {contrast.ends[1]:+.1f})"
+        words = signed(contrast.difference, contrast.ends)
         words += f", p {contrast.flips.p:.2g}" + (" *" if contrast.is_clear else "")
         parts.append(text(words, left + _SCALE + 62, middle + 4))
     return join(parts)

@@ -89,10 +89,9 @@ def _table(runs: list[BeforeAfter], of_all: Mapping[str, Difference]) -> Table:
 
 
 def _told(difference: Difference) -> str:
-    value = f"{difference.value:+.1f}"
-    if difference.ends is None:
-        return value
-    return f"{value} ({difference.ends[0]:+.1f} to {difference.ends[1]:+.1f})"
+    from anomalyr1.evaluation.figures import signed
+
+    return signed(difference.value, difference.ends)
 
 
 def _above(difference: Difference) -> bool:

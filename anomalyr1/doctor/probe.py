@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from textwrap import shorten
 from typing import Any
 
@@ -99,7 +99,7 @@ def _attention_error(name: str, gpus: list[Gpu]) -> str | None:
     import torch
     from PIL import Image
 
-    from anomalyr1.policy.tiny import TinyShape, build_model, build_processor, train_tokenizer
+    from anomalyr1.policy.tiny import SMALLEST, build_model, build_processor, train_tokenizer
     from anomalyr1.shared_prefix.flex_attention import flex_obstacle
 
     dtype = torch.float32
@@ -107,14 +107,7 @@ def _attention_error(name: str, gpus: list[Gpu]) -> str | None:
         dtype = torch.bfloat16 if gpus[0].bf16 else torch.float16
     tokenizer = train_tokenizer(["Is there a defect?"])
     processor: Any = build_processor(tokenizer)
-    shape = TinyShape(
-        hidden_size=64,
-        num_layers=1,
-        num_heads=4,
-        num_kv_heads=2,
-        mrope_section=(2, 3, 3),
-        vision_depth=1,
-    )
+    shape = replace(SMALLEST, num_layers=1, vision_depth=1)
     model = build_model(tokenizer, shape).to("cuda" if gpus else "cpu", dtype).eval()
     if name == "flex_attention":  # for groups packed behind shared prompts
         return flex_obstacle(model.config.get_text_config(), model.device, dtype)

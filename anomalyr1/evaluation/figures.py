@@ -154,6 +154,15 @@ def differences(first: Sequence[Counts], second: Sequence[Counts]) -> dict[str, 
     return found
 
 
+def signed(value: float, ends: Sequence[float] | None) -> str:
+    """A difference as it is told, with its interval where it has one.
+
+    >>> signed(2.04, (-1.0, 5.25)), signed(-0.5, None)
+    ('+2.0 (-1.0 to +5.2)', '-0.5')
+    """
+    return f"{value:+.1f}" + ("" if ends is None else f" ({ends[0]:+.1f} to {ends[1]:+.1f})")
+
+
 def question_key(reading: PredictionReading) -> Key:
     """Names the question of a reading."""
     return reading.prediction.image, reading.prediction.question_index

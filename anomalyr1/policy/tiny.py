@@ -67,6 +67,17 @@ class TinyShape:
     vision_heads: int = 4
 
 
+# As small as the pieces allow; others are this one with a value or two of their own.
+SMALLEST = TinyShape(
+    hidden_size=64,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    mrope_section=(2, 3, 3),
+    vision_depth=2,
+)
+
+
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int = 1024, phrases: Iterable[str] = ()
 ) -> PreTrainedTokenizerFast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,18 +18,16 @@ from transformers import (
 )
 
 from anomalyr1.policy.family import QWEN3_VL
-from anomalyr1.policy.tiny import CHAT_TEMPLATE, TinyShape, image_token_ids, train_tokenizer
-
-# As small as the pieces allow: half of a head's 16 dimensions are shared out to time, height and
-# width, interleaved.
-SHAPE = TinyShape(
-    hidden_size=64,
-    num_layers=2,
-    num_heads=4,
-    num_kv_heads=2,
-    mrope_section=(4, 2, 2),
-    vision_depth=2,
+from anomalyr1.policy.tiny import (
+    CHAT_TEMPLATE,
+    SMALLEST,
+    TinyShape,
+    image_token_ids,
+    train_tokenizer,
 )
+
+# Half of a head's 16 dimensions are shared out to time, height and width, interleaved.
+SHAPE = replace(SMALLEST, mrope_section=(4, 2, 2))
 
 
 def build_qwen3_processor(

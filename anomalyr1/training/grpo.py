@@ -19,7 +19,7 @@ from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.continuing import feeding, refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
-from anomalyr1.training.guard import GuardCallback
+from anomalyr1.training.guarding import GuardCallback
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
 from anomalyr1.training.preflight import preflight
 from anomalyr1.training.resuming import RolloutBoundary

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from made_runs import HISTORY, left
 
-from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.contrasts import Cell, Contrast, Line, summarize
 from anomalyr1.ablation.grid import Ablation, Run, Scale
 from anomalyr1.ablation.latex import latex
 from anomalyr1.ablation.outputs import files_of, write_outputs
 from anomalyr1.ablation.plots import bars, curves, mean_history, scale_curves
 from anomalyr1.ablation.results import Result, read_result, write_result
+from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.ablation.table import comma_separated, markdown
 from anomalyr1.evaluation.figures import FIGURES
 from anomalyr1.metrics.significance import SignFlips

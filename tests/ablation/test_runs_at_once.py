@@ -18,10 +18,10 @@ from made_runs import left, program, run
 from rich.console import Console
 
 from anomalyr1.ablation import children
-from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.devices import places
 from anomalyr1.ablation.launch import execute
 from anomalyr1.ablation.results import read_result, training_measures
+from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.errors import InputError
 from anomalyr1.run_folder import PROCESS
 from anomalyr1.run_lock import run_lock

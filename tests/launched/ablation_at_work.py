@@ -11,8 +11,8 @@ from pathlib import Path
 from made_runs import program, run
 from rich.console import Console
 
-from anomalyr1.ablation.answers import Answers
 from anomalyr1.ablation.launch import execute
+from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.run_lock import run_lock
 
 # A stage with a process of its own, as a launcher has; both say where they are.

@@ -18,7 +18,7 @@ from transformers import TrainerControl, TrainerState
 from anomalyr1.config import Config, DataConfig, GuardConfig, PolicyConfig, PreflightConfig
 from anomalyr1.data.making.synthetic import synthesize
 from anomalyr1.training.grpo import train
-from anomalyr1.training.guard import GuardCallback, groups_a_step
+from anomalyr1.training.guarding import GuardCallback, groups_a_step
 
 ARGUMENTS = SimpleNamespace(
     learning_rate=1e-3,

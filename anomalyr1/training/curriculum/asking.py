@@ -17,7 +17,6 @@ from anomalyr1.prompts import build_messages, gold_completion, template_for
 from anomalyr1.schema import Question, Sample
 
 IGNORED = -100
-IMAGE_TOKEN = "<|image_pad|>"
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ class Asking:
     def __init__(self, processor: Any, drawn: int, side: int) -> None:
         self.tokenizer = processor.tokenizer
         cell = processor.image_processor.patch_size * processor.image_processor.merge_size
-        self.widened = IMAGE_TOKEN * (side // cell) ** 2
+        self.mark = processor.image_token
+        self.widened = self.mark * (side // cell) ** 2
         self.frame = Frame(drawn, drawn, side, side)
         self.end = processor.tokenizer.eos_token
 
@@ -129,7 +129,7 @@ class Asking:
         text: str = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
-        return text.replace(IMAGE_TOKEN, self.widened)
+        return text.replace(self.mark, self.widened)
 
     def _completion(self, sample: Sample, question: Question) -> str:
         gold = gold_completion(sample, question, template_for(question), self.frame)

@@ -7,19 +7,18 @@ cutting into patches happen where the model is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from anomalyr1.data.images import open_image
-from anomalyr1.data.many_cores import cores
+from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 
 
@@ -48,7 +47,11 @@ class Pictures:
 
 
 def read_pictures(benchmarks: Sequence[Path]) -> Pictures:
-    """Every image of some benchmarks, each once."""
+    """Every image of some benchmarks, each once.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
     numbers: dict[Path, int] = {}
 
     def number(path: Path) -> int:
@@ -58,13 +61,16 @@ def read_pictures(benchmarks: Sequence[Path]) -> Pictures:
     queries = tuple(number(Path(sample.path)) for sample in samples)
     references = tuple(tuple(number(s.root / key) for key in s.random_templates) for s in samples)
     similar = tuple(tuple(number(s.root / key) for key in s.similar_templates) for s in samples)
-    with ThreadPoolExecutor(cores()) as pool:
-        pixels = torch.stack([torch.from_numpy(image) for image in pool.map(_bytes_of, numbers)])
-    return Pictures(tuple(samples), pixels, queries, references, similar)
+    read = []
+    for _, image in over_files(_bytes_of, list(numbers)):
+        if isinstance(image, InputError):
+            raise image
+        read.append(image)
+    return Pictures(tuple(samples), torch.stack(read), queries, references, similar)
 
 
-def _bytes_of(path: Path) -> NDArray[np.uint8]:
-    return np.array(open_image(path))
+def _bytes_of(path: Path) -> Tensor:
+    return torch.from_numpy(np.array(open_image(path)))
 
 
 def patches(pixels: Tensor, processor: Any, side: int | None = None) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.vision_utils import (
-    get_vision_attention_seqlens,
+    get_vision_cu_seqlens,
     get_vision_position_ids,
     get_vision_window_index,
 )
@@ -37,7 +37,8 @@ def features(model: Any, pixel_values: Tensor, grid: Tensor) -> Tensor:
     visual = model.model.visual
     before, visual.config._attn_implementation = visual.config._attn_implementation, KERNEL
     try:
-        layout = _layout(visual, len(grid), *(int(v) for v in grid[0]))
+        cuts = visual.spatial_merge_size, visual.window_size, visual.patch_size
+        layout = _layout(cuts, len(grid), tuple(grid[0].tolist()))
         output = visual(
             pixel_values.to(visual.dtype),
             grid_thw=grid,
@@ -51,17 +52,16 @@ def features(model: Any, pixel_values: Tensor, grid: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _layout(visual: Any, images: int, frames: int, rows: int, columns: int) -> dict[str, Any]:
-    grid = torch.tensor([[frames, rows, columns]]).repeat(images, 1)
+def _layout(cuts: tuple[int, int, int], images: int, cells: tuple[int, int, int]) -> dict[str, Any]:
+    """Where the patches of images of (frames, rows, columns) lie; kept, and no model with it."""
+    merge, window, patch = cuts
+    grid = torch.tensor([cells]).repeat(images, 1)
     window_index, windows = get_vision_window_index(
-        grid,
-        spatial_merge_size=visual.spatial_merge_size,
-        window_size=visual.window_size,
-        patch_size=visual.patch_size,
+        grid, spatial_merge_size=merge, window_size=window, patch_size=patch
     )
-    whole, _ = get_vision_attention_seqlens(grid, visual.config)
+    whole = get_vision_cu_seqlens(grid)
     return {
-        "position_ids": get_vision_position_ids(grid, visual.spatial_merge_size),
+        "position_ids": get_vision_position_ids(grid, merge),
         "window_index": window_index,
         "cu_window_seqlens": windows,
         "cu_seqlens": whole,
