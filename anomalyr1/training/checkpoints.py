@@ -6,8 +6,9 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from accelerate import PartialState
 
@@ -80,14 +81,42 @@ def is_finished(checkpoint: Path, max_steps: int, epochs: float) -> bool:
     return same and bool(state["global_step"] >= state["max_steps"])
 
 
-def publish(checkpoint: Path, policy: Path) -> None:
-    """Copy the policy out of a run's last checkpoint, or out of the best one where it names one."""
+def evaluations_in_vain(checkpoint: Path) -> int:
+    """Evaluations in a row without a better one, up to a checkpoint."""
+    callbacks = json.loads((checkpoint / _STATE).read_text()).get("stateful_callbacks") or {}
+    return without_better(callbacks.get("EarlyStop", {}))
+
+
+def without_better(kept: Mapping[str, Any]) -> int:
+    """The same from what the callback that counts them (`heldout.EarlyStop`) keeps of itself."""
+    return int(kept.get("attributes", {}).get("early_stopping_patience_counter", 0))
+
+
+def stopped_early(evaluations: int) -> str:
+    """What is said of a run that ended before its last step."""
+    return (
+        f"stopped early, {evaluations} evaluation(s) in a row without a better one; a larger "
+        "early_stop_patience goes on"
+    )
+
+
+def publish(checkpoint: Path, policy: Path, *, best: bool) -> None:
+    """Copy the policy out of a run's last checkpoint.
+
+    Args:
+        checkpoint: the last one.
+        policy: the folder to write.
+        best: take the best one instead, where the last names one.
+    """
     state = json.loads((checkpoint / _STATE).read_text())
-    best = checkpoint.parent / Path(state.get("best_model_checkpoint") or checkpoint).name
+    named = state.get("best_model_checkpoint") if best else None
+    source = checkpoint.parent / Path(named or checkpoint).name
     temporary = policy.with_name(f".{policy.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(
-        best if best.is_dir() else checkpoint, temporary, ignore=shutil.ignore_patterns(*_TRAINER)
+        source if source.is_dir() else checkpoint,
+        temporary,
+        ignore=shutil.ignore_patterns(*_TRAINER),
     )
     shutil.rmtree(policy, ignore_errors=True)
     temporary.rename(policy)

@@ -70,7 +70,7 @@ def train(config: Config) -> Path:
             history,
             GuardCallback(run_dir, config.guard, history.console),
             RolloutBoundary(arguments.steps_per_generation * arguments.num_iterations),
-            *early_stop(config),
+            *early_stop(config, history.console),
         ],
         card=model_card("train", config, used),
         learning_rates=config.policy.learning_rates,

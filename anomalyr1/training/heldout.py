@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import EarlyStoppingCallback, ProcessorMixin, TrainerCallback
+from rich.console import Console
+from transformers import (
+    EarlyStoppingCallback,
+    ProcessorMixin,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
 from anomalyr1.policy.family import Family
 from anomalyr1.rows import Row, build_rows, open_benchmark
+from anomalyr1.training.checkpoints import stopped_early, without_better
 
 
 def with_heldout(
@@ -60,11 +69,45 @@ def with_heldout(
     return {**implied, **given}
 
 
-def early_stop(config: Config) -> list[TrainerCallback]:
+def early_stop(config: Config, console: Console) -> list[TrainerCallback]:
     """The callback that ends training after so many evaluations without a better one."""
     if config.early_stop_patience is None:
         return []
-    return [EarlyStoppingCallback(early_stopping_patience=config.early_stop_patience)]
+    return [EarlyStop(config.early_stop_patience, console=console)]
+
+
+class EarlyStop(EarlyStoppingCallback):  # type: ignore[misc]
+    """Transformers' callback, which says that it stops, behind a checkpoint that knows it.
+
+    A run that goes on counts on from its checkpoint; transformers would begin to count anew.
+
+    Args:
+        patience: evaluations in a row without a better one.
+        console: where it is said.
+    """
+
+    def __init__(self, patience: int, *, console: Console) -> None:
+        super().__init__(early_stopping_patience=patience)
+        self.console = console
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Take over the count of the checkpoint; the trainer wants a place to write it to."""
+        super().on_train_begin(args, state, control)
+        kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        self.early_stopping_patience_counter = without_better(kept)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Count, and stop once it is enough."""
+        super().on_evaluate(args, state, control, **kwargs)
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_save = True
+            if state.is_world_process_zero:
+                told = stopped_early(self.early_stopping_patience_counter)
+                self.console.print(f"step {state.global_step}: {told}")
 
 
 def heldout_rows(config: Config, processor: ProcessorMixin, family: Family) -> list[Row] | None:

@@ -57,6 +57,7 @@ def finetune(config: Config) -> Path:
     heldout = heldout_rows(config, policy.processor, policy.family)
     dataset = to_dataset(rows, with_completion=True)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
+    history = HistoryCallback(run_dir)
     trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,
@@ -64,7 +65,7 @@ def finetune(config: Config) -> Path:
         train_dataset=dataset,
         eval_dataset=None if heldout is None else to_dataset(heldout, with_completion=True),
         peft_config=lora_config(config.policy),
-        callbacks=[HistoryCallback(run_dir), *early_stop(config)],
+        callbacks=[history, *early_stop(config, history.console)],
         card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
         augmented=augmented,

@@ -39,12 +39,28 @@ def test_the_checkpoint_with_the_best_held_out_reward_is_the_policy(config, tmp_
     assert all(torch.equal(kept[name], saved[name]) for name in saved)
 
 
-def test_training_ends_when_the_held_out_loss_stops_falling(config, tmp_path):
+def test_a_run_that_stopped_early_stays_stopped(config, tmp_path, capsys):
     data = replace(config.data, heldout=config.data.benchmark, heldout_limit=4)
-    # Steps this long only make it worse.
+    # Steps this long only make it worse. Between two checkpoints it stops behind one of its own.
     section = {**config.sft, "max_steps": 30, "learning_rate": 1.0, "lr_scheduler_type": "constant"}
-    finetune(replace(config, data=data, sft=section, early_stop_patience=2))
-    assert max(entry["step"] for entry in history(tmp_path / "whole", "step")) < 30
+    section |= {"save_steps": 30, "eval_steps": 1, "load_best_model_at_end": False}
+    finetune(replace(config, data=data, sft={**section, "max_steps": 1}))
+    config = replace(config, data=data, sft=section, early_stop_patience=2)  # a later idea
+    finetune(config)
+    ended = max(entry["step"] for entry in history(tmp_path / "whole", "step"))
+    assert ended < 30
+    assert f"step {ended}: stopped early, 2 evaluation(s) in a row" in capsys.readouterr().out
+    policy = tmp_path / "whole/policy/model.safetensors"
+    before = policy.read_bytes()
+    policy.unlink()
+    finetune(config)
+    said = capsys.readouterr().out
+    assert f"checkpoint-{ended}: stopped early" in said and "early_stop_patience goes on" in said
+    assert policy.read_bytes() == before
+    assert max(entry["step"] for entry in history(tmp_path / "whole", "step")) == ended
+    finetune(replace(config, early_stop_patience=3))  # counts on: the third is one more
+    assert "stopped early, 3 evaluation(s)" in capsys.readouterr().out
+    assert max(entry["step"] for entry in history(tmp_path / "whole", "step")) == ended + 1
 
 
 @pytest.mark.parametrize(
