@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +14,13 @@ from accelerate import PartialState
 
 from anomalyr1.errors import InputError
 from anomalyr1.run_folder import CHECKPOINTS, POLICY
+from anomalyr1.training.checkpoint_files import FILES, lost_files
 
 _STATE = "trainer_state.json"
 # What a checkpoint holds beside the policy.
 _TRAINER = (
     _STATE,
+    FILES,
     "*.pt",
     "*.pth",
     "*.bin",
@@ -31,17 +33,8 @@ _TRAINER = (
 
 
 def last_whole_checkpoint(run_dir: Path) -> Path | None:
-    """The newest checkpoint that was written to its end.
-
-    The trainer writes `trainer_state.json` last, so a folder without a readable one was cut off
-    while it was being saved.
-    """
-    found = []
-    for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
-        match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
-        if match and _is_whole(folder):
-            found.append((int(match[1]), folder))
-    return max(found)[1] if found else None
+    """The newest checkpoint that was written to its end and has lost nothing since."""
+    return next((folder for folder in _written(run_dir) if not _lost(folder)), None)
 
 
 def prepare_run(run_dir: Path, resume: Literal["auto", "never", "force"]) -> Path | None:
@@ -51,17 +44,25 @@ def prepare_run(run_dir: Path, resume: Literal["auto", "never", "force"]) -> Pat
         The checkpoint to continue from, or None for a start from step 0.
 
     Raises:
-        InputError: `resume` is `never` and the folder holds a run.
+        InputError: `resume` is `never` and the folder holds a run; or the newest checkpoint has
+            lost files since it was written.
     """
-    checkpoint = last_whole_checkpoint(run_dir)
+    checkpoint = next(_written(run_dir), None)
     if resume == "never" and (checkpoint or (run_dir / POLICY).exists()):
         raise InputError(
             f"expected an empty run folder at {run_dir} (resume: never), found a run; "
             "choose another run_dir or set resume=auto"
         )
+    if checkpoint is not None and (lost := _lost(checkpoint)):
+        whole = last_whole_checkpoint(run_dir)
+        rest = f"go on from {whole.name}" if whole else "begin anew, for no other one is whole"
+        raise InputError(
+            f"expected a whole checkpoint at {checkpoint}, found {', '.join(lost)}; put back what "
+            f"is lost, or take the folder away to {rest}"
+        )
     if PartialState().is_main_process:
         for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
-            if not _is_whole(folder):
+            if _is_torn(folder):
                 shutil.rmtree(folder)
     return checkpoint
 
@@ -122,7 +123,26 @@ def publish(checkpoint: Path, policy: Path, *, best: bool) -> None:
     temporary.rename(policy)
 
 
-def _is_whole(folder: Path) -> bool:
+def _written(run_dir: Path) -> Iterator[Path]:
+    """The checkpoints that were written to their end, the newest first."""
+    found = []
+    for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
+        match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
+        if match and not _is_torn(folder):
+            found.append((int(match[1]), folder))
+    yield from (folder for _, folder in sorted(found, reverse=True))
+
+
+def _is_torn(folder: Path) -> bool:
+    """True where the run was killed while it was saving, before the last files were there."""
+    return not (folder / FILES).is_file() and not _has_state(folder)
+
+
+def _lost(folder: Path) -> list[str]:
+    return lost_files(folder) or ([] if _has_state(folder) else [f"{_STATE} that cannot be read"])
+
+
+def _has_state(folder: Path) -> bool:
     try:
         json.loads((folder / _STATE).read_text())
     except (OSError, ValueError):

@@ -22,6 +22,7 @@ from anomalyr1.stopping import postponed
 from anomalyr1.terminal import notes
 from anomalyr1.training.augmented_rows import AugmentedRows
 from anomalyr1.training.callbacks import quiet
+from anomalyr1.training.checkpoint_files import RecordFiles
 from anomalyr1.training.checkpoints import (
     evaluations_in_vain,
     is_finished,
@@ -81,7 +82,8 @@ def train_policy(
     else:
         start = None if checkpoint is None else str(checkpoint)
         with postponed("stopping once a checkpoint is written; again: at once") as wish:
-            trainer.add_callback(StopAtCheckpoint(wish))
+            trainer.add_callback(RecordFiles())
+            trainer.add_callback(StopAtCheckpoint(wish))  # which may leave behind a checkpoint
             try:
                 trainer.train(resume_from_checkpoint=start)
             except ValueError as error:
