@@ -52,7 +52,7 @@ def train(config: Config) -> Path:
         refuse_changed(run_dir, "train", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
-    heldout = heldout_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
     if checkpoint is None and not config.preflight.skip:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,10 +17,14 @@ from transformers import (
 )
 
 from anomalyr1.config import Config
-from anomalyr1.errors import InputError
+from anomalyr1.data.leakage import same_files
+from anomalyr1.data.mmad import choose_references
+from anomalyr1.errors import InputError, listed
 from anomalyr1.policy.family import Family
 from anomalyr1.rows import Row, build_rows, open_benchmark
+from anomalyr1.schema import Sample
 from anomalyr1.training.checkpoints import stopped_early, without_better
+from anomalyr1.training.feed import Used
 
 
 def with_heldout(
@@ -110,11 +115,37 @@ class EarlyStop(EarlyStoppingCallback):  # type: ignore[misc]
                 self.console.print(f"step {state.global_step}: {told}")
 
 
-def heldout_rows(config: Config, processor: ProcessorMixin, family: Family) -> list[Row] | None:
-    """The rows scored during training, spread evenly over the held-out benchmark; None without."""
+def heldout_rows(
+    config: Config, processor: ProcessorMixin, family: Family, used: Used
+) -> list[Row] | None:
+    """The rows scored during training, spread evenly over the held-out benchmark; None without.
+
+    Args:
+        config: its `data` section names them.
+        processor: of the policy.
+        family: likewise.
+        used: what is trained on.
+
+    Raises:
+        InputError: the held-out benchmark cannot be used, or shares images with what is trained on.
+    """
     data = config.data
     if data.heldout is None:
         return None
+    samples = heldout_samples(config, used)
+    rows = build_rows(samples, config.prompt, processor, family, question_types=data.question_types)
+    step = max(1, len(rows) // data.heldout_limit)
+    return rows[::step][: data.heldout_limit]
+
+
+def heldout_samples(config: Config, used: Used) -> list[Sample]:
+    """The images of `data.heldout`, none of which is trained on, be it as a reference.
+
+    Raises:
+        InputError: there is no such benchmark, images are missing, or some are trained on: the same
+            bytes, under whatever name.
+    """
+    data = config.data
     _, samples = open_benchmark(
         data.heldout,
         "data.heldout",
@@ -122,6 +153,20 @@ def heldout_rows(config: Config, processor: ProcessorMixin, family: Family) -> l
         root=data.root,
         shuffle=data.shuffle_options,
     )
-    rows = build_rows(samples, config.prompt, processor, family, question_types=data.question_types)
-    step = max(1, len(rows) // data.heldout_limit)
-    return rows[::step][: data.heldout_limit]
+    shown = (file for _, part in used for sample in part for file in _files(sample, config))
+    shared = same_files((sample.path for sample in samples), shown)
+    if shared:
+        named = [f"{asked} is {seen}" if asked != seen else str(asked) for asked, seen in shared]
+        raise InputError(
+            f"expected data.heldout to hold no image that is trained on, found {len(shared)} of "
+            f"its {len(samples)} in the training set: {listed(named, 3)}; name another benchmark, "
+            "or divide this one with `anomalyr1 data split`"
+        )
+    return samples
+
+
+def _files(sample: Sample, config: Config) -> Iterator[Path]:
+    """The image and the references that training shows."""
+    prompt = config.prompt
+    for key in (sample.image, *choose_references(sample, prompt.references, prompt.reference_kind)):
+        yield sample.root / key

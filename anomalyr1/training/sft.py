@@ -54,7 +54,7 @@ def finetune(config: Config) -> Path:
         refuse_changed(run_dir, "sft", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
-    heldout = heldout_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows, with_completion=True)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
     history = HistoryCallback(run_dir)
