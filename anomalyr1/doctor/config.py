@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.config import Config, ConfigFaults, load_config
+from anomalyr1.config import Config, ConfigFaults, load_config, refuse_without_effect
+from anomalyr1.config.effects import SECTIONS
 from anomalyr1.doctor.lines import Line, refused
 from anomalyr1.doctor.packages import OPTIONAL, installed
 from anomalyr1.doctor.probe import Facts
@@ -25,7 +26,7 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
     from trl import GRPOConfig, SFTConfig
 
     from anomalyr1.rewards.build import build_rewards
-    from anomalyr1.training.arguments import trl_arguments, trl_keys
+    from anomalyr1.training.arguments import trl_arguments, trl_defaults, trl_keys
 
     kinds = {"grpo": GRPOConfig, "sft": SFTConfig}
     try:
@@ -36,10 +37,17 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
         found = "\n".join(error.faults)
         return None, [Line("file", "problem", found, f"correct {path}; nothing more was read")]
     lines = []
+    terms: list[str] | None = None
     try:
-        build_rewards(config.reward)
+        terms = [term.__name__ for term in build_rewards(config.reward)[0]]
     except InputError as error:
         lines.append(refused("reward", error))
+    for verb in verbs_of(config):
+        kind = kinds.get(SECTIONS.get(verb, ""))
+        try:
+            refuse_without_effect(config, verb, kind and trl_defaults(kind), terms)
+        except InputError as error:
+            lines.append(refused(verb, error))
     for name, given in training_sections(config).items():
         fixed: dict[str, Any] = {"max_length": None} if name == "sft" else {}
         try:
@@ -69,6 +77,12 @@ def need_lines(config: Config, facts: Facts, broken: Mapping[str, str]) -> list[
     if config.segmentation.kind == "sam2" and installed("sam2") is None:
         lines.append(_absent("segmentation.kind=sam2", "sam2", "segmentation.kind=grabcut"))
     return lines
+
+
+def verbs_of(config: Config) -> list[str]:
+    """The verbs that a config is for: those whose section says something."""
+    asked = {"train": config.grpo, "sft": config.sft, "eval": config.eval.benchmark}
+    return [verb for verb, given in asked.items() if given]
 
 
 def training_sections(config: Config) -> dict[str, dict[str, Any]]:

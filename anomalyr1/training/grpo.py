@@ -7,11 +7,11 @@ from pathlib import Path
 from transformers import set_seed
 from trl import GRPOConfig
 
-from anomalyr1.config import Config
+from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.run_lock import alone_in_its_folder
-from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.arguments import trl_arguments, trl_defaults
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
@@ -40,6 +40,8 @@ def train(config: Config) -> Path:
     run_dir = Path(config.run_dir)
     set_seed(config.seed)
     reward_funcs, reward_weights = build_rewards(config.reward)
+    terms = [term.__name__ for term in reward_funcs]
+    refuse_without_effect(config, "train", trl_defaults(GRPOConfig), terms)
     arguments = trl_arguments(
         GRPOConfig,
         "grpo",

@@ -42,22 +42,11 @@ def with_heldout(
         metric: decides which checkpoint is best; a loss is better when lower.
 
     Raises:
-        InputError: held-out questions that are never scored, or a score without any.
+        InputError: held-out questions that are never scored.
     """
-    asked = given.get("eval_strategy", "no") != "no"
     if config.data.heldout is None:
-        for key, found in (
-            (f"{section}.eval_strategy", asked),
-            ("early_stop_patience", config.early_stop_patience is not None),
-            (f"{section}.load_best_model_at_end", given.get("load_best_model_at_end", False)),
-        ):
-            if found:
-                raise InputError(
-                    f"expected data.heldout beside {key}, found none; name a benchmark to score "
-                    "during training"
-                )
         return dict(given)
-    if "eval_strategy" in given and not asked:
+    if given.get("eval_strategy") == "no":
         raise InputError(
             f"expected held-out questions to be scored, found {section}.eval_strategy=no beside "
             "data.heldout; leave one of the two out"

@@ -7,10 +7,10 @@ from pathlib import Path
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
-from anomalyr1.config import Config
+from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.run_lock import alone_in_its_folder
-from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.arguments import trl_arguments, trl_defaults
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
@@ -41,6 +41,7 @@ def finetune(config: Config) -> Path:
     """
     run_dir = Path(config.run_dir)
     set_seed(config.seed)
+    refuse_without_effect(config, "sft", trl_defaults(SFTConfig))
     arguments = trl_arguments(
         SFTConfig,
         "sft",
