@@ -1,7 +1,7 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
 from anomalyr1.config.augmentation import AugmentConfig
-from anomalyr1.config.effects import refuse_without_effect
+from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
@@ -36,4 +36,5 @@ __all__ = [
     "dump_config",
     "load_config",
     "refuse_without_effect",
+    "verbs_of",
 ]

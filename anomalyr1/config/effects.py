@@ -177,6 +177,12 @@ _NEUTRAL = Config(data=DataConfig(augment=AugmentConfig()))
 SECTIONS = {"train": "grpo", "sft": "sft"}
 
 
+def verbs_of(config: Config) -> list[str]:
+    """The verbs that a config is for: those of which it says something."""
+    asked = {"train": config.grpo, "sft": config.sft, "eval": config.eval.benchmark}
+    return [verb for verb, given in asked.items() if given]
+
+
 def refuse_without_effect(
     config: Config,
     verb: str,

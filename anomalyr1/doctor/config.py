@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.config import Config, ConfigFaults, load_config, refuse_without_effect
+from anomalyr1.config import Config, ConfigFaults, load_config, refuse_without_effect, verbs_of
 from anomalyr1.config.effects import SECTIONS
 from anomalyr1.doctor.lines import Line, refused
 from anomalyr1.doctor.packages import OPTIONAL, installed
@@ -55,7 +55,8 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
                 trl_arguments(kinds[name], name, {**given, **_ANY_MACHINE}, config, **fixed)
         except InputError as error:
             lines.append(refused(name, error))
-    return config, lines or [Line("file", "ok", f"{path}: every key and value is known")]
+    lines = lines or [Line("file", "ok", f"{path}: every key and value is known")]
+    return config, [*lines, *_verb_lines(config)]
 
 
 def need_lines(config: Config, facts: Facts, broken: Mapping[str, str]) -> list[Line]:
@@ -79,10 +80,18 @@ def need_lines(config: Config, facts: Facts, broken: Mapping[str, str]) -> list[
     return lines
 
 
-def verbs_of(config: Config) -> list[str]:
-    """The verbs that a config is for: those whose section says something."""
-    asked = {"train": config.grpo, "sft": config.sft, "eval": config.eval.benchmark}
-    return [verb for verb, given in asked.items() if given]
+def _verb_lines(config: Config) -> list[Line]:
+    """Which verbs the config was looked at for, and what one of them would refuse at once."""
+    verbs = verbs_of(config)
+    if not verbs:
+        found = "no key in grpo or sft, no eval.benchmark: looked at for no verb"
+        return [Line("verb", "note", found, "give one of them")]
+    lines = [Line("verb", "ok", f"looked at for {' and '.join(verbs)}")]
+    trained = [verb for verb in verbs if verb != "eval"]
+    if trained and config.data.benchmark is None and config.data.mixture is None:
+        found = f"{' and '.join(trained)} without data.benchmark or data.mixture"
+        lines.append(Line("verb", "problem", found, "data.benchmark=FOLDER"))
+    return lines
 
 
 def training_sections(config: Config) -> dict[str, dict[str, Any]]:
