@@ -25,6 +25,7 @@ THRESHOLD = "threshold.json"  # likewise
 # What an evaluation leaves.
 PREDICTIONS = "predictions.jsonl"
 PREDICTIONS_ORIGIN = "predictions.identity.json"
+PREDICTIONS_SETTINGS = "predictions.settings.json"
 MASKS = "masks"
 METRICS = "metrics.json"
 REPORT = "report.html"
@@ -67,6 +68,7 @@ _LEFT = {
     "eval": {
         PREDICTIONS: "the policy's answers, a line a question",
         PREDICTIONS_ORIGIN: "what they were made with; others are not mixed in",
+        PREDICTIONS_SETTINGS: "every setting that can change a number of them",
         f"{MASKS}/": "masks made of the boxes, a file a segmenter",
         METRICS: "scores with their intervals",
         REPORT: "all of it as one page",

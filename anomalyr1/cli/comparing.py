@@ -1,4 +1,4 @@
-"""`anomalyr1 compare`: what training changed, in four lines or a row a seed."""
+"""`anomalyr1 compare`: what training changed, in five lines or a row a seed."""
 
 from __future__ import annotations
 
@@ -47,6 +47,9 @@ def compare(
     console = Console(soft_wrap=True)
     if len(found) > 1:
         console.print(_table(found, pooled(found)))
+        for run in found:
+            if run.settings.fields:
+                console.print(f"{run.run}: settings {run.settings.told}", markup=False)
         return
     run = found[0]
     for name, values in (("before", run.before.values), ("after", run.after.values)):
@@ -58,6 +61,7 @@ def compare(
         if key in run.differences
     )
     console.print(f"{'difference':<11} {told}", highlight=False)
+    console.print(f"{'settings':<11} {run.settings.told}", highlight=False, markup=False)
     page = run.run / REPORT
     if page.is_file():
         console.print(f"{'report':<11} {page.resolve()}", highlight=False)

@@ -47,6 +47,9 @@ def score(
             f"{name} in training: {part['images']} images, {part['questions']} questions, "
             f"macro strict {percent(part['macro'])}, micro strict {percent(part['micro'])}"
         )
+    unknown = metrics["settings"]["unknown"]
+    if unknown:
+        console.print(f"settings that are not known of these predictions: {', '.join(unknown)}")
     _print_likelihood(console, metrics.get("likelihood"))
     _print_localization(console, metrics.get("localization", {}))
     print(f"wrote {out or predictions.parent / METRICS}")

@@ -10,6 +10,11 @@ from pathlib import Path
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.figures import Counts, Difference, count, differences
 from anomalyr1.evaluation.image_readings import PredictionReading, readings_of
+from anomalyr1.evaluation.kept_settings import (
+    Unlike,
+    known_settings,
+    unlike_but_for_the_policy,
+)
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.run_folder import BEFORE, PREDICTIONS
 
@@ -32,12 +37,14 @@ class BeforeAfter:
         before: figures of the start.
         after: figures of the run.
         letter: of the answers after.
+        settings: where the two evaluations were made otherwise; the policy is meant to differ.
     """
 
     run: Path
     before: Counts
     after: Counts
     letter: Letter | None
+    settings: Unlike
 
     @property
     def differences(self) -> dict[str, Difference]:
@@ -67,7 +74,10 @@ def read_before_after(run: Path) -> BeforeAfter:
             f"{len(before.questions & after.questions)} of them in both; evaluate both on one "
             "benchmark"
         )
-    return BeforeAfter(run, before, after, _letter(readings))
+    settings = unlike_but_for_the_policy(
+        known_settings(run / BEFORE / PREDICTIONS), known_settings(run / PREDICTIONS)
+    )
+    return BeforeAfter(run, before, after, _letter(readings), settings)
 
 
 def pooled(runs: Sequence[BeforeAfter]) -> dict[str, Difference]:

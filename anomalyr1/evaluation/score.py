@@ -9,6 +9,7 @@ from typing import Any
 
 from anomalyr1 import run_folder
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
+from anomalyr1.evaluation.kept_settings import known_settings, unknown_fields
 from anomalyr1.evaluation.letter_scores import letter_scores
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
@@ -48,7 +49,8 @@ def score(
         resamples: bootstrap resamples behind the intervals.
 
     Returns:
-        What was written: `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
+        What was written: `settings` (the card as far as it is known, and the names of what is
+        not), `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
         `likelihood` where letters were weighed, and `localization` where there are boxes or masks.
 
@@ -67,6 +69,7 @@ def measure(
     path: Path, readings: Sequence[PredictionReading], masks_dir: Path, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """What `score` writes, from completions that were read already."""
+    card = known_settings(path)
     metrics = {
         "predictions": {
             "file": path.name,
@@ -74,6 +77,7 @@ def measure(
             "questions": len(readings),
             "images": len({reading.prediction.image for reading in readings}),
         },
+        "settings": {"card": card, "unknown": list(unknown_fields(card))},
         **_answers(readings, resamples),
     }
     if any(reading.prediction.seen for reading in readings):

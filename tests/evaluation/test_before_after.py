@@ -82,9 +82,16 @@ def test_the_verb_ends_in_lines_a_newcomer_reads(tmp_path):
     run = a_run(tmp_path / "run", [0] * 10, [1] * 10)
     (run / "report.html").write_text("page")
     lines = run_here("compare", run).splitlines()
-    assert [text.split()[0] for text in lines] == ["before", "after", "difference", "report"]
+    assert [text.split()[0] for text in lines] == [
+        "before",
+        "after",
+        "difference",
+        "settings",
+        "report",
+    ]
     assert "strict accuracy +100.0 (+100.0 to +100.0)" in lines[2]
-    assert lines[3].endswith(str(run / "report.html"))
+    assert lines[3] == "settings    not known of both: any"
+    assert lines[4].endswith(str(run / "report.html"))
     other = a_run(tmp_path / "other", [0] * 10, [1, 0] * 5)
     assert "2 of 2" in run_here("compare", run, other)
     assert "anomalyr1 eval" in run_here("compare", tmp_path, status=2)

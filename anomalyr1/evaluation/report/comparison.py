@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anomalyr1.evaluation.kept_settings import unlike_but_for_the_policy
 from anomalyr1.evaluation.report.difference import macro_difference
 from anomalyr1.evaluation.report.intervals import Row, interval_chart
 from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
@@ -31,6 +32,7 @@ def comparison(runs: Sequence[Run]) -> Markup | None:
             interval_chart(rows, [run.name for run in evaluated]) if rows else None,
             _table(evaluated),
             tag("p", _NOTE, class_="note"),
+            *(_unlike(evaluated[0], other) for other in evaluated[1:]),
         ]
     )
 
@@ -88,6 +90,17 @@ def _table(runs: Sequence[Run]) -> Markup:
         rows.append(row)
     header = ["", "Questions", "Strict macro", "Compat macro", "Strict micro", "Unreadable"]
     return grid([*header, "Difference"], rows)
+
+
+def _unlike(main: Run, other: Run) -> Markup | None:
+    """What was set otherwise in another run than in the one reported, beside the policy."""
+    assert main.metrics is not None and other.metrics is not None
+    cards = [run.metrics["settings"]["card"] for run in (other, main) if run.metrics is not None]
+    found = unlike_but_for_the_policy(*cards)
+    if not found.fields and not found.unknown:
+        return None
+    warned = "note warning" if found.fields else "note"
+    return tag("p", f"{other.name}: its settings and this run's {found.told}.", class_=warned)
 
 
 def _difference(main: Run, other: Run) -> Child:
