@@ -38,6 +38,7 @@ COLUMNS = (*SUBTASKS, AVERAGE, OVERKILL, MISS)
 _LETTERS = frozenset("ABCDE")
 # Columns of a tally: Anomaly Detection on normal and on anomalous images, then the other subtasks.
 _NORMAL, _ANOMALOUS = 0, 1
+DETECTION = slice(0, 2)
 _TALLY = 1 + len(SUBTASKS)
 
 
@@ -80,7 +81,7 @@ class Accuracy:
     """Percent values: `table[dataset][column]` with a row "Average", and their intervals.
 
     `columns` are the seven subtasks, "Average", "Overkill" (100 - accuracy on normals) and "Miss"
-    (100 - accuracy on anomalous images).
+    (100 - accuracy on anomalous images). `errors` are the standard errors of the row "Average".
     """
 
     table: dict[str, dict[str, float | None]]
@@ -89,6 +90,7 @@ class Accuracy:
     micro: float | None
     macro_interval: tuple[float, float] | None
     micro_interval: tuple[float, float] | None
+    errors: dict[str, float | None]
 
 
 def counted_by_mmad(records: Sequence[ChoiceRecord]) -> list[bool]:
@@ -159,7 +161,7 @@ def accuracy(
     """The accuracy table with 95 % cluster-bootstrap intervals by image, stratified by dataset."""
     counts = tally(records, accounting)
     if not counts.datasets:
-        return Accuracy({}, {}, None, None, None, None)
+        return Accuracy({}, {}, None, None, None, None, {})
     values, micro = point_values(counts)
     drawn = bootstrap_values(counts, resamples, seed)
     ends, micro_ends = interval(drawn[0], LEVEL), interval(drawn[1], LEVEL)
@@ -185,6 +187,10 @@ def accuracy(
         None if np.isnan(micro) else micro,
         intervals[AVERAGE][AVERAGE],
         None if np.isnan(micro_ends).any() else (float(micro_ends[0]), float(micro_ends[1])),
+        {
+            title: None if ends is None else float(np.nanstd(drawn[0][:, -1, column], ddof=1))
+            for column, (title, ends) in enumerate(intervals[AVERAGE].items())
+        },
     )
 
 

@@ -188,3 +188,14 @@ def test_command(tmp_path: Path, accounting: str) -> None:
 
 def test_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     assert "absent.jsonl" in run("score", tmp_path / "absent.jsonl", status=2)
+
+
+def test_what_a_benchmark_of_this_size_would_show(tmp_path):
+    """2.80 standard errors of the difference of two runs that know nothing of each other."""
+    asked = [question(str(i), 0, letter("AB"[i < 30])) for i in range(100)]
+    found = score(write(tmp_path / "p.jsonl", asked))["detectable"]
+    of_a_run = 100 * (0.7 * 0.3 / 100) ** 0.5
+    assert found["Average"] == pytest.approx(2.8016 * 2**0.5 * of_a_run, rel=0.06)
+    assert found["Anomaly Detection"] == found["Average"] and found["Object Analysis"] is None
+    one = score(write(tmp_path / "one.jsonl", asked[:1]))["detectable"]
+    assert set(one.values()) == {None}  # one image has no spread
