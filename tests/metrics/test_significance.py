@@ -111,12 +111,9 @@ def test_mcnemar_by_hand(better: int, worse: int, p: float) -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=9))
 def test_mcnemar_is_every_fall_of_the_coins(pairs: list[tuple[int, int]]) -> None:
     """The share of all 2^n ways the images that differ could fall, at least as far from even."""
-    found = mcnemar(*(np.array(side, dtype=float) for side in zip(*pairs, strict=True))) if (
-        pairs
-    ) else mcnemar(np.zeros(0), np.zeros(0))  # fmt: skip
-    signs = [1 if second > first else -1 for first, second in pairs if first != second]
-    far = [
-        abs(sum(way)) >= abs(sum(signs)) for way in itertools.product((1, -1), repeat=len(signs))
-    ]
+    found = mcnemar(*np.array(pairs, dtype=float).reshape(-1, 2).T)
+    signs = [1 if after > before else -1 for before, after in pairs if before != after]
+    ways = itertools.product((1, -1), repeat=len(signs))
+    far = [abs(sum(way)) >= abs(sum(signs)) for way in ways]
     assert found.p == pytest.approx(fmean(far))
     assert (found.better, found.worse) == (signs.count(1), signs.count(-1))
