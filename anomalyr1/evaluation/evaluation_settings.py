@@ -12,7 +12,7 @@ from typing import Any
 from anomalyr1.config import Config
 from anomalyr1.evaluation.kept_settings import chosen_settings
 from anomalyr1.policy.load import Policy
-from anomalyr1.prompts import build_messages
+from anomalyr1.prompts import build_messages, without_images
 from anomalyr1.rows import Row
 from anomalyr1.settings_card import policy_settings, text_digest
 from anomalyr1.storage import read_bytes
@@ -63,7 +63,8 @@ def _prompt_forms(policy: Policy, rows: Sequence[Row]) -> dict[str, str]:
             knowledge=None if row.knowledge is None else "{knowledge}",
             unit=policy.family.unit or "pixels",
         )
+        shown = messages if row.images else without_images(messages)
         forms[row.template] = str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True)
         )
     return forms

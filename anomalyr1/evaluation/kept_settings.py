@@ -28,6 +28,7 @@ FIELDS = (
     "decoding",
     "batch_size",
     "likelihood",
+    "blind",
     "benchmark_sha256",
     "question_types",
     "limit",
@@ -143,6 +144,8 @@ def chosen_settings(
         options: of `eval`, and the seed.
     """
     shuffled, limit = options["shuffle_options"], options["limit"]
+    blind = bool(options.get("blind"))
+    references = 0 if blind else prompt["references"]
     return {
         "benchmark_sha256": benchmark_sha256,
         "question_types": options["question_types"],
@@ -150,9 +153,10 @@ def chosen_settings(
         "options_order": "on disk" if shuffled is None else f"shuffled from {shuffled}",
         "decoding": greedy(options["max_new_tokens"]),
         "likelihood": bool(options.get("likelihood")),
+        "blind": blind,
         "template": prompt["template"],
-        "references": prompt["references"],
-        "reference_kind": prompt["reference_kind"] if prompt["references"] else None,
+        "references": references,
+        "reference_kind": prompt["reference_kind"] if references else None,
         "knowledge_tokens": prompt["knowledge_tokens"] if prompt["domain_knowledge"] else None,
     }
 

@@ -90,6 +90,7 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         policy.processor,
         policy.family,
         question_types=config.eval.question_types,
+        blind=config.eval.blind,
     )
     done = {(row["image"], row["question_index"]) for row in resume_predictions(path)}
     own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
@@ -232,6 +233,6 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
             "shuffle_options": config.eval.shuffle_options,
             "max_new_tokens": config.eval.max_new_tokens,
             # Named where it is on alone, so that folders from before it can be gone on with.
-            **({"likelihood": True} if config.eval.likelihood else {}),
+            **{name: True for name in ("likelihood", "blind") if getattr(config.eval, name)},
         },
     }

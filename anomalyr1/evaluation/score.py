@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1 import run_folder
+from anomalyr1.evaluation.beside import blind_baselines
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
 from anomalyr1.evaluation.kept_settings import known_settings, unknown_fields
 from anomalyr1.evaluation.letter_scores import letter_scores
@@ -121,6 +122,7 @@ def _answers(readings: Sequence[PredictionReading], resamples: int) -> dict[str,
         },
         "intervals": _intervals(results, resamples),
         "detectable": _detectable(results["strict"]),
+        "blind": blind_baselines(readings),
         "counts": _counts(records),
         "counted": {
             "strict": sum(record.gold is not None for record in records),

@@ -116,10 +116,15 @@ def counted_by_mmad(records: Sequence[ChoiceRecord]) -> list[bool]:
     return counted
 
 
-def tally(records: Sequence[ChoiceRecord], accounting: Accounting) -> Tally:
+def tally(
+    records: Sequence[ChoiceRecord],
+    accounting: Accounting,
+    chances: Sequence[float] | None = None,
+) -> Tally:
     """Count questions and correct answers per dataset, image and subtask.
 
-    Strict leaves out questions without a gold letter: there is nothing to compare with.
+    Strict leaves out questions without a gold letter: there is nothing to compare with. With
+    `chances`, one a record, a question is right to that share instead of by its answer.
     """
     if accounting == "compat":
         use = counted_by_mmad(records)
@@ -135,13 +140,14 @@ def tally(records: Sequence[ChoiceRecord], accounting: Accounting) -> Tally:
     counted = {name: np.zeros((len(images), _TALLY)) for name, images in rows.items()}
     correct = {name: np.zeros((len(images), _TALLY)) for name, images in rows.items()}
     present = {name: np.zeros(_TALLY) for name in rows}
-    for record, is_counted, is_normal in zip(records, use, normal, strict=True):
+    right = [record.correct for record in records] if chances is None else chances
+    for record, is_counted, is_normal, share in zip(records, use, normal, right, strict=True):
         column = _tally_column(record.subtask, is_normal)
         present[record.dataset][column] += record.gold is not None or accounting == "compat"
         if is_counted:
             row = rows[record.dataset][record.image]
             counted[record.dataset][row, column] += 1
-            correct[record.dataset][row, column] += record.correct
+            correct[record.dataset][row, column] += share
     return Tally(
         datasets,
         tuple(tuple(images) for images in rows.values()),
@@ -188,7 +194,7 @@ def accuracy(
         intervals[AVERAGE][AVERAGE],
         None if np.isnan(micro_ends).any() else (float(micro_ends[0]), float(micro_ends[1])),
         {
-            title: None if ends is None else float(np.nanstd(drawn[0][:, -1, column], ddof=1))
+            title: None if ends is None else _spread(drawn[0][:, -1, column])
             for column, (title, ends) in enumerate(intervals[AVERAGE].items())
         },
     )
@@ -258,6 +264,12 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     mean = np.full(total.shape, np.nan)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
+
+
+def _spread(drawn: NDArray[np.float64]) -> float | None:
+    """Standard deviation of the resamples that have a value."""
+    known = drawn[~np.isnan(drawn)]
+    return float(known.std(ddof=1)) if known.size > 1 else None
 
 
 def _sums(parts: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:

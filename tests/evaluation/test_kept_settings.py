@@ -128,3 +128,21 @@ def test_the_config_of_the_card_is_the_one_of_the_identity(run):
     """What a run without a card is known by is read from the same sections."""
     identity = json.loads((run.parent / "predictions.identity.json").read_text())
     assert set(identity["prompt"]) == set(asdict(Config().prompt))
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_blind_evaluation_asks_in_the_same_words_without_an_image(
+    run, tiny_policy, toy_benchmark, tmp_path, share
+):
+    settings = config(tmp_path, tiny_policy, toy_benchmark, blind=True)
+    policy = replace(settings.policy, shared_prefix=share)
+    file = predict_benchmark(replace(settings, policy=policy))
+    blind, seeing = known_settings(file), known_settings(run)
+    assert blind["blind"] and (blind["references"], blind["reference_kind"]) == (0, None)
+    assert "<|image_pad|>" in seeing["prompts"]["choice"]
+    for prompt in blind["prompts"].values():
+        assert "vision" not in prompt and "image_pad" not in prompt and "{question}" in prompt
+    one, other = (score(path)["predictions"]["questions"] for path in (file, run))
+    assert one == other == 3
+    with pytest.raises(InputError, match="the same options"):  # not gone on with as another
+        predict_benchmark(config(tmp_path, tiny_policy, toy_benchmark))

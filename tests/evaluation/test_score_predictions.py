@@ -11,6 +11,7 @@ from commands import assert_torch_free, run
 from evaluation_data import DEFECT, boxes, completion, letter, question, to_frame, write
 
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
 from anomalyr1.schema import GROUNDING, Box, Prediction
 
@@ -199,3 +200,18 @@ def test_what_a_benchmark_of_this_size_would_show(tmp_path):
     assert found["Anomaly Detection"] == found["Average"] and found["Object Analysis"] is None
     one = score(write(tmp_path / "one.jsonl", asked[:1]))["detectable"]
     assert set(one.values()) == {None}  # one image has no spread
+
+
+def test_blind_baselines_stand_beside_the_run(tmp_path):
+    """Of the yes-or-no questions: always yes is right on the dents, wrong on what is normal."""
+    file = write(tmp_path / "run" / "predictions.jsonl", PREDICTIONS)
+    found = score(file)["blind"]
+    assert found["random"]["Drawn"]["Anomaly Detection"] == 50
+    assert found["always yes"]["Average"]["Anomaly Detection"] == 50  # 100 and 0
+    assert found["always yes"]["Average"]["Average"] is None
+    assert found["longest option"]["Other"][CLASSIFICATION] == 100  # "Yes.", and gold is A
+    said = run("score", file)
+    for name in ("these predictions", "random", "majority letter", "always yes", "longest option"):
+        assert name in said
+    page = write_report([file.parent]).read_text()
+    assert "Without looking" in page and "Published" not in page

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyr1 import run_folder
+from anomalyr1.evaluation.report.beside_table import beside_table
 from anomalyr1.evaluation.report.comparison import comparison
 from anomalyr1.evaluation.report.curves import training_charts
 from anomalyr1.evaluation.report.gallery import image_gallery
@@ -150,7 +151,13 @@ def _accuracy(run: Run) -> list[Markup | None]:
             tag("input", type="radio", name="accounting", id="show-compat"),
             tag("label", "compat (MMAD)", for_="show-compat"),
             *(
-                tag("div", accuracy_table(run.metrics, name), _note(name), class_=f"pane {name}")
+                tag(
+                    "div",
+                    accuracy_table(run.metrics, name),
+                    _note(name),
+                    beside_table(run.name, run.metrics, name),
+                    class_=f"pane {name}",
+                )
                 for name in ("strict", "compat")
             ),
             class_="tabs",
