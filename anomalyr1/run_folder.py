@@ -30,6 +30,8 @@ MASKS = "masks"
 METRICS = "metrics.json"
 REPORT = "report.html"
 
+LEADERBOARD = "leaderboard.html"  # of many runs, beside none of them
+
 # What an inspection of many files leaves.
 INSPECTIONS = "inspections.jsonl"
 INSPECTIONS_ORIGIN = "inspections.identity.json"

@@ -21,6 +21,7 @@ from anomalyr1.cli import (
     panels,
     planning,
     policy,
+    ranking,
     rewards,
     tools,
 )
@@ -56,6 +57,7 @@ app.add_typer(
 policy.register(app)
 evaluate.register(app)
 comparing.register(app)
+ranking.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)

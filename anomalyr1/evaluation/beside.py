@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
@@ -11,11 +11,12 @@ from anomalyr1.data.checking.findings import MMAD_COUNTS
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records
 from anomalyr1.evaluation.published_figures import Published, read_published
 from anomalyr1.metrics.blind import blind_tables
-from anomalyr1.metrics.mcq import AVERAGE
+from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
 from anomalyr1.parsing.verdict_letters import verdict_letters
-from anomalyr1.schema import SUBTASKS
+from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 from anomalyr1.settings_card import shown
 
+SETTINGS = ("shots", "template", "reasoning", "scorer")  # that a published row may tell
 _REASONING_TAG = "<think>"
 
 
@@ -30,6 +31,7 @@ class Beside:
         cells: subtask, or "Average" -> percent; what the run was not asked is left out.
         unlike: in what its settings and the run's differ, a text each, both values named, its own
             first; what is not told of one side counts as different.
+        settings: shots, template, reasoning and scorer, as far as the source tells them.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Beside:
     source: str
     cells: Mapping[str, float | None]
     unlike: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def blind_baselines(readings: Sequence[PredictionReading]) -> dict[str, Any]:
@@ -86,12 +89,15 @@ def published_rows(
         found = [row for row in used if row is not None]
         if len(found) != len(used):
             continue
-        cells = {column: _mean([row.figures[column] for row in found]) for column in columns}
+        costs = (OVERKILL, MISS) if ANOMALY_DETECTION in columns else ()
+        every = (*columns, *costs)
+        cells = {column: _mean([row.figures[column] for row in found]) for column in every}
         if any(value is not None for value in cells.values()):
             first = found[0]
             source = f"{first.source}, arXiv {first.arxiv}"
             unlike = _unlike(first, metrics)
-            rows.append(Beside(first.model, "published", source, cells, unlike))
+            settings = {name: getattr(first, name) for name in SETTINGS}
+            rows.append(Beside(first.model, "published", source, cells, unlike, settings))
     return sorted(rows, key=_worst_last)
 
 
@@ -101,38 +107,41 @@ def asked_columns(metrics: Mapping[str, Any], accounting: str) -> list[str]:
     return [name for name, value in average.items() if value is not None]
 
 
+def run_settings(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What `SETTINGS` are of a run; what is not known of it is left out."""
+    card = metrics.get("settings", {}).get("card", {})
+    found = {"shots": card.get("references"), "template": card.get("template")}
+    prompts = card.get("prompts")
+    if isinstance(prompts, Mapping):
+        found["reasoning"] = any(_REASONING_TAG in str(text) for text in prompts.values())
+    found["scorer"] = "compat"
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None
 
 
 def _worst_last(row: Beside) -> tuple[float, str]:
-    known = [value for value in row.cells.values() if value is not None]
+    known = [v for name, v in row.cells.items() if v is not None and name in SUBTASKS]
     return -(row.cells.get(AVERAGE) or (fmean(known) if known else 0.0)), row.name
 
 
 def _unlike(row: Published, metrics: Mapping[str, Any]) -> tuple[str, ...]:
     card = metrics.get("settings", {}).get("card", {})
+    known = run_settings(metrics)
     told = []
     whole = {name: MMAD_COUNTS[name] for name in metrics["counts"] if name in MMAD_COUNTS}
     asked = sum(of[subtask] for of in metrics["counts"].values() for subtask in SUBTASKS)
     should = sum(map(sum, whole.values()))
     if asked != should:
         told.append(f"questions ({should:,} and {asked:,})")
-    prompts = card.get("prompts")
-    reasons = any(_REASONING_TAG in text for text in prompts.values()) if prompts else None
-    for name, published, run, known in (
-        ("shots", row.shots, card.get("references"), "references" in card),
-        ("template", row.template, card.get("template"), "template" in card),
-        ("reasoning", row.reasoning, reasons, prompts is not None),
-        ("scorer", row.scorer, "compat", True),
-    ):
-        if published is None or not known or published != run:
-            said = [
-                "not told" if published is None else shown(published),
-                shown(run) if known else "not known",
-            ]
-            told.append(f"{name} ({' and '.join(said)})")
+    for name in SETTINGS:
+        published, run = getattr(row, name), known.get(name)
+        if published is None or run is None or published != run:
+            said = "not told" if published is None else shown(published)
+            told.append(f"{name} ({said} and {'not known' if run is None else shown(run)})")
     if card.get("knowledge_sha256") is not None:
         told.append("domain knowledge (no and yes)")
     if card.get("blind"):
