@@ -133,7 +133,7 @@ def _unlike(row: Published, metrics: Mapping[str, Any]) -> tuple[str, ...]:
     known = run_settings(metrics)
     told = []
     whole = {name: MMAD_COUNTS[name] for name in metrics["counts"] if name in MMAD_COUNTS}
-    asked = sum(of[subtask] for of in metrics["counts"].values() for subtask in SUBTASKS)
+    asked = sum(of.get(subtask, 0) for of in metrics["counts"].values() for subtask in SUBTASKS)
     should = sum(map(sum, whole.values()))
     if asked != should:
         told.append(f"questions ({should:,} and {asked:,})")

@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ValidationError
+
 from anomalyr1.errors import InputError, listed
 from anomalyr1.evaluation.beside import SETTINGS, Beside, blind_rows, published_rows, run_settings
 from anomalyr1.metrics.mcq import ACCOUNTINGS, AVERAGE, MISS, OVERKILL, Accounting
@@ -20,10 +22,45 @@ from anomalyr1.settings_card import flat
 from anomalyr1.storage import read_json
 
 COLUMNS = (AVERAGE, *SUBTASKS, OVERKILL, MISS)
-_PARTS = ("predictions", "mmad", "macro", "overkill_miss", "intervals", "counts", "invalid_rate")
 _HASH = 8  # characters that tell benchmarks apart
 
 Kind = Literal["run", "blind", "published"]
+_Table = dict[str, dict[str, float | None]]
+
+
+class _Settings(BaseModel):
+    card: dict[str, Any]
+
+
+class _Predictions(BaseModel):
+    questions: int
+
+
+class _Tables(BaseModel):
+    strict: _Table
+    compat: _Table
+
+
+class _Ends(BaseModel):
+    strict: tuple[float, float] | None
+    compat: tuple[float, float] | None
+
+
+class _Intervals(BaseModel):
+    macro: _Ends
+
+
+class _Metrics(BaseModel):
+    """The form of what a board shows; what else metrics hold is passed over."""
+
+    predictions: _Predictions
+    mmad: _Tables
+    overkill_miss: _Tables
+    intervals: _Intervals
+    counts: dict[str, dict[str, int]]
+    invalid_rate: float | None
+    settings: _Settings = _Settings(card={})
+    blind: dict[str, _Table] = {}
 
 
 @dataclass(frozen=True)
@@ -69,19 +106,22 @@ def read_metrics(runs: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
         path = run / METRICS if run.is_dir() else run
         try:
             metrics = read_json(path, f"{METRICS} of a run")
+            _Metrics.model_validate(metrics)
         except InputError as error:
-            faults.append(str(error))
-            continue
-        missing = [name for name in _PARTS if name not in metrics] if _is_object(metrics) else []
-        if missing or not _is_object(metrics):
-            what = f"nothing under {', '.join(missing)}" if missing else "another form"
-            faults.append(
-                f"expected what `anomalyr1 score` writes in {path}, found {what}; score it again"
+            faults.append(str(error).rpartition("; ")[0])
+        except ValidationError as error:
+            places = dict.fromkeys(
+                ".".join(map(str, fault["loc"])) or "the whole"
+                for fault in error.errors(include_url=False)
             )
+            faults.append(f"another form in {path} ({listed(list(places), 3)})")
         else:
             found.append((path.parent, metrics))
     if faults:
-        raise InputError(listed(faults, separator="; "))
+        raise InputError(
+            f"expected what `anomalyr1 score` writes of every run, found: "
+            f"{listed(faults, separator='; ')}; run it on them again"
+        )
     return found
 
 
@@ -181,7 +221,3 @@ def _of_beside(row: Beside, benchmark: str) -> Standing:
 
 def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)

@@ -99,7 +99,8 @@ def test_the_verb_writes_both_files_and_names_what_is_no_run(
     assert {"good", "bad", "random"} <= named
     (tmp_path / "metrics.json").write_text('{"mmad": 3}')
     said = run_here("leaderboard", tmp_path, tmp_path / "none", "--out", out, status=2)
-    assert "nothing under predictions" in said and "none" in said and "anomalyr1 score" in said
+    assert f"another form in {tmp_path / 'metrics.json'} (predictions, mmad, overkill_miss" in said
+    assert "found no such file" in said and "run it on them again" in said
     assert "NAME.html" in run_here("leaderboard", runs[0], "--out", tmp_path / "x.csv", status=2)
 
 
