@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import assert_torch_free, run
+from commands import assert_torch_free, run, run_here
 from evaluation_data import DEFECT, boxes, completion, letter, question, to_frame, write
 
 from anomalyr1.errors import InputError
@@ -210,7 +210,7 @@ def test_blind_baselines_stand_beside_the_run(tmp_path):
     assert found["always yes"]["Average"]["Anomaly Detection"] == 50  # 100 and 0
     assert found["always yes"]["Average"]["Average"] is None
     assert found["longest option"]["Other"][CLASSIFICATION] == 100  # "Yes.", and gold is A
-    said = run("score", file)
+    said = run_here("score", file)
     for name in ("these predictions", "random", "majority letter", "always yes", "longest option"):
         assert name in said
     page = write_report([file.parent]).read_text()
