@@ -18,6 +18,7 @@ from anomalyr1.cli import (
     demo,
     evaluate,
     inspecting,
+    masking,
     panels,
     planning,
     policy,
@@ -55,6 +56,7 @@ app.add_typer(
 )
 policy.register(app)
 evaluate.register(app)
+masking.register(app)
 comparing.register(app)
 ablate.register(app)
 planning.register(app)

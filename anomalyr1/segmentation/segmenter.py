@@ -1,9 +1,9 @@
-"""From boxes to one binary mask: the interface, the choice by name, and the box itself."""
+"""From boxes to binary masks: the interface, the choice by name, and the box itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,11 @@ from anomalyr1.schema import Box
 
 SEGMENTERS = ("box", "grabcut", "sam2")
 
+Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
+
 
 class Segmenter(Protocol):
-    """Turns boxes into one mask, the union over the boxes.
+    """Turns each box into a mask.
 
     Attributes:
         name: one of `SEGMENTERS`; masks are filed under it.
@@ -26,15 +28,12 @@ class Segmenter(Protocol):
     name: str
     settings: str
 
-    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
-        """Segment what the boxes enclose.
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> Iterator[Mask]:
+        """What each box encloses, in the order of the boxes.
 
         Args:
             image: (height, width, 3) RGB.
-            boxes: in pixels of `image`; degenerate boxes are passed over.
-
-        Returns:
-            (height, width), all False without boxes.
+            boxes: in pixels of `image`; one without a pixel in the image has a mask without any.
         """
         ...
 
@@ -45,9 +44,26 @@ class BoxFill:
     name = "box"
     settings = "filled"
 
-    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
-        """Fill the boxes."""
-        return fill_boxes(boxes, image.shape[1], image.shape[0])
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> Iterator[Mask]:
+        """Fill each box."""
+        return (fill_boxes([box], image.shape[1], image.shape[0]) for box in boxes)
+
+
+def segment(segmenter: Segmenter, image: NDArray[np.uint8], boxes: Sequence[Box]) -> Mask:
+    """The union of what the boxes enclose, (height, width); all False without boxes."""
+    return united(segmenter.masks(image, boxes), image.shape[1], image.shape[0])
+
+
+def united(masks: Iterable[Mask], width: int, height: int) -> Mask:
+    """The union of masks, (height, width).
+
+    >>> united([np.array([[True, False]]), np.array([[False, False]])], 2, 1).tolist()
+    [[True, False]]
+    """
+    union = np.zeros((height, width), dtype=np.bool_)
+    for mask in masks:
+        union |= mask
+    return union
 
 
 def load_segmenter(
@@ -77,7 +93,7 @@ def load_segmenter(
     raise unknown("a segmenter", name, SEGMENTERS)
 
 
-def fill_boxes(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool_]:
+def fill_boxes(boxes: Sequence[Box], width: int, height: int) -> Mask:
     """The union of the boxes as a mask of shape (height, width).
 
     >>> fill_boxes([Box(1, 0, 3, 1)], 4, 2).astype(int).tolist()
