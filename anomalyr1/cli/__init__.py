@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from anomalyr1 import __version__
 from anomalyr1.cli import (
     ablate,
+    calibrating,
     comparing,
     data,
     demo,
@@ -61,6 +62,7 @@ comparing.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)
+calibrating.register(app)
 demo.register(app)
 tools.register(app)
 equip(app)
