@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from anomalyr1.errors import InputError
+from anomalyr1.segmentation.names import SEGMENTERS
 
 if TYPE_CHECKING:
     from anomalyr1.inspection.inspector import Inspector
@@ -32,8 +33,12 @@ PolicyPath = Annotated[str, typer.Option(help="Checkpoint or adapter folder, or 
 TemplateName = Annotated[
     Template, typer.Option(help="As the policy was trained (prompt.template).")
 ]
-SegmenterName = Annotated[str, typer.Option(help="Masks from boxes: box, grabcut, sam2 or none.")]
-SegmenterCheckpoint = Annotated[str | None, typer.Option(help="SAM2 weights: hub id or .pt file.")]
+SegmenterName = Annotated[
+    str, typer.Option(help=f"Masks from boxes: {', '.join(SEGMENTERS)} or none.")
+]
+SegmenterCheckpoint = Annotated[
+    str | None, typer.Option(help="Weights of a SAM: hub id, .pt file or folder.")
+]
 Threshold = Annotated[
     str,
     typer.Option(

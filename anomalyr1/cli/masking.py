@@ -9,7 +9,9 @@ import typer
 
 from anomalyr1.cli import inspector_options as options
 from anomalyr1.cli import panels
+from anomalyr1.cli.policy import quiet_libraries
 from anomalyr1.cli.verbs import resumable
+from anomalyr1.segmentation.names import PUBLISHED, SEGMENTERS
 from anomalyr1.terminal import progress
 
 
@@ -20,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def mask(
     predictions: Annotated[Path, typer.Argument(help="A predictions.jsonl, or its run folder.")],
-    segmenter: Annotated[str, typer.Option(help="box, grabcut or sam2.")] = "grabcut",
+    segmenter: Annotated[
+        str, typer.Option(help=f"Who makes them: {', '.join(SEGMENTERS)}.")
+    ] = "grabcut",
     segmenter_checkpoint: options.SegmenterCheckpoint = None,
     segmenter_config: Annotated[
         str | None, typer.Option(help="SAM2's own config name, for a .pt file of another name.")
@@ -44,6 +48,8 @@ def mask(
 
     Example: anomalyr1 mask runs/tiny/predictions.jsonl --segmenter grabcut
     """
+    if segmenter in PUBLISHED:
+        quiet_libraries()
     from anomalyr1.evaluation.boxed_predictions import read_boxed
     from anomalyr1.evaluation.mask_run import run_masks
     from anomalyr1.evaluation.shards import Shard

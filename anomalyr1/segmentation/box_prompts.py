@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.segmenter import Mask
 
-BOXES_AT_ONCE = 64
+_BOXES_AT_ONCE = 64
 
-# (image, (boxes, 4) corners in its whole pixels) -> (boxes, height, width), above 0 in the masks
-Ask = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[Any]]
+# (image, corners (boxes, 4) in whole pixels) -> (height, width) of each box, above 0 in its mask
+Ask = Callable[[NDArray[np.uint8], NDArray[np.float32]], Iterable[NDArray[Any]]]
 
 
 def prompted(
-    image: NDArray[np.uint8], boxes: Sequence[Box], ask: Ask, at_once: int = BOXES_AT_ONCE
+    image: NDArray[np.uint8], boxes: Sequence[Box], ask: Ask, at_once: int = _BOXES_AT_ONCE
 ) -> Iterator[Mask]:
     """The mask of each box; see `Segmenter.masks`.
 

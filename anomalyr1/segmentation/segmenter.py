@@ -8,11 +8,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.errors import unknown
+from anomalyr1.errors import InputError, one_line, unknown
 from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
-
-SEGMENTERS = ("box", "grabcut", "sam2")
+from anomalyr1.segmentation.names import PUBLISHED, SEGMENTERS
 
 Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
@@ -72,25 +71,40 @@ def load_segmenter(
     """The segmenter of that name.
 
     Args:
-        name: `box`, `grabcut` or `sam2`.
-        checkpoint: SAM2 weights, a local file or a hub id; only for `sam2`.
-        config: SAM2 model config, where the checkpoint's name does not tell it.
+        name: one of `SEGMENTERS`.
+        checkpoint: weights of a SAM, a local file or folder or a hub id; None for the `PUBLISHED`.
+        config: model config of `sam2`, where a file's name does not tell it.
         device: torch device; None takes CUDA where there is one.
 
     Raises:
-        InputError: there is no such segmenter, or SAM2 or its checkpoint is missing.
+        InputError: there is no such segmenter, or its package or weights are missing.
     """
+    if name not in SEGMENTERS:
+        raise unknown("a segmenter", name, SEGMENTERS)
     if name == "box":
         return BoxFill()
-    if name == "grabcut":
+    weights = checkpoint or PUBLISHED.get(name)
+    try:
+        return _loaded(name, weights, config, device)
+    except ImportError as error:
+        raise InputError(
+            f"expected the package of segmenter {name}, found none that loads "
+            f"({one_line(error)}); install it, or choose another segmenter"
+        ) from None
+
+
+def _loaded(name: str, weights: str | None, config: str | None, device: str | None) -> Segmenter:
+    if weights is None:
         from anomalyr1.segmentation.grabcut import GrabCut
 
         return GrabCut()
     if name == "sam2":
         from anomalyr1.segmentation.sam2 import load_sam2
 
-        return load_sam2(checkpoint, config, device)
-    raise unknown("a segmenter", name, SEGMENTERS)
+        return load_sam2(weights, config, device)
+    from anomalyr1.segmentation.transformers_sam import load_transformers_sam
+
+    return load_transformers_sam(name, weights, device)
 
 
 def fill_boxes(boxes: Sequence[Box], width: int, height: int) -> Mask:
