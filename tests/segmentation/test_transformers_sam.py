@@ -11,13 +11,14 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 from commands import REPOSITORY
-from tiny_sam import renamed, sam2_of_the_package, sam2_of_transformers, save_sam2, save_sam3
+from sam2_keys import renamed
 
 from anomalyr1.config.sections import SegmentationConfig
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.names import PUBLISHED, SEGMENTERS
 from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter, segment
+from anomalyr1.segmentation.tiny_sam import tiny_sam2, tiny_sam2_of_the_package, tiny_sam3
 
 HEIGHT, WIDTH = 48, 64
 IMAGE = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
@@ -28,9 +29,15 @@ BOXES = [Box(5, 5, 30, 30), Box(9, 9, 9, 20), Box(20, 10, 60, 40), Box(-5, 30, 1
 def folders(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sams")
     return {
-        "sam2-transformers": save_sam2(sam2_of_transformers(256), root / "sam2"),
-        "sam3-transformers": save_sam3(root / "sam3"),
+        "sam2-transformers": saved(tiny_sam2(side=256), root / "sam2"),
+        "sam3-transformers": saved(tiny_sam3(), root / "sam3"),
     }
+
+
+def saved(parts, folder: Path) -> Path:
+    for part in parts:
+        part.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +79,15 @@ def test_no_usable_box_asks_nothing(sam, boxes) -> None:
 def test_both_roads_to_sam2_agree_on_the_same_weights(tmp_path) -> None:
     import torch
     from sam2.sam2_image_predictor import SAM2ImagePredictor
-    from transformers import Sam2ImageProcessor
 
     from anomalyr1.segmentation.sam2 import Sam2Segmenter
 
-    package, ours = sam2_of_the_package(), sam2_of_transformers()
+    package, (ours, processor) = tiny_sam2_of_the_package(), tiny_sam2()
     weights = renamed(package.state_dict())
     ours.load_state_dict({key: weights[key] for key in ours.state_dict()})
     predictor = SAM2ImagePredictor(package)
     theirs = Sam2Segmenter(predictor, "")
-    sam = load_segmenter("sam2-transformers", str(save_sam2(ours, tmp_path)))
+    sam = load_segmenter("sam2-transformers", str(saved((ours, processor), tmp_path)))
     boxes = [BOXES[0], *BOXES[2:]]
     # From the same pixel values the same logits.
     list(theirs.masks(IMAGE, boxes))
@@ -96,7 +102,7 @@ def test_both_roads_to_sam2_agree_on_the_same_weights(tmp_path) -> None:
         )
     assert np.abs(found.pred_masks[0].numpy() - logits).max() < 1e-5 < np.abs(logits).max()
     # Each enlarges the image in its own way: transformers rounds to whole levels of grey first.
-    enlarged = Sam2ImageProcessor()(images=IMAGE, return_tensors="pt")["pixel_values"][0]
+    enlarged = processor(images=IMAGE, return_tensors="pt")["pixel_values"][0]
     assert 0 < (enlarged - predictor._transforms(IMAGE)).abs().max() < 1 / 255 / 0.224
     for ours_of, theirs_of in zip(sam.masks(IMAGE, boxes), theirs.masks(IMAGE, boxes), strict=True):
         assert (ours_of != theirs_of).mean() < 0.05
