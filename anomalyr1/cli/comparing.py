@@ -1,4 +1,4 @@
-"""`anomalyr1 compare`: what training changed, in four lines or a row a seed."""
+"""`anomalyr1 compare`: what training changed, in a few lines or a row a seed."""
 
 from __future__ import annotations
 
@@ -31,41 +31,67 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders with an evaluation in before/.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders; with an evaluation in before/, or --against.")
+    ],
+    against: Annotated[
+        Path | None, typer.Option(help="The run to compare with, instead of each RUN/before.")
+    ] = None,
 ) -> None:
-    """Say what training changed: RUN/before against RUN, on the same questions.
+    """Say what training changed: RUN/before against RUN, or any two runs on the same questions.
 
-    Intervals are of 95 %, images drawn in pairs. Several runs are seeds of one: a row each, and the
-    difference of their means.
+    Intervals are of 95 %, images drawn in pairs; p is McNemar's, over images. Several runs are
+    seeds of one: a row each, and the difference of their means.
 
     Example: anomalyr1 compare runs/quickstart/synthetic
     """
     from anomalyr1.evaluation.before_after import pooled, read_before_after
     from anomalyr1.run_folder import REPORT
 
-    found = [read_before_after(run) for run in runs]
+    found = [read_before_after(run, against) for run in runs]
     console = Console(soft_wrap=True)
     if len(found) > 1:
-        console.print(_table(found, pooled(found)))
+        console.print(_table(found, pooled(found), against))
+        for run in found:
+            if run.settings.fields:
+                console.print(f"{run.run}: settings {run.settings.told}", markup=False)
         return
-    run = found[0]
-    for name, values in (("before", run.before.values), ("after", run.after.values)):
-        told = ", ".join(f"{label} {values[k]:.1f} %" for k, label in SHOWN.items() if k in values)
-        console.print(f"{name:<11} {told}", highlight=False)
-    told = ", ".join(
-        f"{label} {_told(run.differences[key])}"
-        for key, label in SHOWN.items()
-        if key in run.differences
-    )
-    console.print(f"{'difference':<11} {told}", highlight=False)
-    page = run.run / REPORT
+    page = found[0].run / REPORT
+    lines = _lines(found[0], ("before", "after") if against is None else ("against", "run"))
     if page.is_file():
-        console.print(f"{'report':<11} {page.resolve()}", highlight=False)
+        lines["report"] = str(page.resolve())
+    for name, told in lines.items():
+        console.print(f"{name:<11} {told}", highlight=False, markup=False)
 
 
-def _table(runs: list[BeforeAfter], of_all: Mapping[str, Difference]) -> Table:
+def _lines(run: BeforeAfter, sides: tuple[str, str]) -> dict[str, str]:
+    """What is said of two evaluations, a line each under its name."""
+    values = (run.before.values, run.after.values)
+    lines = {
+        side: ", ".join(f"{label} {of[k]:.1f} %" for k, label in SHOWN.items() if k in of)
+        for side, of in zip(sides, values, strict=True)
+    }
+    shown = {SHOWN[key]: d for key, d in run.differences.items() if key in SHOWN}
+    lines["difference"] = ", ".join(f"{label} {_told(d)}" for label, d in shown.items())
+    lines["images"] = ", ".join(
+        f"{name} better on {found.better} and worse on {found.worse} (p {found.p:.2g})"
+        for name, found in run.discordances.items()
+    )
+    smallest = [
+        f"{label} {d.detectable:.1f}" for label, d in shown.items() if d.detectable is not None
+    ]
+    lines["detectable"] = f"{', '.join(smallest)}: shown in 80 % of repetitions" if smallest else ""
+    lines["settings"] = run.settings.told
+    return {name: told for name, told in lines.items() if told}
+
+
+def _table(
+    runs: list[BeforeAfter], of_all: Mapping[str, Difference], against: Path | None
+) -> Table:
     table = Table(
-        title="After training against before, in percent and points", title_justify="left"
+        title=f"{'After training against before' if against is None else f'Against {against}'}, "
+        "in percent and points",
+        title_justify="left",
     )
     table.add_column("run")
     shown = [key for key in SHOWN if key in of_all]
