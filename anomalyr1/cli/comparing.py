@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,8 @@ SHOWN = {
     "unreadable": "unreadable",
     "contradictory": "contradictory",
 }
+
+_OF_TWO_RUNS = ("images", "detectable", "settings")
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +61,10 @@ def compare(
         return
     page = found[0].run / REPORT
     lines = _lines(found[0], ("before", "after") if against is None else ("against", "run"))
+    if against is None:  # four lines for who sees this for the first time
+        lines = {name: told for name, told in lines.items() if name not in _OF_TWO_RUNS}
+        if found[0].settings.fields:
+            lines["settings"] = found[0].settings.told
     if page.is_file():
         lines["report"] = str(page.resolve())
     for name, told in lines.items():
@@ -93,24 +100,27 @@ def _table(
         "in percent and points",
         title_justify="left",
     )
-    table.add_column("run")
+    table.add_column("run", no_wrap=True)
     shown = [key for key in SHOWN if key in of_all]
     for key in shown:
         table.add_column(SHOWN[key], justify="right")
     table.add_column("most given letter (gold)", justify="right")
-    for run in runs:
+    names = [str(run.run) for run in runs]
+    parts = [len(Path(name).parent.parts) for name in names]
+    shared = commonpath(names) if min(parts) > 1 else ""
+    for run, name in zip(runs, names, strict=True):
         cells = [
-            f"{run.before.values[key]:.1f} → {run.after.values[key]:.1f}, "
-            f"{_told(run.differences[key])}"
+            f"{run.before.values[key]:.1f} → {run.after.values[key]:.1f}\n"
+            f"{_in_two_lines(run.differences[key])}"
             for key in shown
         ]
         letter = run.letter
         told = f"{letter.letter} {letter.share:.0f} ({letter.gold:.0f})" if letter else "-"
-        table.add_row(str(run.run), *cells, told)
+        table.add_row(name.removeprefix(shared).lstrip("/") or name, *cells, told)
     table.add_section()
-    table.add_row("mean", *(_told(of_all[key]) for key in shown), "")
-    above = [sum(_above(run.differences[key]) for run in runs) for key in shown]
-    table.add_row("interval above 0", *(f"{n} of {len(runs)}" for n in above), "")
+    table.add_row("mean", *(_in_two_lines(of_all[key]) for key in shown), "")
+    better = [sum(_clearly_better(key, run.differences[key]) for run in runs) for key in shown]
+    table.add_row("clearly better", *(f"{n} of {len(runs)}" for n in better), "")
     return table
 
 
@@ -120,5 +130,15 @@ def _told(difference: Difference) -> str:
     return signed(difference.value, difference.ends)
 
 
-def _above(difference: Difference) -> bool:
-    return difference.ends is not None and difference.ends[0] > 0
+def _in_two_lines(difference: Difference) -> str:
+    return _told(difference).replace(" (", "\n(", 1)
+
+
+def _clearly_better(key: str, difference: Difference) -> bool:
+    """The whole interval lies on the side that is better for this figure."""
+    from anomalyr1.evaluation.figures import FIGURES
+
+    if difference.ends is None:
+        return False
+    low, high = difference.ends
+    return low > 0 if FIGURES[key] else high < 0
