@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from anomalyr1.data.rle import decode_mask, encode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.masks import make_masks
+from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
 from anomalyr1.schema import GROUNDING, Box, Prediction
 from anomalyr1.segmentation.segmenter import BoxFill, segment
@@ -94,6 +96,24 @@ def test_scores_of_the_lines(run: Path) -> None:
     assert masks["whole"]["pooled"]["pixel_fpr"] == 100.0
     assert masks["targets"] == {"mask": 1, "boxes": 1, "normal": 2, "none": 0}
     assert masks["missing"] == 0 and pooled["normal_flagged"] == 0.0
+
+
+def test_the_answered_cell_the_boxes_and_the_mask_are_held_together(run: Path) -> None:
+    """The dent is in the top left cell and the center one, its middle at (30, 22)."""
+    cells = {"A": "Center.", "B": "Top left.", "C": "Bottom right."}
+    asked = [
+        replace(question(name, 1, letter(answer), type="Defect Localization"), options=cells)
+        for name, answer in (("1", "A"), ("2", "C"))
+    ]
+    write(run / "run" / "predictions.jsonl", [*predictions(), *asked])
+    make(run)
+    found = score(run / "run" / "predictions.jsonl")["localization"]
+    in_masks = found["masks"]["box"]["agreement"]
+    assert found["agreement"]["answer_boxes"]["percent"] == 50.0
+    assert (in_masks["answer_mask"]["images"], in_masks["boxes_mask"]["percent"]) == (2, 100.0)
+    assert found["boxes"]["pooled"]["bbox_acc@0.5"] == 100.0
+    page = write_report([run / "run"], root=run / "data").read_text(encoding="utf-8")
+    assert "answer and mask, box" in page and "Area IoU" in page
 
 
 def test_an_interrupted_run_goes_on(run: Path) -> None:

@@ -20,6 +20,7 @@ from anomalyr1.evaluation.report.origin import origin
 from anomalyr1.evaluation.report.runs import Run, load_runs
 from anomalyr1.evaluation.report.tables import (
     accuracy_table,
+    agreement_table,
     box_table,
     detection_table,
     likelihood_tables,
@@ -45,12 +46,18 @@ _NOTES = {
     "boxes": (
         "Boxes have no scores, so there is no AP. A pair counts where its IoU reaches the "
         "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
-        "a gold box."
+        "a gold box. Area IoU: of what all boxes of an image cover together, over the images with "
+        "a defect, and the share of these that reach a threshold (MMAD-BBox)."
     ),
     "likelihood": (
         "P(anomalous) is the share of the letters that mean a defect in the likelihood of those "
         "that mean a verdict, where the policy answers: after its own reasoning, or at once. ECE "
         "is over 15 bins of it. The likeliest letter is held against gold as the written one is."
+    ),
+    "agreement": (
+        "Of the images where both say something: a box touches the cell (of nine) that was "
+        "answered, or that most of the mask is in; most of the mask is in the cell that was "
+        "answered. Whether that is the right place is not asked here."
     ),
     "masks": (
         "IoU and Dice are means over anomalous images, an empty mask being 0. PRO and pixel FPR "
@@ -152,6 +159,7 @@ def _localization(run: Run) -> list[Markup | None]:
         ("Normal or anomalous", detection_table(run.metrics), None),
         ("Boxes", box_table(located), _note("boxes")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
+        ("Answer, boxes and mask", agreement_table(located), _note("agreement")),
     ]
     weighed = likelihood_tables(run.metrics)
     parts.insert(1, ("By likelihood", join(weighed) if weighed else None, _note("likelihood")))
