@@ -65,23 +65,25 @@ class PromptConfig:
     """What the policy is shown; the same for SFT, GRPO and evaluation.
 
     Attributes:
-        template: `choice` asks for a letter, `inspect` for a letter and boxes. Grounding questions
-            always use `grounding`.
+        template: `choice` asks for a letter, `inspect` for a letter and boxes. `mmad`, `iad_r1` and
+            `robustmad` are the words of these evaluations; a policy that was trained with `choice`
+            is asked by `choice`. Grounding questions always use `grounding`.
         references: normal reference images shown before the query (0 for zero-shot).
         reference_kind: MMAD's `similar` or `random` template list; the other serves where the first
             is empty.
         domain_knowledge: path of MMAD's domain_knowledge.json, or None. It describes the test
             categories, so it is off by default.
         knowledge_tokens: budget for that text, in tokens of the policy; whole sentences are kept.
+            None shows all of it, as MMAD does.
         max_prompt_tokens: rows longer than this are refused by name before launch. Prompts are
             never cut.
     """
 
-    template: Literal["choice", "inspect"] = "choice"
+    template: Literal["choice", "inspect", "mmad", "iad_r1", "robustmad"] = "choice"
     references: Whole = 1
     reference_kind: Literal["similar", "random"] = "similar"
     domain_knowledge: Text | None = None
-    knowledge_tokens: Count = 512
+    knowledge_tokens: Count | None = 512
     max_prompt_tokens: Count = 4096
 
 

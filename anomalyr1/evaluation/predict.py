@@ -30,6 +30,7 @@ from anomalyr1.policy.likelihood import letter_likelihoods
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
 from anomalyr1.policy.prepared import prepare_conversations
 from anomalyr1.policy.weights import weights_digest
+from anomalyr1.prompts import asks_for_reasoning
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
@@ -142,8 +143,11 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
         yield from predictions
         return
     questions = [row.question for row in rows]
-    reasoned = letter_likelihoods(asked, questions, completions)
-    at_once = letter_likelihoods(asked, questions)
+    if asks_for_reasoning(config.prompt.template):
+        reasoned = letter_likelihoods(asked, questions, completions)
+        at_once = letter_likelihoods(asked, questions)
+    else:
+        reasoned = at_once = letter_likelihoods(asked, questions, alone=True)
     for prediction, question, *found in zip(predictions, questions, reasoned, at_once, strict=True):
         logps = {w: one.logps for w, one in zip(WEIGHS, found, strict=True) if one is not None}
         yield replace(
