@@ -191,7 +191,11 @@ class EvalConfig:
         benchmark: folder (or mmad.json) of the questions asked.
         batch_size: questions decoded together.
         max_new_tokens: completion budget; use the one of training.
-        limit: ask about the first so many images only; None asks about all.
+        limit: ask about so many images only, chosen from `seed`; None asks about all.
+        stratified: choose them by data set, class and label, so that no cell of the table stays
+            empty that can be filled; false draws them from all alike.
+        shard: "i/n", from 1: ask about every n-th image from the i-th on, in a folder of its own
+            below `run_dir`; `anomalyr1 gather` puts the shards together.
         bootstrap: resamples behind the 95 % intervals.
         gallery: images drawn in the report.
         question_types: ask these types only; None asks all.
@@ -206,6 +210,8 @@ class EvalConfig:
     batch_size: Count = 16
     max_new_tokens: Count = 512
     limit: Count | None = None
+    stratified: Flag = True
+    shard: Text | None = None
     bootstrap: Count = 2000
     gallery: Whole = 48
     question_types: list[Text] | None = None
@@ -213,6 +219,18 @@ class EvalConfig:
     root: Text | None = None
     allow_seen: Flag = False
     likelihood: Flag = False
+
+    def __post_init__(self) -> None:
+        """Refuse a shard that is none of its number."""
+        if self.shard is None:
+            return
+        number, _, count = self.shard.partition("/")
+        digits = number.isdecimal() and count.isdecimal()
+        if not digits or not 1 <= int(number) <= int(count):
+            raise InputError(
+                f'expected shard as "i/n" with i from 1 to n, found {self.shard!r}; the first of '
+                "four is 1/4"
+            )
 
 
 @section

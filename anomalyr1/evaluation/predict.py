@@ -15,6 +15,7 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.cells import CELLS, cells_of
 from anomalyr1.evaluation.prediction_lines import prediction_to_row, resume_predictions
 from anomalyr1.evaluation.processes import (
     gather,
@@ -23,6 +24,7 @@ from anomalyr1.evaluation.processes import (
     own_share,
     parts_of,
 )
+from anomalyr1.evaluation.shards import SHARD, own_images
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.parsing.letter_likelihood import anomaly_probability
 from anomalyr1.policy.generate import Completion, complete_asked
@@ -32,10 +34,11 @@ from anomalyr1.policy.prepared import prepare_conversations
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.prompts import asks_for_reasoning
 from anomalyr1.provenance import write_provenance
+from anomalyr1.refusals import asked_questions
 from anomalyr1.rows import Row, benchmark_record, build_rows, open_benchmark
 from anomalyr1.run_folder import PREDICTIONS, PREDICTIONS_ORIGIN
 from anomalyr1.run_readme import write_readme
-from anomalyr1.schema import WEIGHS, Prediction
+from anomalyr1.schema import WEIGHS, Prediction, Sample
 from anomalyr1.storage import append_jsonl, read_json, write_json
 from anomalyr1.terminal import Bar, notes
 
@@ -64,19 +67,21 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         config.prompt,
         root=config.eval.root,
         limit=config.eval.limit,
+        by_strata=config.eval.stratified,
         shuffle=config.eval.shuffle_options,
         seed=config.seed,
     )
+    samples = own_images(samples, config.eval.shard)
     seen = seen_images(config.policy.path, benchmark)
     refuse_seen(
         config.policy.path,
         {image: match for image, match in seen.items() if image in {s.image for s in samples}},
         config.eval.allow_seen,
     )
-    identity = _identity(config, benchmark)
+    identity = _identity(config, benchmark, samples)
     if state.is_main_process:
         _refuse_other_origin(run_dir, identity, config)
-        gather(path)
+        gather(path, told=console.print)
     state.wait_for_everyone()
     policy = load_policy(config.policy)
     policy.model.to(state.device)
@@ -218,7 +223,16 @@ def _refuse_other_origin(run_dir: Path, identity: dict[str, Any], config: Config
         )
 
 
-def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
+def _identity(config: Config, benchmark: Benchmark, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What predictions depend on; of a part of a benchmark also what the whole has."""
+    types = config.eval.question_types
+    part: dict[str, Any] = {}
+    if config.eval.limit is not None or config.eval.shard is not None:
+        part[CELLS] = cells_of(asked_questions(benchmark.samples, types))
+    if config.eval.shard is not None:
+        number, of = map(int, config.eval.shard.split("/"))
+        asked = sum(len(questions) for _, questions in asked_questions(samples, types))
+        part[SHARD] = {"number": number, "of": of, "questions": asked}
     policy = asdict(config.policy)
     return {
         "benchmark": benchmark.sha256,
@@ -233,5 +247,7 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
             "max_new_tokens": config.eval.max_new_tokens,
             # Named where it is on alone, so that folders from before it can be gone on with.
             **({"likelihood": True} if config.eval.likelihood else {}),
+            **({"stratified": True} if config.eval.limit and config.eval.stratified else {}),
         },
+        **part,
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1 import run_folder
+from anomalyr1.evaluation.cells import empty_cells, withhold
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
 from anomalyr1.evaluation.letter_scores import letter_scores
 from anomalyr1.evaluation.localization import localization
@@ -50,6 +51,7 @@ def score(
     Returns:
         What was written: `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
+        `empty_cells` where a limit or a shard left some (averages over them are null),
         `likelihood` where letters were weighed, and `localization` where there are boxes or masks.
 
     Raises:
@@ -76,6 +78,9 @@ def measure(
         },
         **_answers(readings, resamples),
     }
+    empty = empty_cells(path, choice_records(readings))
+    if empty:
+        withhold(metrics, empty)
     if any(reading.prediction.seen for reading in readings):
         metrics["exposure"] = _exposure(readings, resamples)
     weighed = letter_scores(readings, resamples)
