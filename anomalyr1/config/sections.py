@@ -228,8 +228,8 @@ class EvalConfig:
         digits = number.isdecimal() and count.isdecimal()
         if not digits or not 1 <= int(number) <= int(count):
             raise InputError(
-                f'expected shard as "i/n" with i from 1 to n, found {self.shard!r}; the first of '
-                "four is 1/4"
+                f'expected shard as "i/n" with i from 1 to n, found {self.shard!r}; give '
+                "1/4 for the first of four"
             )
 
 
