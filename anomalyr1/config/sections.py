@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from anomalyr1.config.augmentation import AugmentConfig
+from anomalyr1.config.backend import BackendConfig
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
@@ -204,6 +205,7 @@ class EvalConfig:
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
         likelihood: weigh the letters of every choice question, after the policy's own reasoning and
             at once; P(anomalous) becomes the `score` of an image.
+        backend: who computes the answers.
     """
 
     benchmark: Text | None = None
@@ -219,6 +221,7 @@ class EvalConfig:
     root: Text | None = None
     allow_seen: Flag = False
     likelihood: Flag = False
+    backend: BackendConfig = field(default_factory=BackendConfig)
 
     def __post_init__(self) -> None:
         """Refuse a shard that is none of its number."""
