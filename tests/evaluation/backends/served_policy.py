@@ -36,6 +36,14 @@ class ServedPolicy:
         self.requests: list[dict[str, Any]] = []
         self.url = ""
         self.lock = threading.Lock()
+        self.active = 0
+
+    def forget(self) -> None:
+        """Be right again, once nobody who has left is still being answered."""
+        while self.active:
+            time.sleep(0.01)
+        self.fault, self.spoil = lambda number, body: None, lambda content: None
+        self.requests.clear()
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """What a right server says."""
@@ -44,7 +52,7 @@ class ServedPolicy:
             parts = []
             for part in message["content"]:
                 if part["type"] == "image_url":
-                    images.append(_image(part["image_url"]["url"]))
+                    images.append(sent_image(part["image_url"]["url"]))
                     parts.append({"type": "image"})
                 else:
                     parts.append(part)
@@ -78,6 +86,13 @@ def serving(policy: Policy) -> Iterator[ServedPolicy]:
             self._send(200, json.dumps({"data": [{"id": "tiny"}]}))
 
         def do_POST(self) -> None:
+            served.active += 1
+            try:
+                self._post()
+            finally:
+                served.active -= 1
+
+        def _post(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with served.lock:
                 served.requests.append(body)
@@ -116,7 +131,8 @@ def hang(seconds: float) -> tuple[int, str]:
     return 200, "{}"
 
 
-def _image(url: str) -> Image.Image:
+def sent_image(url: str) -> Image.Image:
+    """The image of a data or file URL."""
     if url.startswith("file://"):
         return Image.open(Path(url.removeprefix("file://"))).convert("RGB")
     return Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))).convert("RGB")
