@@ -13,11 +13,13 @@ from typer.core import TyperGroup
 from anomalyr1 import __version__
 from anomalyr1.cli import (
     ablate,
+    calibrating,
     comparing,
     data,
     demo,
     evaluate,
     inspecting,
+    masking,
     panels,
     planning,
     policy,
@@ -55,10 +57,12 @@ app.add_typer(
 )
 policy.register(app)
 evaluate.register(app)
+masking.register(app)
 comparing.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)
+calibrating.register(app)
 demo.register(app)
 tools.register(app)
 equip(app)

@@ -89,7 +89,7 @@ def gather(
 
     Example: anomalyr1 gather runs/mmad/shard-*-of-4 --out runs/mmad
     """
-    from anomalyr1.evaluation.shards import gather_shards
+    from anomalyr1.evaluation.shard_folders import gather_shards
 
     path = gather_shards(shards, out)
     print(f"wrote {path}")

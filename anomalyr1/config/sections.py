@@ -223,32 +223,24 @@ class EvalConfig:
     likelihood: Flag = False
     backend: BackendConfig = field(default_factory=BackendConfig)
 
-    def __post_init__(self) -> None:
-        """Refuse a shard that is none of its number."""
-        if self.shard is None:
-            return
-        number, _, count = self.shard.partition("/")
-        digits = number.isdecimal() and count.isdecimal()
-        if not digits or not 1 <= int(number) <= int(count):
-            raise InputError(
-                f'expected shard as "i/n" with i from 1 to n, found {self.shard!r}; give '
-                "1/4 for the first of four"
-            )
-
 
 @section
 class SegmentationConfig:
     """How boxes become masks at evaluation.
 
     Attributes:
-        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2.
-        checkpoint: SAM2 hub id or local .pt file.
-        model_config: SAM2's own config name, for a local checkpoint.
+        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2,
+            `sam2-transformers` and `sam3-transformers` those of transformers.
+        checkpoint: of a SAM: hub id, a local .pt file of `sam2`, a local folder of transformers;
+            None takes the one that is published.
+        model_config: SAM2's own config name, where the name of a .pt file does not tell it.
     """
 
-    kind: Literal["none", "box", "grabcut", "sam2"] = "grabcut"
-    checkpoint: Text = "facebook/sam2.1-hiera-tiny"
-    model_config: Text = "configs/sam2.1/sam2.1_hiera_t.yaml"
+    kind: Literal["none", "box", "grabcut", "sam2", "sam2-transformers", "sam3-transformers"] = (
+        "grabcut"
+    )
+    checkpoint: Text | None = None
+    model_config: Text | None = None
 
 
 @section

@@ -23,7 +23,8 @@ from anomalyr1.evaluation.processes import (
     own_share,
     parts_of,
 )
-from anomalyr1.evaluation.shards import SHARD, own_images
+from anomalyr1.evaluation.shard_folders import SHARD
+from anomalyr1.evaluation.shards import Shard
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
@@ -64,7 +65,8 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         shuffle=config.eval.shuffle_options,
         seed=config.seed,
     )
-    samples = own_images(samples, config.eval.shard)
+    if config.eval.shard is not None:
+        samples = list(Shard.parse(config.eval.shard).share(samples))
     seen = seen_images(config.policy.path, benchmark)
     refuse_seen(
         config.policy.path,
@@ -147,9 +149,9 @@ def _identity(config: Config, benchmark: Benchmark, samples: Sequence[Sample]) -
     if config.eval.limit is not None or config.eval.shard is not None:
         part[CELLS] = cells_of(asked_questions(benchmark.samples, types))
     if config.eval.shard is not None:
-        number, of = map(int, config.eval.shard.split("/"))
+        shard = Shard.parse(config.eval.shard)
         asked = sum(len(questions) for _, questions in asked_questions(samples, types))
-        part[SHARD] = {"number": number, "of": of, "questions": asked}
+        part[SHARD] = {"number": shard.number, "of": shard.of, "questions": asked}
     policy = asdict(config.policy)
     return {
         "benchmark": benchmark.sha256,

@@ -23,6 +23,7 @@ from anomalyr1.policy.prepared import Messages, prepare_conversations
 from anomalyr1.policy.resizing import model_frame
 from anomalyr1.prompts import build_messages
 from anomalyr1.schema import Box, Response, Sample
+from anomalyr1.segmentation.segmenter import segment
 
 if TYPE_CHECKING:
     from anomalyr1.inspection.inspector import Inspector
@@ -164,7 +165,7 @@ class Examination:
         boxes = self._boxes(image)
         mask = None
         if boxes is not None and self.inspector.segmenter is not None:
-            mask = self.inspector.segmenter.segment(np.asarray(self.images[image]), boxes)
+            mask = segment(self.inspector.segmenter, np.asarray(self.images[image]), boxes)
         chosen: dict[str, Any] = {}
         for number, ask in enumerate(self.asks):
             if ask.kind in _PRESUPPOSING and (image, number) in self._said:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalyr1.data.rle import encode_mask
-from anomalyr1.inspection.overlay import draw_overlay, png_bytes
 from anomalyr1.schema import Box, Question
+from anomalyr1.segmentation.overlay import draw_overlay, png_bytes
 from anomalyr1.storage import write_bytes, write_json
 
 Verdict = Literal["normal", "anomalous"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,8 @@ from anomalyr1.run_folder import (
     WARNINGS,
     masks_file,
 )
+from anomalyr1.segmentation.names import SEGMENTERS
 from anomalyr1.storage import read_json, read_jsonl, read_text
-
-# Best first: whose masks the gallery shows.
-_SEGMENTERS = ("sam2", "grabcut", "box")
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def _load(path: Path, name: str, root: Path | None) -> Run:
         )
     readings = readings_of(read_predictions(predictions)) if predictions.exists() else []
     provenance = _provenance(path)
-    segmenter = next((s for s in _SEGMENTERS if (path / MASKS / masks_file(s)).exists()), None)
+    segmenter = best_segmenter(s for s in SEGMENTERS if (path / MASKS / masks_file(s)).exists())
     config = path / CONFIG
     return Run(
         name=name,
@@ -117,6 +115,15 @@ def _masks(
     if segmenter is None or not readings:
         return {}
     return read_masks(path / MASKS / masks_file(segmenter), image_readings(readings))
+
+
+def best_segmenter(names: Iterable[str]) -> str | None:
+    """Whose masks a report shows.
+
+    >>> best_segmenter(["box", "sam2", "grabcut"])
+    'sam2'
+    """
+    return max((name for name in names if name in SEGMENTERS), key=SEGMENTERS.index, default=None)
 
 
 def data_root(provenance: Mapping[str, Any]) -> Path | None:
