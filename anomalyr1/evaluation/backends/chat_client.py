@@ -19,11 +19,7 @@ _FOR_ALL = frozenset({401, 403, 404, 405})
 _LONGEST_PAUSE = 60.0  # seconds between two tries
 
 
-class Unreachable(InputError):
-    """Nothing answers there, or nothing that can be used for any question."""
-
-
-class Refused(InputError):
+class Refused(Exception):
     """The server answers, but not this question."""
 
 
@@ -54,7 +50,7 @@ class ChatClient:
         """The names under which the server serves models; none where it does not tell.
 
         Raises:
-            Unreachable: nothing answers there.
+            InputError: nothing answers there.
         """
         try:
             response = self.http.get("/models")
@@ -70,10 +66,10 @@ class ChatClient:
         """The answer to one request, with a `message` that holds a text and a `usage`.
 
         Raises:
-            Unreachable: the server is gone, hangs, or wants something that no question has.
+            InputError: the server is gone, hangs, or wants something that no question has.
             Refused: it answered each try, and never so that it could be used.
         """
-        failure: InputError = self._unreachable("the run was ended")
+        failure: Exception = self._unreachable("the run was ended")
         for attempt in range(self.config.retries + 1):
             if attempt:
                 pause = min(self.config.backoff * 2 ** (attempt - 1), _LONGEST_PAUSE)
@@ -98,10 +94,11 @@ class ChatClient:
                 raise failure
         raise failure
 
-    def _unreachable(self, found: str) -> Unreachable:
-        return Unreachable(
+    def _unreachable(self, found: str) -> InputError:
+        return InputError(
             f"expected a server with chat completions at {self.config.url}, found: {found}; start "
-            "it again, or correct eval.backend"
+            "it again or correct eval.backend, and give the command again: what was answered is "
+            "kept"
         )
 
 

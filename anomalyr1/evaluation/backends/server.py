@@ -125,12 +125,12 @@ class Served:
             client.close()  # before the threads are waited for: nobody wants their answers now
             pool.shutdown(cancel_futures=True)
         if fatal is not None:
-            raise InputError(f"{fatal}; what was answered is kept, give the command again")
+            raise fatal
         if unanswered:
             raise InputError(
                 f"expected an answer to every question from {self.backend.url}, found "
-                f"{len(unanswered)} without: {listed(unanswered, separator='; ')}; all others are "
-                "kept: mend these images or the server, and give the command again"
+                f"{len(unanswered)} without: {listed(unanswered)}; mend these images or the server, "
+                "and give the command again: all other answers are kept"
             )
 
     def _ask(self, client: ChatClient, rows: Sequence[Row]) -> _Asked:

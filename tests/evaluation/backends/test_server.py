@@ -121,7 +121,7 @@ def test_a_server_that_dies_costs_no_question(config, tmp_path, calm, expected):
     calm.fault = lambda number, body: ConnectionError() if number > 5 else None
     said = ask(config, tmp_path, calm, status=2)
     assert "expected a server with chat completions at" in said
-    assert "what was answered is kept, give the command again" in said
+    assert "give the command again: what was answered is kept" in said
     kept = lines(tmp_path)
     assert len(kept) == 5 and not (tmp_path / "metrics.json").exists()
     calm.fault = lambda number, body: None
@@ -138,7 +138,7 @@ def test_an_image_that_is_refused_is_named_after_all_others_are_answered(
     calm.fault = lambda number, body: (400, "cannot decode") if is_of(body, text, calm) else None
     said = ask(config, tmp_path, calm, status=2)
     assert f"found 3 without: {target}#0 (status 400, cannot decode)" in said
-    assert "all others are kept" in said and len(lines(tmp_path)) == 6
+    assert "all other answers are kept" in said and len(lines(tmp_path)) == 6
     calm.fault = lambda number, body: None
     ask(config, tmp_path, calm)
     assert lines(tmp_path) == expected
