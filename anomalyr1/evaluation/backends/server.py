@@ -129,8 +129,8 @@ class Served:
         if unanswered:
             raise InputError(
                 f"expected an answer to every question from {self.backend.url}, found "
-                f"{len(unanswered)} without: {listed(unanswered)}; mend these images or the server, "
-                "and give the command again: all other answers are kept"
+                f"{len(unanswered)} without: {listed(unanswered)}; mend these images or the "
+                "server, and give the command again: all other answers are kept"
             )
 
     def _ask(self, client: ChatClient, rows: Sequence[Row]) -> _Asked:
