@@ -25,6 +25,7 @@ THRESHOLD = "threshold.json"  # likewise
 # What an evaluation leaves.
 PREDICTIONS = "predictions.jsonl"
 PREDICTIONS_ORIGIN = "predictions.identity.json"
+PREDICTIONS_SETTINGS = "predictions.settings.json"
 MASKS = "masks"  # a file of lines a segmenter, and a folder of pictures under its name
 MASK_PICTURES = "png"
 MASK_SHEETS = "sheets"
@@ -33,6 +34,8 @@ COCO_GOLD = "coco_gold.json"
 COCO_RESULTS = "coco_results.json"
 METRICS = "metrics.json"
 REPORT = "report.html"
+
+LEADERBOARD = "leaderboard.html"  # of many runs, beside none of them
 
 # What an inspection of many files leaves.
 INSPECTIONS = "inspections.jsonl"
@@ -72,6 +75,7 @@ _LEFT = {
     "eval": {
         PREDICTIONS: "the policy's answers, a line a question",
         PREDICTIONS_ORIGIN: "what they were made with; others are not mixed in",
+        PREDICTIONS_SETTINGS: "every setting that can change a number of them",
         f"{MASKS}/": "masks made of the boxes, a file a segmenter; pictures of `anomalyr1 mask`",
         METRICS: "scores with their intervals",
         REPORT: "all of it as one page",

@@ -23,6 +23,7 @@ from anomalyr1.cli import (
     panels,
     planning,
     policy,
+    ranking,
     rewards,
     tools,
 )
@@ -59,6 +60,7 @@ policy.register(app)
 evaluate.register(app)
 masking.register(app)
 comparing.register(app)
+ranking.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)

@@ -23,7 +23,7 @@ class Template(str, Enum):
 
 
 class Weigh(str, Enum):
-    """See `inspection.settings_card.Weigh`."""
+    """See `schema.Weigh`."""
 
     reasoning = "reasoning"
     at_once = "at_once"

@@ -205,6 +205,7 @@ class EvalConfig:
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
         likelihood: weigh the letters of every choice question, after the policy's own reasoning and
             at once; P(anomalous) becomes the `score` of an image.
+        blind: ask in the same words without any image: what the text alone gives away.
         backend: who computes the answers.
     """
 
@@ -221,6 +222,7 @@ class EvalConfig:
     root: Text | None = None
     allow_seen: Flag = False
     likelihood: Flag = False
+    blind: Flag = False
     backend: BackendConfig = field(default_factory=BackendConfig)
 
 

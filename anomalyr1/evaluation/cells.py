@@ -62,10 +62,19 @@ def told_empty(cells: Sequence[Sequence[str]]) -> str:
 def withhold(metrics: dict[str, Any], empty: Sequence[Cell]) -> None:
     """Make null, in what `score` writes, every average that would go over an empty cell."""
     metrics["empty_cells"] = [list(cell) for cell in empty]
+    for table in metrics["blind"].values():
+        _withhold_table(table, empty)
+    for column in _over_all(empty):
+        metrics["detectable"][column] = None
     for accounting in ACCOUNTINGS:
         for tables in (metrics["mmad"], metrics["overkill_miss"], metrics["intervals"]):
             _withhold_table(tables[accounting], empty)
         metrics["macro"][accounting] = metrics["intervals"]["macro"][accounting] = None
+
+
+def _over_all(empty: Sequence[Cell]) -> Iterable[str]:
+    """The columns that no mean over the data sets is told of."""
+    return {AVERAGE} | {ANOMALY_DETECTION if cell in _SHARE else cell for _, cell in empty}
 
 
 def _withhold_table(table: Mapping[str, dict[str, Any]], empty: Sequence[Cell]) -> None:

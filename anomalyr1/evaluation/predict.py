@@ -15,6 +15,8 @@ from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.backends.choose import backend_identity, open_backend
 from anomalyr1.evaluation.cells import CELLS, cells_of
+from anomalyr1.evaluation.evaluation_settings import evaluation_card
+from anomalyr1.evaluation.kept_settings import keep_settings
 from anomalyr1.evaluation.prediction_lines import prediction_to_row, resume_predictions
 from anomalyr1.evaluation.processes import (
     gather,
@@ -85,14 +87,15 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         backend.processor,
         backend.family,
         question_types=config.eval.question_types,
+        blind=config.eval.blind,
     )
     done = {(row["image"], row["question_index"]) for row in resume_predictions(path)}
     own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
     if state.is_main_process:
         write_json(run_dir / PREDICTIONS_ORIGIN, identity)
-        runs = write_provenance(
-            run_dir, "eval", config, [benchmark_record(benchmark)], backend=backend.record
-        )
+        card = evaluation_card(config, backend, benchmark.sha256, rows)
+        keep_settings(path, card, goes_on=bool(done))
+        runs = write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
         write_readme(run_dir, runs, config)
     state.wait_for_everyone()
     if done:
@@ -165,7 +168,7 @@ def _identity(config: Config, benchmark: Benchmark, samples: Sequence[Sample]) -
             "shuffle_options": config.eval.shuffle_options,
             "max_new_tokens": config.eval.max_new_tokens,
             # Named where it is on alone, so that folders from before it can be gone on with.
-            **({"likelihood": True} if config.eval.likelihood else {}),
+            **{name: True for name in ("likelihood", "blind") if getattr(config.eval, name)},
             **backend_identity(config.eval.backend),
             **({"stratified": True} if config.eval.limit and config.eval.stratified else {}),
         },

@@ -12,6 +12,7 @@ from typing import Any
 from anomalyr1 import run_folder
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError, listed
+from anomalyr1.evaluation.kept_settings import known_settings, unlike
 from anomalyr1.evaluation.prediction_lines import read_predictions, resume_predictions
 from anomalyr1.evaluation.shards import Shard
 from anomalyr1.provenance import read_provenance
@@ -65,6 +66,7 @@ def gather_shards(folders: Sequence[Path], out: Path) -> Path:
                 write_jsonl(out / run_folder.MASKS / name, rows)
         runs = [run for part in parts for run in part.runs()]
         write_json(out / run_folder.PROVENANCE, {"runs": runs})
+        write_json(out / run_folder.PREDICTIONS_SETTINGS, parts[0].card)
         # Last: with it the folder is a run that an evaluation goes on with.
         write_json(out / run_folder.PREDICTIONS_ORIGIN, parts[0].settings)
     return path
@@ -91,6 +93,7 @@ class _Part:
         self.settings: dict[str, Any] = {k: v for k, v in record.items() if k != SHARD}
         self.number, self.count = int(shard["number"]), int(shard["of"])
         self.questions = int(shard["questions"])
+        self.card = known_settings(folder / run_folder.PREDICTIONS)
         read_predictions(folder / run_folder.PREDICTIONS)
         self.lines = resume_predictions(folder / run_folder.PREDICTIONS)
         masks = (folder / run_folder.MASKS).glob("*.jsonl")
@@ -114,6 +117,7 @@ def _require_like(parts: Sequence[_Part]) -> None:
             for name in (*first.settings, *(k for k in part.settings if k not in first.settings))
             if first.settings.get(name) != part.settings.get(name)
         ]
+        changed += unlike(first.card, part.card).fields
         if part.count != first.count:
             changed.append(f"number of shards ({first.count} and {part.count})")
         if changed:

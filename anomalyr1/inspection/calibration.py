@@ -19,13 +19,14 @@ from anomalyr1.errors import InputError
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.inspection.asks import Ask, plan_asks
 from anomalyr1.inspection.examination import Examination
+from anomalyr1.inspection.inspection_settings import asked_settings, threshold_settings
 from anomalyr1.inspection.product import Product
-from anomalyr1.inspection.settings_card import asked_settings, differences, threshold_settings
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
 from anomalyr1.metrics.operating_point import OperatingPoint, operating_point, require_choosable
 from anomalyr1.rows import open_benchmark, reference_paths
 from anomalyr1.run_folder import THRESHOLD
 from anomalyr1.schema import Sample
+from anomalyr1.settings_card import differences
 from anomalyr1.storage import read_json, write_json
 from anomalyr1.values import is_number
 
@@ -41,7 +42,7 @@ class Calibration:
 
     Attributes:
         threshold: on P(anomalous); at it or above an image is anomalous.
-        settings: `settings_card.threshold_settings` of the inspections it was chosen on.
+        settings: `inspection_settings.threshold_settings` of the inspections it was chosen on.
     """
 
     threshold: float

@@ -21,7 +21,6 @@ from anomalyr1.inspection.examination import Examination
 from anomalyr1.inspection.loading import load_to_inspect, segmenter_of
 from anomalyr1.inspection.product import Products, Shown, open_all
 from anomalyr1.inspection.result import Inspection
-from anomalyr1.inspection.settings_card import policy_settings
 from anomalyr1.metrics.operating_point import OperatingPoint
 from anomalyr1.parsing.verdict_letters import verdict_letters
 from anomalyr1.policy.load import Policy
@@ -31,6 +30,7 @@ from anomalyr1.refusals import special_tokens
 from anomalyr1.run_folder import THRESHOLD
 from anomalyr1.schema import WEIGHS, Question, Weigh
 from anomalyr1.segmentation.segmenter import Segmenter
+from anomalyr1.settings_card import policy_settings
 from anomalyr1.values import is_number
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from anomalyr1.errors import InputError
 from anomalyr1.inspection.result import Inspection
-from anomalyr1.inspection.settings_card import differences
 from anomalyr1.run_folder import INSPECTIONS, INSPECTIONS_ORIGIN, OVERLAYS
 from anomalyr1.segmentation.overlay import png_bytes
+from anomalyr1.settings_card import differences
 from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_bytes, write_json
 from anomalyr1.values import file_stem
 

@@ -47,7 +47,7 @@ class Inspection:
         reasoning: what the policy wrote before its answer; None where it wrote none.
         completion: all that it wrote.
         well_formed: whether it kept to the form it was asked for.
-        settings: every setting that can change a number (`settings_card`).
+        settings: every setting that can change a number (`inspection_settings`).
         seconds: it took; of a batch its share.
     """
 

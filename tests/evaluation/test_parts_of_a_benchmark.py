@@ -29,6 +29,7 @@ CELLS = [[d, cell] for d in ("One", "Two") for cell in ("Object Analysis", "anom
 def scored(folder: Path, kept, cells=CELLS) -> dict:
     folder.mkdir(exist_ok=True)
     (folder / "predictions.identity.json").write_text(json.dumps({"cells": cells}))
+    (folder / "predictions.settings.json").write_text("{}")
     return score(write(folder / "predictions.jsonl", kept), resamples=20)
 
 

@@ -33,8 +33,8 @@ class Backend(Protocol):
         """Of the policy."""
 
     @property
-    def record(self) -> dict[str, Any]:
-        """Its name, version and settings, as provenance keeps them."""
+    def settings(self) -> dict[str, Any]:
+        """Its part of the settings card; what it does not know is left out."""
 
     def predictions(self, rows: Sequence[Row]) -> Iterator[list[Prediction]]:
         """The answers to some questions, in their order, block by block as they are known.

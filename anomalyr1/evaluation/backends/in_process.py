@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from rich.console import Console
 
 from anomalyr1.config import Config
@@ -23,6 +22,7 @@ from anomalyr1.policy.prepared import prepare_conversations
 from anomalyr1.prompts import asks_for_reasoning
 from anomalyr1.rows import Row
 from anomalyr1.schema import WEIGHS, Prediction
+from anomalyr1.settings_card import policy_settings
 
 
 class InProcess:
@@ -47,9 +47,9 @@ class InProcess:
         return self.policy.family
 
     @property
-    def record(self) -> dict[str, Any]:
-        """Its name and version."""
-        return {"kind": "transformers", "version": transformers.__version__}
+    def settings(self) -> dict[str, Any]:
+        """Its part of the settings card."""
+        return policy_settings(self.config.policy, self.policy)
 
     def predictions(self, rows: Sequence[Row]) -> Iterator[list[Prediction]]:
         """Batch after batch of `eval.batch_size`."""

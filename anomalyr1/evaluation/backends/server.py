@@ -29,6 +29,7 @@ from anomalyr1.policy.load import load_processor, read_family
 from anomalyr1.policy.resizing import resized_image
 from anomalyr1.rows import Row
 from anomalyr1.schema import Prediction
+from anomalyr1.settings_card import checkpoint_settings
 
 # What makes a server decode greedily whatever the checkpoint's generation_config.json says.
 _PLAIN = {"temperature": 0.0, "top_p": 1.0, "frequency_penalty": 0.0}
@@ -82,11 +83,12 @@ class Served:
             )
 
     @property
-    def record(self) -> dict[str, Any]:
-        """Which server, and all that is sent beside the messages."""
-        settings = {k: v for k, v in self._body([]).items() if k != "messages"}
+    def settings(self) -> dict[str, Any]:
+        """Which server, and all that is sent beside the messages; it tells no dtype or kernel."""
+        request = {k: v for k, v in self._body([]).items() if k != "messages"}
         where = {"server": self.backend.server, "url": self.backend.url}
-        return {"kind": "openai", **where, "images": self.backend.images, "request": settings}
+        backend = {"kind": "openai", **where, "images": self.backend.images, "request": request}
+        return {**checkpoint_settings(self.config.policy), "backend": backend}
 
     def predictions(self, rows: Sequence[Row]) -> Iterator[list[Prediction]]:
         """Image after image.

@@ -20,6 +20,7 @@ from anomalyr1.policy.family import Family
 from anomalyr1.policy.load import load_processor, read_family
 from anomalyr1.rows import Row
 from anomalyr1.schema import Prediction
+from anomalyr1.settings_card import checkpoint_settings
 
 # Questions handed over at once: enough for the engine to be busy, few enough that a run which is
 # stopped loses minutes and not hours.
@@ -81,10 +82,11 @@ class VllmEngine:
             ) from None
 
     @property
-    def record(self) -> dict[str, Any]:
-        """Name, version and engine settings."""
-        engine = self.config.eval.backend.engine
-        return {"kind": "vllm", "version": self.vllm.__version__, "engine": engine}
+    def settings(self) -> dict[str, Any]:
+        """Its version and the settings of its engine; it tells no kernel."""
+        engine, policy = self.config.eval.backend.engine, self.config.policy
+        backend = {"kind": "vllm", "version": self.vllm.__version__, "engine": engine}
+        return {**checkpoint_settings(policy), "backend": backend}
 
     def predictions(self, rows: Sequence[Row]) -> Iterator[list[Prediction]]:
         """Several hundred questions after the other, those of an image side by side."""
@@ -106,7 +108,11 @@ class VllmEngine:
                     "prompt": processor.apply_chat_template(
                         row.messages, tokenize=False, add_generation_prompt=True
                     ),
-                    "multi_modal_data": {"image": [open_image(Path(name)) for name in row.images]},
+                    **(
+                        {"multi_modal_data": {"image": [open_image(Path(n)) for n in row.images]}}
+                        if row.images
+                        else {}
+                    ),
                 }
                 for row in batch
             ]

@@ -66,12 +66,20 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
         if (path / BEFORE / PREDICTIONS).exists():
             label = BEFORE if len(folders) == 1 else f"{name}, {BEFORE}"
             paths.append((label, path / BEFORE))
-    names = [name for name, _ in paths]
+    names = told_apart(paths)
+    return [_load(path, name, root) for name, (_, path) in zip(names, paths, strict=True)]
+
+
+def told_apart(folders: Sequence[tuple[str, Path]]) -> list[str]:
+    """Names of run folders; those that several have say what folder they are in.
+
+    >>> told_apart([("a", Path("/x/a")), ("b", Path("/x/b")), ("b", Path("/y/b"))])
+    ['a', 'x/b', 'y/b']
+    """
+    names = [name for name, _ in folders]
     return [
-        _load(
-            path, name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}", root
-        )
-        for name, path in paths
+        name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}"
+        for name, path in folders
     ]
 
 

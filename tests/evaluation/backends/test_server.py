@@ -78,7 +78,8 @@ def ask(config: Path, run_dir: Path, server: ServedPolicy, *more: str, status: i
 def test_a_server_gives_the_answers_of_this_process(config, tmp_path, calm, expected, images):
     ask(config, tmp_path, calm, f"eval.backend.images={images}")
     assert lines(tmp_path) == expected  # the same text, in the same order
-    record = json.loads((tmp_path / "provenance.json").read_text())["runs"][-1]["backend"]
+    card = json.loads((tmp_path / "metrics.json").read_text())["settings"]["card"]
+    record = card["backend"]
     assert record["kind"] == "openai" and record["request"]["temperature"] == 0.0
     sent = calm.requests[0]
     greedy = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "top_k": -1}
