@@ -16,6 +16,7 @@ from transformers import ProcessorMixin
 
 from anomalyr1.config import PromptConfig
 from anomalyr1.data.knowledge import knowledge_for, load_knowledge
+from anomalyr1.data.limited import stratified
 from anomalyr1.data.manifest import count
 from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
 from anomalyr1.data.shots import training_shots
@@ -128,6 +129,7 @@ def open_benchmark(
     *,
     root: str | None = None,
     limit: int | None = None,
+    by_strata: bool = False,
     shots: int | None = None,
     shuffle: int | None = None,
     seed: int = 0,
@@ -140,6 +142,7 @@ def open_benchmark(
         prompt: says how many references a sample needs.
         root: where the images are, if not where the benchmark says.
         limit: keep so many images, chosen from `seed`; None keeps all.
+        by_strata: choose them by data set, class and label.
         shots: keep so many images of each (category, defect), as far as there are, and as many
             normal ones, chosen from `seed`; None keeps all.
         shuffle: reorder the options of every question from this seed; None leaves them.
@@ -152,7 +155,9 @@ def open_benchmark(
         raise InputError(f"expected a benchmark folder at {key}, found none; set {key}=FOLDER")
     benchmark = load_benchmark(Path(path), root=None if root is None else Path(root))
     samples = list(benchmark.samples)
-    if limit is not None and limit < len(samples):
+    if limit is not None and by_strata:
+        samples = stratified(samples, limit, seed)
+    elif limit is not None and limit < len(samples):
         kept = sorted(random.Random(seed).sample(range(len(samples)), limit))
         samples = [samples[i] for i in kept]
     if shots is not None:

@@ -28,16 +28,23 @@ def policy_settings(config: PolicyConfig, policy: Policy) -> dict[str, Any]:
     """The part of a card that one loaded policy has whatever it is asked."""
     weights = next(policy.model.parameters())
     return {
-        "policy": {
-            "path": config.path,
-            "revision": config.revision,
-            "sha256": weights_digest(Path(config.path)),
-        },
+        **checkpoint_settings(config),
         "backend": BACKEND,
         "dtype": str(weights.dtype).removeprefix("torch."),
         "attention": config.attention,
         "shared_prefix": config.shared_prefix,
         "device": weights.device.type,
+    }
+
+
+def checkpoint_settings(config: PolicyConfig) -> dict[str, Any]:
+    """What is known of a policy whoever computes its answers."""
+    return {
+        "policy": {
+            "path": config.path,
+            "revision": config.revision,
+            "sha256": weights_digest(Path(config.path)),
+        },
         "pixels": [config.min_pixels, config.max_pixels],
         "versions": code_versions(versions()),
         "commit": commit(),

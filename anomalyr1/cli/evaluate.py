@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to an app."""
     app.command(rich_help_panel=panels.EVALUATE)(score)
     app.command(rich_help_panel=panels.EVALUATE)(report)
+    app.command(rich_help_panel=panels.EVALUATE)(gather)
 
 
 def score(
@@ -37,12 +38,15 @@ def score(
 
     Example: anomalyr1 score runs/tiny/predictions.jsonl --compat
     """
+    from anomalyr1.evaluation.cells import told_empty
     from anomalyr1.evaluation.score import score as score_predictions
     from anomalyr1.run_folder import METRICS
 
     metrics = score_predictions(predictions, out)
     console = results()
     _print_accuracy(console, metrics, "compat" if compat else "strict")
+    if metrics.get("empty_cells"):
+        console.print(told_empty(metrics["empty_cells"]))
     _print_beside(console, metrics, "compat" if compat else "strict")
     for name, part in metrics.get("exposure", {}).items():
         console.print(
@@ -77,6 +81,24 @@ def report(
 
     path = write_report(runs, out, gallery=gallery, root=root)
     print(f"wrote {path}")
+
+
+def gather(
+    shards: Annotated[list[Path], typer.Argument(help="Folders that `eval --shard` made.")],
+    out: Annotated[Path, typer.Option(help="Run folder for the whole.")],
+) -> None:
+    """Put the shards of an evaluation together, and score the whole.
+
+    Shards with other settings, of another benchmark, missing, unfinished or answering a question
+    twice are refused, each by name.
+
+    Example: anomalyr1 gather runs/mmad/shard-*-of-4 --out runs/mmad
+    """
+    from anomalyr1.evaluation.shard_folders import gather_shards
+
+    path = gather_shards(shards, out)
+    print(f"wrote {path}")
+    score(path)
 
 
 def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: str) -> None:

@@ -10,31 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.config import Config
+from anomalyr1.evaluation.backends.backend import Backend
 from anomalyr1.evaluation.kept_settings import chosen_settings
-from anomalyr1.policy.load import Policy
 from anomalyr1.prompts import build_messages, without_images
 from anomalyr1.rows import Row
-from anomalyr1.settings_card import policy_settings, text_digest
+from anomalyr1.settings_card import text_digest
 from anomalyr1.storage import read_bytes
 
 _OPTIONS = {"A": "{option A}", "B": "{option B}"}
 
 
 def evaluation_card(
-    config: Config, policy: Policy, benchmark_sha256: str, rows: Sequence[Row]
+    config: Config, backend: Backend, benchmark_sha256: str, rows: Sequence[Row]
 ) -> dict[str, Any]:
     """The whole card; `evaluation.kept_settings.FIELDS` names its fields.
 
     Args:
         config: of the evaluation.
-        policy: loaded, on the device that it answers on.
+        backend: that answers.
         benchmark_sha256: of the mmad.json.
         rows: the questions asked, all of them.
     """
-    prompts = _prompt_forms(policy, rows)
+    prompts = _prompt_forms(backend, rows)
     knowledge = config.prompt.domain_knowledge
     return {
-        **policy_settings(config.policy, policy),
+        **backend.settings,
         **chosen_settings(
             benchmark_sha256, asdict(config.prompt), {**asdict(config.eval), "seed": config.seed}
         ),
@@ -47,9 +47,9 @@ def evaluation_card(
     }
 
 
-def _prompt_forms(policy: Policy, rows: Sequence[Row]) -> dict[str, str]:
+def _prompt_forms(backend: Backend, rows: Sequence[Row]) -> dict[str, str]:
     """Template -> the whole prompt as text, a name in braces for whatever differs by question."""
-    tokenizer: Any = policy.processor.tokenizer
+    tokenizer: Any = backend.processor.tokenizer
     forms: dict[str, str] = {}
     for row in rows:
         if row.template in forms:
@@ -61,7 +61,7 @@ def _prompt_forms(policy: Policy, rows: Sequence[Row]) -> dict[str, str]:
             row.template,
             references=len(row.references),
             knowledge=None if row.knowledge is None else "{knowledge}",
-            unit=policy.family.unit or "pixels",
+            unit=backend.family.unit or "pixels",
         )
         shown = messages if row.images else without_images(messages)
         forms[row.template] = str(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, image_readings
 from anomalyr1.evaluation.localization import located
+from anomalyr1.evaluation.outcomes import evaluated_outcome
 from anomalyr1.metrics.bootstrap import interval, ratios, resample_ratios
 from anomalyr1.metrics.boxes import BOX_RATIOS, box_parts
 from anomalyr1.metrics.mcq import (
@@ -28,7 +29,6 @@ from anomalyr1.metrics.mcq import (
     tally,
 )
 from anomalyr1.metrics.significance import Discordance, mcnemar, smallest_detectable
-from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.schema import ANOMALY_DETECTION
 
 # Name -> whether more of it is better; all in percent.
@@ -119,7 +119,7 @@ def count(readings: Sequence[PredictionReading]) -> Counts:
     rows = {image: row for row, image in enumerate(dict.fromkeys(image for image, _ in keys))}
     answers = np.zeros((len(rows), len(_ANSWERS), 2))
     for reading in ordered:
-        outcome = outcome_of(reading)
+        outcome = evaluated_outcome(reading)
         answers[rows[reading.prediction.image]] += [
             (not reading.is_readable, 1),
             (outcome == "contradictory", outcome is not None),

@@ -149,7 +149,13 @@ def chosen_settings(
     return {
         "benchmark_sha256": benchmark_sha256,
         "question_types": options["question_types"],
-        "limit": None if limit is None else {"images": limit, "seed": options["seed"]},
+        "limit": None
+        if limit is None
+        else {
+            "images": limit,
+            "seed": options["seed"],
+            "stratified": bool(options.get("stratified")),
+        },
         "options_order": "on disk" if shuffled is None else f"shuffled from {shuffled}",
         "decoding": greedy(options["max_new_tokens"]),
         "likelihood": bool(options.get("likelihood")),

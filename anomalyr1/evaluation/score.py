@@ -9,6 +9,7 @@ from typing import Any
 
 from anomalyr1 import run_folder
 from anomalyr1.evaluation.beside import blind_baselines
+from anomalyr1.evaluation.cells import empty_cells, withhold
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
 from anomalyr1.evaluation.kept_settings import known_settings, unknown_fields
 from anomalyr1.evaluation.letter_scores import letter_scores
@@ -54,6 +55,7 @@ def score(
         What was written: `settings` (the card as far as it is known, and the names of what is
         not), `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
+        `empty_cells` where a limit or a shard left some (averages over them are null),
         `likelihood` where letters were weighed, and `localization` where there are boxes or masks.
 
     Raises:
@@ -82,6 +84,9 @@ def measure(
         "settings": {"card": card, "unknown": list(unknown_fields(card))},
         **_answers(readings, resamples),
     }
+    empty = empty_cells(path, choice_records(readings))
+    if empty:
+        withhold(metrics, empty)
     if any(reading.prediction.seen for reading in readings):
         metrics["exposure"] = _exposure(readings, resamples)
     weighed = letter_scores(readings, resamples)

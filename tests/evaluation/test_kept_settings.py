@@ -49,7 +49,8 @@ def test_an_evaluation_knows_every_field_of_its_card(run, tiny_policy, toy_bench
     assert card["policy"]["path"] == str(tiny_policy) and len(card["policy"]["sha256"]) == 64
     assert card["decoding"] == {"kind": "greedy", "max_new_tokens": 8, "repetition_penalty": 1.0}
     assert (card["dtype"], card["device"], card["references"]) == ("float32", "cpu", 1)
-    assert card["limit"] == {"images": 1, "seed": 0} and card["options_order"] == "on disk"
+    assert card["limit"] == {"images": 1, "seed": 0, "stratified": True}
+    assert card["options_order"] == "on disk"
     choice = card["prompts"]["choice"]
     assert choice.index("<|image_pad|>") < choice.index("{question}\nA. {option A}")
     assert "{question}" in card["prompts"]["grounding"] and "Nut" not in choice
