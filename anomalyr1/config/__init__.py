@@ -1,6 +1,7 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
 from anomalyr1.config.augmentation import AugmentConfig
+from anomalyr1.config.backend import BackendConfig
 from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
@@ -20,6 +21,7 @@ from anomalyr1.config.sections import (
 
 __all__ = [
     "AugmentConfig",
+    "BackendConfig",
     "Config",
     "ConfigFaults",
     "DataConfig",

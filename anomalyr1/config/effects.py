@@ -1,8 +1,9 @@
 """Keys that have no effect beside others: one table, held against what a verb reads.
 
 A key is set where its value is neither its default nor null: what is written down and neutral
-changes nothing, and may stand. Switches that turn a whole section off (`preflight.skip`,
-`guard.enabled`) leave its keys alone, and so does `max_steps`, which cuts a long run short.
+changes nothing, and may stand. Switches that turn something off as a whole (`preflight.skip`,
+`guard.enabled`, `prompt.references=0`) leave its keys alone, for they are set on top of a config
+that is kept; so does `max_steps`, which cuts a long run short.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ _SET = Need(" to be set", lambda value: value is not None)
 _ABOVE_0 = Need(" above 0", lambda value: value is not None and value > 0)
 _CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 _HUB = ("model_id", "token", "strategy", "private_repo", "always_push", "revision")
+_SAMS = ("sam2", "sam2-transformers", "sam3-transformers")
+_SERVER = (
+    *("url", "server", "model", "images", "concurrency", "timeout", "retries", "backoff"),
+    *("key_variable", "body"),
+)
 _IOU = ("similarity", "threshold", "label_aware")
 
 RULES = (
@@ -153,17 +159,16 @@ RULES = (
     ),
     Rule(("reward.length.max_tokens", "reward.length.soft_tokens"), TERMS, _term("length")),
     Rule(("reward.repetition.ngram", "reward.repetition.max_penalty"), TERMS, _term("repetition")),
-    Rule(("prompt.reference_kind",), "prompt.references", _ABOVE_0),
     Rule(("prompt.knowledge_tokens",), "prompt.domain_knowledge", _SET),
     Rule(("policy.learning_rates.vision",), "policy.freeze_vision", _is(False)),
     Rule(("policy.learning_rates.projector",), "policy.freeze_projector", _is(False)),
     Rule(("policy.attention",), "policy.shared_prefix", _is(True), only="flex_attention"),
     Rule(("data.augment.keep",), "data.augment.crop", Need(" below 1", lambda crop: crop < 1)),
-    Rule(
-        ("segmentation.checkpoint", "segmentation.model_config"),
-        "segmentation.kind",
-        _one_of("sam2"),
-    ),
+    Rule(("segmentation.checkpoint",), "segmentation.kind", _one_of(*_SAMS)),
+    Rule(("segmentation.model_config",), "segmentation.kind", _one_of("sam2")),
+    Rule(("eval.stratified",), "eval.limit", _SET),
+    Rule(tuple(f"eval.backend.{key}" for key in _SERVER), "eval.backend.kind", _one_of("openai")),
+    Rule(("eval.backend.engine",), "eval.backend.kind", _one_of("vllm")),
 )
 
 # What each verb reads; a file may hold sections of others.
@@ -171,7 +176,7 @@ _TRAINING = ("data", "prompt", "policy", "early_stop_patience")
 _READ = {
     "train": (*_TRAINING, "reward", "signal", "guard", "grpo"),
     "sft": (*_TRAINING, "sft"),
-    "eval": ("prompt", "segmentation"),
+    "eval": ("prompt", "segmentation", "eval"),
 }
 _NEUTRAL = Config(data=DataConfig(augment=AugmentConfig()))
 SECTIONS = {"train": "grpo", "sft": "sft"}
