@@ -17,6 +17,7 @@ from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.precision import computed_in_float32
+from anomalyr1.policy.weights import saving
 
 # Largest allowed difference of two logits, as a share of the largest logit. Beside the base an
 # adapter keeps its own 24 bits; once merged, every weight is rounded to the base's dtype: 24 bits
@@ -84,8 +85,9 @@ def merge_adapter(
     written = model.dtype
     with new_folder(out):
         temporary = out / ".unproven"
-        model.save_pretrained(temporary)
-        processor.save_pretrained(temporary)
+        with saving(temporary):
+            model.save_pretrained(temporary)
+            processor.save_pretrained(temporary)
         for name in carry:
             if (adapter / name).is_file():
                 shutil.copyfile(adapter / name, temporary / name)

@@ -6,12 +6,15 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from accelerate import PartialState
 
 from anomalyr1.errors import InputError
+from anomalyr1.policy.weights import saving
 from anomalyr1.run_folder import CHECKPOINTS, POLICY
 
 _STATE = "trainer_state.json"
@@ -80,17 +83,38 @@ def is_finished(checkpoint: Path, max_steps: int, epochs: float) -> bool:
     return same and bool(state["global_step"] >= state["max_steps"])
 
 
-def publish(checkpoint: Path, policy: Path) -> None:
+@contextmanager
+def published(policy: Path) -> Iterator[Path]:
+    """A folder beside `policy` that takes its place, whole, when all processes are done with it.
+
+    Raises:
+        InputError: there is no room for it; what stood there before still does.
+    """
+    state, folder = PartialState(), policy.with_name(f".{policy.name}.tmp")
+    if state.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+    state.wait_for_everyone()
+    try:
+        with saving(folder):
+            yield folder
+            state.wait_for_everyone()
+            if state.is_main_process:
+                for name in folder.glob("training_args.bin"):  # pickled; no part of a policy
+                    name.unlink()
+                shutil.rmtree(policy, ignore_errors=True)
+                folder.rename(policy)
+    finally:
+        if state.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_policy(checkpoint: Path, folder: Path) -> None:
     """Copy the policy out of a run's last checkpoint, or out of the best one where it names one."""
     state = json.loads((checkpoint / _STATE).read_text())
     best = checkpoint.parent / Path(state.get("best_model_checkpoint") or checkpoint).name
-    temporary = policy.with_name(f".{policy.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(
-        best if best.is_dir() else checkpoint, temporary, ignore=shutil.ignore_patterns(*_TRAINER)
+        best if best.is_dir() else checkpoint, folder, ignore=shutil.ignore_patterns(*_TRAINER)
     )
-    shutil.rmtree(policy, ignore_errors=True)
-    temporary.rename(policy)
 
 
 def _is_whole(folder: Path) -> bool:

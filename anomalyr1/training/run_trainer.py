@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import Trainer
+from transformers.trainer_utils import rotate_checkpoints
 
 from anomalyr1.config import LearningRates
+from anomalyr1.policy.weights import saving
 from anomalyr1.shared_prefix.vision import spare_frozen_tower
 from anomalyr1.training.augmented_rows import AugmentedRows, EpochBegins
 from anomalyr1.training.card import write_card
@@ -59,6 +61,22 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         """A saved policy carries its card."""
         super()._save(output_dir, state_dict)
         write_card(Path(output_dir or self.args.output_dir), self._card, self.state.global_step)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint is written whole or not at all, and the first steps are the first to go.
+
+        By the time of writing, as transformers has it, the newest would go where the clock was put
+        back.
+        """
+        run, most = Path(self._get_output_dir(trial=trial)), self.args.save_total_limit
+        self.args.save_total_limit = None
+        try:
+            with saving(run / f"checkpoint-{self.state.global_step}"):
+                super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = most
+        if self.args.should_save:
+            rotate_checkpoints(str(run), most, self.state.best_model_checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Continue from these weights, every one of them."""

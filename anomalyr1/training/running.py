@@ -22,7 +22,7 @@ from anomalyr1.stopping import postponed
 from anomalyr1.terminal import notes
 from anomalyr1.training.augmented_rows import AugmentedRows
 from anomalyr1.training.callbacks import quiet
-from anomalyr1.training.checkpoints import is_finished, publish
+from anomalyr1.training.checkpoints import copy_policy, is_finished, published
 from anomalyr1.training.continuing import feeding, refuse_other_data
 from anomalyr1.training.stop_at_checkpoint import StopAtCheckpoint
 
@@ -72,21 +72,22 @@ def train_policy(
     if checkpoint and PartialState().is_main_process:
         left = "nothing is left to train" if finished else "going on from it"
         notes().print(f"{checkpoint}: {left}")
-    if checkpoint and finished:
-        # Only the last lines of an earlier start are left to do.
-        if PartialState().is_main_process:
-            publish(checkpoint, policy)
-    else:
-        start = None if checkpoint is None else str(checkpoint)
-        with postponed("stopping once a checkpoint is written; again: at once") as wish:
+    with postponed("stopping once a checkpoint is written; again: at once") as wish:
+        if not finished:
+            start = None if checkpoint is None else str(checkpoint)
             trainer.add_callback(StopAtCheckpoint(wish))
             try:
                 trainer.train(resume_from_checkpoint=start)
             except ValueError as error:
                 raise _launch_mismatch(error, verb) or error from None
-            trainer.save_model(str(policy))
-    if PartialState().is_main_process:
-        write_exposure(policy, config.policy.path, used, config.prompt)
+        with published(policy) as folder:
+            if not finished:
+                trainer.save_model(str(folder))
+            elif checkpoint and PartialState().is_main_process:
+                # Only the last lines of an earlier start are left to do.
+                copy_policy(checkpoint, folder)
+            if PartialState().is_main_process:
+                write_exposure(folder, config.policy.path, used, config.prompt)
     return policy
 
 
