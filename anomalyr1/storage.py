@@ -224,10 +224,15 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"expected to write {path}, found that it cannot be written ({error.strerror}); "
-            "choose another place or make room"
-        ) from None
+        raise unwritable(path, error.strerror) from None
+
+
+def unwritable(path: Path, found: str) -> InputError:
+    """The error of a place that cannot be written, with what was said of it."""
+    return InputError(
+        f"expected to write {path}, found that it cannot be written ({found}); choose another "
+        "place or make room"
+    )
 
 
 def _as_it_is(row: dict[str, Any], _: int) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from anomalyr1.errors import InputError, one_line
+from anomalyr1.errors import one_line
+from anomalyr1.storage import unwritable
 
 _OF_DISKS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
@@ -53,10 +54,7 @@ def saving(folder: Path) -> Iterator[None]:
         if found is None:
             raise
         shutil.rmtree(folder, ignore_errors=True)
-        raise InputError(
-            f"expected to write {folder}, found that it cannot be written ({found}); make room, or "
-            "choose another place"
-        ) from error
+        raise unwritable(folder, found) from error
 
 
 def _no_room(error: Exception) -> str | None:
