@@ -17,6 +17,7 @@ from anomalyr1.training.augmented_rows import AugmentedRows, EpochBegins
 from anomalyr1.training.card import write_card
 from anomalyr1.training.rates import set_part_rates
 from anomalyr1.training.resuming import load_weights
+from anomalyr1.training.steady_clock import SteadyClock
 
 
 class RunTrainer(Trainer):  # type: ignore[misc]
@@ -38,6 +39,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         self._card = card
         self._rates = learning_rates or LearningRates()
+        self._clock = SteadyClock()
         super().__init__(*args, **kwargs)
         spare_frozen_tower(self.model)
         if augmented is not None:
@@ -51,6 +53,21 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         if made:
             set_part_rates(optimizer, self.model if model is None else model, self._rates)
         return optimizer
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """The stock training; how long it takes is noted."""
+        self._clock.begins("train")
+        return super().train(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The stock evaluation; how long it takes is noted."""
+        self._clock.begins("eval")
+        figures: dict[str, float] = super().evaluate(*args, **kwargs)
+        return figures
+
+    def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """The stock log, its durations by a steady clock."""
+        super().log(self._clock.corrected(logs), *args, **kwargs)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """The card of the folder that is pushed to a hub."""

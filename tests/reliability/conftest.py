@@ -36,7 +36,10 @@ def verbs(tmp_path_factory, toy_benchmark, tiny_policy) -> dict[str, Verb]:
         save(parts / "masks" / "hole" / f"{number}.png", hole)
     watched = ["--policy", REPOSITORY / "data/tiny-policy", "--segmenter", "box"]
     watched += ["--max-new-tokens", 8, "--interval", 0.05, "--idle", 0.3, "--batch-size", 2]
-    stages = _ablation(folder, toy_benchmark, tiny_policy)
+
+    def ablation(given: Path, out: Path) -> list[object]:
+        return ["ablate", _ablation(given, out, toy_benchmark, tiny_policy)]
+
     return {
         "data build": Verb(
             lambda given, out: ["data", "build", "folder", parts, "--out", out],
@@ -66,11 +69,12 @@ def verbs(tmp_path_factory, toy_benchmark, tiny_policy) -> dict[str, Verb]:
                 *overrides("grpo", tiny_policy, toy_benchmark, out, **few, **sampled),
             ]
         ),
-        "ablate": Verb(lambda given, out: ["ablate", stages, f"run_dir={out}"]),
+        "ablate": Verb(ablation),
     }
 
 
-def _ablation(folder: Path, benchmark: Path, policy: Path) -> Path:
+def _ablation(folder: Path, out: Path, benchmark: Path, policy: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     settings = {**ON_CPU, "max_steps": 4, "save_steps": 2, "per_device_train_batch_size": 4}
     write_config(
         folder / "sft.yaml",
@@ -88,7 +92,8 @@ def _ablation(folder: Path, benchmark: Path, policy: Path) -> Path:
         folder / "stages.yaml",
         base="sft.yaml",
         eval="eval.yaml",
-        run_dir=folder / "runs",
+        verb="sft",
+        run_dir=out,
         seeds=[0],
-        list={"whole": {}, "slow": {"sft.learning_rate": 1e-4}},
+        list={"whole": {}},
     )

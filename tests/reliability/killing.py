@@ -24,9 +24,10 @@ from typing import Any
 from commands import REPOSITORY
 from safetensors.torch import load
 
-# What says when, how long and by which process, and so differs from run to run.
+# What says when, how long and by which process, and so differs from run to run; and transformers'
+# mean loss, which like its durations is of the last start alone.
 _PASSING = frozenset(
-    {"seconds", "started", "since", "pid", "step_time", "train_runtime", "eval_runtime"}
+    {"seconds", "started", "since", "pid", "step_time", "train_runtime", "train_loss"}
     | {f"{part}_{of}_per_second" for part in ("train", "eval") for of in ("samples", "steps")}
 )
 # Records of what was run, a line a start; pickled settings; what a verb printed.
