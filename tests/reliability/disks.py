@@ -123,4 +123,5 @@ def fail_for_room(
         empty(seen)
         assert run(f"again-{share}") == 0, (folder / f"again-{share}.log").read_text()[-3000:]
         assert differences(expected, left_in(seen / "out")) == [], share
+    shutil.rmtree(seen / "out")
     return lines

@@ -5,21 +5,13 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from disks import bound_by_modes, fail_for_room, one_line, small_disk
-from killing import Verb, forking, left_in
+from killing import Verb, Verbs, forking, left_in
 from made_runs import left
-
-NO_ROOM = "No space left on device"
-
-
-def scored(folder: Path) -> Path:
-    """A run folder with predictions, as an evaluation leaves them before they are scored."""
-    left(folder, 6)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +30,29 @@ def light(verbs) -> dict[str, Verb]:
     }
 
 
+LIGHT = ("data build", "score", "report")
 HEAVY = ("predict --watch", "eval", "sft", "train")
 
 
-@pytest.mark.parametrize("name", ["data build", "score", "report"])
-def test_a_full_disk(light, name, tmp_path):
-    disk = tmp_path / "disk"
-    with forking(tmp_path, False, small_disk(disk, 8)) as process:
-        said = fail_for_room(process, light[name], tmp_path, disk, (0.0, 0.5))
-    assert len(said) >= 1 and all(NO_ROOM in line for line in said), said
+@pytest.fixture(scope="module")
+def starved(tmp_path_factory) -> Iterator[tuple[Verbs, Path]]:
+    """A process that forks verbs without torch, and its small disk."""
+    folder = tmp_path_factory.mktemp("starved")
+    with forking(folder, False, small_disk(folder / "disk", 8)) as process:
+        yield process, folder / "disk"
+
+
+@pytest.fixture(scope="module")
+def bound(tmp_path_factory) -> Iterator[Verbs]:
+    """One that may not write where a folder's mode says so."""
+    with forking(tmp_path_factory.mktemp("bound"), False, bound_by_modes()) as process:
+        yield process
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_full_disk(light, starved, name, tmp_path):
+    said = fail_for_room(starved[0], light[name], tmp_path, starved[1], (0.0, 0.5))
+    assert len(said) >= 1 and all("No space left on device" in line for line in said), said
 
 
 @pytest.mark.slow
@@ -59,37 +65,37 @@ def test_a_disk_that_fills_up(verbs, name, tmp_path):
     assert len(said) >= 3
 
 
-@pytest.mark.parametrize("name", ["data build", "score", "report"])
-def test_a_folder_that_may_not_be_written(light, name, tmp_path):
-    refused(light[name], tmp_path)
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_folder_that_may_not_be_written(light, bound, name, tmp_path):
+    refused(bound, light[name], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEAVY)
 def test_a_run_folder_that_may_not_be_written(verbs, name, tmp_path):
-    refused(verbs[name], tmp_path)
+    with forking(tmp_path, True, bound_by_modes()) as process:
+        refused(process, verbs[name], tmp_path)
 
 
-def refused(verb: Verb, folder: Path) -> None:
+def refused(process: Verbs, verb: Verb, folder: Path) -> None:
+    """Run a verb where its folder is closed, and again where it is open."""
     out = folder / "closed" / "out"
     out.parent.mkdir()
-    with forking(folder, verb.torch, bound_by_modes()) as process:
 
-        def run(name: str) -> int:
-            argv = verb.arguments(folder / "given", out)
-            return process.run(argv, out, folder / f"{name}.log")["status"]
+    def run(name: str) -> int:
+        argv = verb.arguments(folder / "given", out)
+        return process.run(argv, out, folder / f"{name}.log")["status"]
 
-        verb.prepare(out)
-        closed = [path for path in (out.parent, out) if path.exists()]
-        old = left_in(out) if out.exists() else {}
+    verb.prepare(out)
+    closed = [path for path in (out.parent, out) if path.exists()]
+    old = left_in(out) if out.exists() else {}
+    for path in closed:
+        path.chmod(0o555)
+    try:
+        assert run("refused") == 2, (folder / "refused.log").read_text()[-3000:]
+    finally:
         for path in closed:
-            path.chmod(0o555)
-        try:
-            assert run("refused") == 2
-        finally:
-            for path in closed:
-                path.chmod(0o755)
-        assert "Permission denied" in one_line(folder / "refused.log")
-        assert (left_in(out) if out.exists() else {}) == old
-        assert run("allowed") == 0
-    shutil.rmtree(folder)
+            path.chmod(0o755)
+    assert "Permission denied" in one_line(folder / "refused.log")
+    assert (left_in(out) if out.exists() else {}) == old
+    assert run("allowed") == 0, (folder / "allowed.log").read_text()[-3000:]
