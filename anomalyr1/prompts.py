@@ -8,7 +8,7 @@ to inspect, domain knowledge, then the question.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from anomalyr1.errors import InputError, unknown
@@ -158,6 +158,19 @@ def build_messages(
     return [
         {"role": "system", "content": [_text(SYSTEM)]},
         {"role": "user", "content": _merge_text(content)},
+    ]
+
+
+def without_images(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation in the same words that shows no image.
+
+    >>> content = [{"type": "image"}, {"type": "text", "text": "Dented?"}]
+    >>> without_images([{"role": "user", "content": content}])
+    [{'role': 'user', 'content': [{'type': 'text', 'text': 'Dented?'}]}]
+    """
+    return [
+        {**said, "content": _merge_text([p for p in said["content"] if p["type"] != "image"])}
+        for said in messages
     ]
 
 

@@ -24,7 +24,13 @@ from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.resizing import image_tokens, model_frame, resized_size
-from anomalyr1.prompts import Template, build_messages, gold_in_model, template_for
+from anomalyr1.prompts import (
+    Template,
+    build_messages,
+    gold_in_model,
+    template_for,
+    without_images,
+)
 from anomalyr1.refusals import Size, asked_questions, refuse, refused_rows, require_askable
 from anomalyr1.schema import Box, Question, Sample
 
@@ -81,6 +87,7 @@ def build_rows(
     family: Family,
     *,
     question_types: Sequence[str] | None = None,
+    blind: bool = False,
 ) -> list[Row]:
     """Every question of every sample, shown as the prompt section says.
 
@@ -90,6 +97,7 @@ def build_rows(
         processor: counts tokens and resizes.
         family: of the policy; decides what boxes are counted in.
         question_types: asked; None asks all.
+        blind: show no image.
 
     Raises:
         InputError: boxes are asked of a family whose frame is not known, the processor refuses an
@@ -99,7 +107,7 @@ def build_rows(
     require_askable(samples, prompt, family, question_types)
     sizes: dict[Path, Size] = {}
     refuse(refused_rows(samples, prompt, processor, question_types=question_types, sizes=sizes))
-    rows = list(_rows(samples, prompt, processor, family, question_types, sizes))
+    rows = list(_rows(samples, prompt, processor, family, question_types, sizes, blind))
     if not rows:
         kept = f" of the types {', '.join(question_types)}" if question_types else ""
         raise InputError(f"expected at least one question{kept}, found none; check the benchmark")
@@ -213,12 +221,13 @@ def _rows(
     family: Family,
     question_types: Sequence[str] | None,
     sizes: dict[Path, Size],
+    blind: bool,
 ) -> Iterator[Row]:
     tokenizer = processor.tokenizer
     knowledge = _Knowledge(prompt, tokenizer)
     for sample, asked in asked_questions(samples, question_types):
-        references = reference_paths(sample, prompt)
-        paths = (*(sample.root / name for name in references), sample.path)
+        references = () if blind else reference_paths(sample, prompt)
+        paths = () if blind else (*(sample.root / name for name in references), sample.path)
         resized = [resized_size(*sizes[path], processor) for path in paths]
         vision_tokens = sum(image_tokens(size, processor) - 1 for size in resized)
         size = sizes[sample.path]
@@ -233,6 +242,8 @@ def _rows(
                 knowledge=known,
                 unit=family.unit or "pixels",
             )
+            if blind:
+                messages = without_images(messages)
             text = tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )

@@ -198,6 +198,7 @@ class EvalConfig:
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
         likelihood: weigh the letters of every choice question, after the policy's own reasoning and
             at once; P(anomalous) becomes the `score` of an image.
+        blind: ask in the same words without any image: what the text alone gives away.
     """
 
     benchmark: Text | None = None
@@ -211,6 +212,7 @@ class EvalConfig:
     root: Text | None = None
     allow_seen: Flag = False
     likelihood: Flag = False
+    blind: Flag = False
 
 
 @section
@@ -218,14 +220,18 @@ class SegmentationConfig:
     """How boxes become masks at evaluation.
 
     Attributes:
-        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2.
-        checkpoint: SAM2 hub id or local .pt file.
-        model_config: SAM2's own config name, for a local checkpoint.
+        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2,
+            `sam2-transformers` and `sam3-transformers` those of transformers.
+        checkpoint: of a SAM: hub id, a local .pt file of `sam2`, a local folder of transformers;
+            None takes the one that is published.
+        model_config: SAM2's own config name, where the name of a .pt file does not tell it.
     """
 
-    kind: Literal["none", "box", "grabcut", "sam2"] = "grabcut"
-    checkpoint: Text = "facebook/sam2.1-hiera-tiny"
-    model_config: Text = "configs/sam2.1/sam2.1_hiera_t.yaml"
+    kind: Literal["none", "box", "grabcut", "sam2", "sam2-transformers", "sam3-transformers"] = (
+        "grabcut"
+    )
+    checkpoint: Text | None = None
+    model_config: Text | None = None
 
 
 @section

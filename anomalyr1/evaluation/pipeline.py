@@ -9,7 +9,6 @@ from rich.console import Console
 from anomalyr1 import run_folder
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import load_benchmark
-from anomalyr1.errors import InputError, one_line
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.predict import predict_benchmark
 from anomalyr1.evaluation.processes import join_processes
@@ -67,13 +66,5 @@ def _segmenters(config: Config) -> list[Segmenter]:
         return []
     segmenters = [load_segmenter("box")]
     if chosen.kind != "box":
-        checkpoint = chosen.checkpoint if chosen.kind == "sam2" else None
-        model_config = chosen.model_config if Path(chosen.checkpoint).is_file() else None
-        try:
-            segmenters.append(load_segmenter(chosen.kind, checkpoint, model_config))
-        except ImportError as error:
-            raise InputError(
-                f"expected the package of segmentation.kind={chosen.kind}, found none that loads "
-                f"({one_line(error)}); install it, or choose another segmenter"
-            ) from None
+        segmenters.append(load_segmenter(chosen.kind, chosen.checkpoint, chosen.model_config))
     return segmenters

@@ -15,6 +15,8 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.evaluation_settings import evaluation_card
+from anomalyr1.evaluation.kept_settings import keep_settings
 from anomalyr1.evaluation.prediction_lines import prediction_to_row, resume_predictions
 from anomalyr1.evaluation.processes import (
     gather,
@@ -88,11 +90,14 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         policy.processor,
         policy.family,
         question_types=config.eval.question_types,
+        blind=config.eval.blind,
     )
     done = {(row["image"], row["question_index"]) for row in resume_predictions(path)}
     own_rows = own_share([row for row in rows if (row.sample.image, row.index) not in done], state)
     if state.is_main_process:
         write_json(run_dir / PREDICTIONS_ORIGIN, identity)
+        card = evaluation_card(config, policy, benchmark.sha256, rows)
+        keep_settings(path, card, goes_on=bool(done))
         runs = write_provenance(run_dir, "eval", config, [benchmark_record(benchmark)])
         write_readme(run_dir, runs, config)
     state.wait_for_everyone()
@@ -228,6 +233,6 @@ def _identity(config: Config, benchmark: Benchmark) -> dict[str, Any]:
             "shuffle_options": config.eval.shuffle_options,
             "max_new_tokens": config.eval.max_new_tokens,
             # Named where it is on alone, so that folders from before it can be gone on with.
-            **({"likelihood": True} if config.eval.likelihood else {}),
+            **{name: True for name in ("likelihood", "blind") if getattr(config.eval, name)},
         },
     }

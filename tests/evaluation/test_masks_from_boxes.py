@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.score import score
 from anomalyr1.schema import GROUNDING, Box, Prediction
-from anomalyr1.segmentation.segmenter import BoxFill
+from anomalyr1.segmentation.segmenter import BoxFill, segment
 from anomalyr1.storage import read_jsonl
 
 HALF = Box(20, 15, 40, 22.5)  # the upper half of the dent
@@ -62,17 +62,17 @@ class CountingFill(BoxFill):
         self.settings = settings
         self.seen: list[NDArray[np.uint8]] = []
 
-    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> Iterator[NDArray[np.bool_]]:
         if not any(image is seen for seen in self.seen):
             self.seen.append(image)
-        return super().segment(image, boxes)
+        return super().masks(image, boxes)
 
 
 def test_lines(run: Path) -> None:
     rows = make(run)
     assert [row["image"].split("/")[-1] for row in rows] == ["1.png", "2.png", "3.png", "4.png"]
     found, half, normal, unreadable = rows
-    gold = BoxFill().segment(np.zeros((HEIGHT, WIDTH, 3), np.uint8), [DEFECT])
+    gold = segment(BoxFill(), np.zeros((HEIGHT, WIDTH, 3), np.uint8), [DEFECT])
     assert found["size"] == [WIDTH, HEIGHT] and found["segmenter"] == "box"
     assert (decode_mask(found["target"]) == gold).all() and found["target_from"] == "mask"
     assert (decode_mask(found["masks"]["gold"]) == gold).all()

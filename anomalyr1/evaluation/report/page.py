@@ -1,23 +1,21 @@
 """report.html: one self-contained page a run, or several runs compared.
 
-Nothing on the page is loaded from elsewhere: pictures are data URIs, charts are inline SVG, and a
-content security policy allows no script but the page's own.
+Pictures are data URIs, charts are inline SVG.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyr1 import run_folder
+from anomalyr1.evaluation.report.beside_table import beside_table
 from anomalyr1.evaluation.report.comparison import comparison
 from anomalyr1.evaluation.report.curves import training_charts
 from anomalyr1.evaluation.report.gallery import image_gallery
 from anomalyr1.evaluation.report.headline import headline
 from anomalyr1.evaluation.report.intervals import outcome_bars
-from anomalyr1.evaluation.report.markup import Child, Markup, asset, join, tag
+from anomalyr1.evaluation.report.markup import Child, Markup, asset, document, join, tag
 from anomalyr1.evaluation.report.origin import origin
 from anomalyr1.evaluation.report.runs import Run, load_runs
 from anomalyr1.evaluation.report.tables import (
@@ -103,31 +101,13 @@ def render(runs: Sequence[Run], most: int = GALLERY) -> str:
     ]
     shown = [section for section in sections if section is not None]
     links = [tag("a", title, href=f"#{name}") for name, title, _ in shown]
-    body = tag(
-        "body",
+    body = [
         headline(main, runs[1:]),
         tag("nav", *links),
         tag("main", *(content for _, _, content in shown)),
-        tag("script", Markup(asset("report.js"))),
-    )
-    return f"<!doctype html>\n{tag('html', _head(main.name), body, lang='en')}\n"
-
-
-def _head(name: str) -> Markup:
-    style, script = asset("charts.css") + asset("report.css"), asset("report.js")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
-    )
-    return tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{name} · AnomalyR1 report"),
-        tag("style", Markup(style)),
-    )
+    ]
+    style = asset("charts.css") + asset("report.css")
+    return document(f"{main.name} · AnomalyR1 report", body, style, asset("report.js"))
 
 
 def _section(
@@ -150,7 +130,13 @@ def _accuracy(run: Run) -> list[Markup | None]:
             tag("input", type="radio", name="accounting", id="show-compat"),
             tag("label", "compat (MMAD)", for_="show-compat"),
             *(
-                tag("div", accuracy_table(run.metrics, name), _note(name), class_=f"pane {name}")
+                tag(
+                    "div",
+                    accuracy_table(run.metrics, name),
+                    _note(name),
+                    beside_table(run.name, run.metrics, name),
+                    class_=f"pane {name}",
+                )
                 for name in ("strict", "compat")
             ),
             class_="tabs",
@@ -211,7 +197,3 @@ def _training(runs: Sequence[Run]) -> list[Markup | None]:
 
 def _note(name: str) -> Markup:
     return tag("p", _NOTES[name], class_="note")
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
