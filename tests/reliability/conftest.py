@@ -11,6 +11,12 @@ from killing import Verb
 from pictures import noise, save
 from tiny_runs import ON_CPU, overrides, typed, write_config
 
+from anomalyr1.data.images import image_size
+from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.evaluation.prediction_lines import prediction_to_row
+from anomalyr1.schema import GROUNDING, Prediction
+from anomalyr1.storage import write_jsonl
+
 
 @pytest.fixture(scope="session")
 def verbs(tmp_path_factory, toy_benchmark, tiny_policy) -> dict[str, Verb]:
@@ -69,6 +75,11 @@ def verbs(tmp_path_factory, toy_benchmark, tiny_policy) -> dict[str, Verb]:
                 *overrides("grpo", tiny_policy, toy_benchmark, out, **few, **sampled),
             ]
         ),
+        "mask": Verb(
+            lambda given, out: ["mask", out, "--root", toy_benchmark, "--segmenter", "grabcut"],
+            torch=False,
+            prepare=lambda out: _predictions(out / "predictions.jsonl", toy_benchmark),
+        ),
         "ablate": Verb(ablation),
     }
 
@@ -97,3 +108,27 @@ def _ablation(folder: Path, out: Path, benchmark: Path, policy: Path) -> Path:
         seeds=[0],
         list={"whole": {}},
     )
+
+
+def _predictions(path: Path, benchmark: Path) -> None:
+    """A box an image, as an evaluation leaves them."""
+    completion = '<think>See.</think><answer>[{"bbox_2d": [30, 30, 80, 80]}]</answer>'
+    rows = [
+        prediction_to_row(
+            Prediction(
+                sample.image,
+                2,
+                GROUNDING,
+                {},
+                None,
+                completion,
+                frame=size,
+                size=size,
+                gold_boxes=sample.gold_boxes(sample.questions[2]),
+                normal=sample.is_normal,
+            )
+        )
+        for sample in load_benchmark(benchmark).samples
+        for size in [image_size(sample.path)]
+    ]
+    write_jsonl(path, rows)

@@ -19,6 +19,7 @@ def light(verbs) -> dict[str, Verb]:
     """The verbs that need no policy."""
     return {
         "data build": verbs["data build"],
+        "mask": verbs["mask"],
         "score": Verb(
             lambda given, out: ["score", out / "predictions.jsonl"], False, lambda out: left(out, 6)
         ),
@@ -30,7 +31,7 @@ def light(verbs) -> dict[str, Verb]:
     }
 
 
-LIGHT = ("data build", "score", "report")
+LIGHT = ("data build", "mask", "score", "report")
 HEAVY = ("predict --watch", "eval", "sft", "train")
 
 

@@ -14,7 +14,10 @@ from killing import Verb, forking, kill
 TIMES, SEED = 20, 14
 
 
-NAMES = ("data build", "data build --tile", "predict --watch", "eval", "sft", "train", "ablate")
+NAMES = (
+    *("data build", "data build --tile", "mask"),
+    *("predict --watch", "eval", "sft", "train", "ablate"),
+)
 
 
 def killed(verb: Verb, folder: Path, times: int) -> None:

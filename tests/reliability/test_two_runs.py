@@ -1,6 +1,6 @@
 """Two runs on one folder: the second is refused while the first lives, by every verb that stays.
 
-`score`, `report` and `mask` write single files, whole, and need no such rule.
+`score` and `report` write single files, whole, and need no such rule.
 """
 
 from __future__ import annotations
