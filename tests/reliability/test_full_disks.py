@@ -52,7 +52,7 @@ def bound(tmp_path_factory) -> Iterator[Verbs]:
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_full_disk(light, starved, name, tmp_path):
-    said = fail_for_room(starved[0], light[name], tmp_path, starved[1], (0.0, 0.5))
+    said = fail_for_room(starved[0], light[name], tmp_path, starved[1], (0.5,))
     assert len(said) >= 1 and all("No space left on device" in line for line in said), said
 
 

@@ -41,6 +41,6 @@ def test_all_verbs_are_killed(verbs):
     assert set(verbs) == set(NAMES)
 
 
-@pytest.mark.parametrize(("name", "times"), [("data build", 4), ("predict --watch", 2)])
+@pytest.mark.parametrize(("name", "times"), [("data build", 2), ("predict --watch", 1)])
 def test_a_few_kills(verbs, name, times, tmp_path):
     killed(verbs[name], tmp_path, times)
