@@ -41,6 +41,6 @@ def test_all_verbs_are_killed(verbs):
     assert set(verbs) == set(NAMES)
 
 
-@pytest.mark.parametrize(("name", "times"), [("data build", 2), ("predict --watch", 1)])
+@pytest.mark.parametrize(("name", "times"), [("data build", 2), ("mask", 1)])
 def test_a_few_kills(verbs, name, times, tmp_path):
     killed(verbs[name], tmp_path, times)
