@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ _OF_DISKS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
 )
+_OF_SAFETENSORS = re.compile(r".*I/O error: (.*) \(os error \d+\)")
 _OF_TORCH = "inline_container"  # the file that torch's writer names where it finds no room
 
 
@@ -62,5 +64,5 @@ def _no_room(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return error.strerror if error.errno in _OF_DISKS else None
     if isinstance(error, SafetensorError):
-        return one_line(error)
+        return _OF_SAFETENSORS.sub(r"\1", one_line(error))
     return "a file was cut off" if _OF_TORCH in str(error) else None
