@@ -31,7 +31,7 @@ _PASSING = frozenset(
     {"seconds", "started", "since", "pid", "step_time", "train_runtime", "train_loss"}
     | {f"{part}_{of}_per_second" for part in ("train", "eval") for of in ("samples", "steps")}
 )
-# Records of what was run, a line a start; pickled settings; what a verb printed; tables that tell the
+# Records of what was run, a line a start; pickled settings; what a verb printed; tables that tell
 # minutes beside what table.csv has.
 _OF_THE_STARTS = re.compile(r"provenance\.json|training_args\.bin|.*\.log|table\.(md|tex)")
 
