@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from anomalyr1.errors import one_line
 from anomalyr1.storage import unwritable
 
@@ -20,7 +18,7 @@ _OF_DISKS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
 )
-_OF_SAFETENSORS = re.compile(r".*I/O error: (.*) \(os error \d+\)")
+_OF_RUST = re.compile(r"(?:.*I/O error: )?(.*) \(os error (\d+)\)")  # safetensors, tokenizers
 _OF_TORCH = "inline_container"  # the file that torch's writer names where it finds no room
 
 
@@ -51,7 +49,7 @@ def saving(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except Exception as error:
         found = _no_room(error)
         if found is None:
             raise
@@ -63,6 +61,7 @@ def _no_room(error: Exception) -> str | None:
     """What the disk said; None where it was something else, a network's failure for instance."""
     if isinstance(error, OSError):
         return error.strerror if error.errno in _OF_DISKS else None
-    if isinstance(error, SafetensorError):
-        return _OF_SAFETENSORS.sub(r"\1", one_line(error))
+    said = _OF_RUST.fullmatch(one_line(error))
+    if said and int(said[2]) in _OF_DISKS:
+        return said[1]
     return "a file was cut off" if _OF_TORCH in str(error) else None
