@@ -121,6 +121,7 @@ def fail_for_room(
         assert {name: found.get(name) for name in old} == old, share
         empty(seen)
         assert run(f"again-{share}") == 0, (folder / f"again-{share}.log").read_text()[-3000:]
-        assert (share, differences(expected, left_in(seen / "out"))) == (share, [])
+        unlike = differences(expected, left_in(seen / "out"))
+        assert not unlike, (share, unlike)
     shutil.rmtree(seen / "out")
     return lines
