@@ -25,10 +25,19 @@ from typing import Any
 from commands import REPOSITORY
 from safetensors.torch import load
 
-# What says when, how long and by which process, and so differs from run to run; and transformers'
-# mean loss, which like its durations is of the last start alone.
+# What says when, how long and by which process, and so differs from run to run; the size of a file
+# that does; and transformers' mean loss, which like its durations is of the last start alone.
 _PASSING = frozenset(
-    {"seconds", "started", "since", "pid", "step_time", "train_runtime", "train_loss"}
+    {
+        "seconds",
+        "started",
+        "since",
+        "pid",
+        "step_time",
+        "train_runtime",
+        "train_loss",
+        "trainer_state.json",
+    }
     | {f"{part}_{of}_per_second" for part in ("train", "eval") for of in ("samples", "steps")}
 )
 # Records of what was run, a line a start; pickled settings; what a verb printed; tables that tell
