@@ -230,7 +230,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unwritable(path, error.strerror) from None
+        raise unwritable(path, error.strerror or str(error)) from None
 
 
 def unwritable(path: Path, found: str) -> InputError:
