@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any, TypeVar
 from anomalyr1.errors import InputError, listed, one_line
 
 Row = TypeVar("Row")
+
+_HANDED_OVER = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 # A file's first bytes name its encoding; the longer marks first, because they begin alike.
 _MARKS = (
@@ -36,6 +39,11 @@ def read_bytes(path: Path, expected: str) -> bytes:
     Raises:
         InputError: the file is missing or may not be read.
     """
+    special = special_file(path)
+    if special:
+        raise InputError(
+            f"expected {expected} at {path}, found {special}; copy what it gives to a file"
+        )
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
@@ -48,6 +56,21 @@ def read_bytes(path: Path, expected: str) -> bytes:
             f"expected {expected} at {path}, found that it cannot be read ({error.strerror}); "
             "check the path and who may read it"
         ) from None
+
+
+def special_file(path: Path) -> str | None:
+    """What a path names, in words, where it is neither file nor folder nor missing.
+
+    Reading a pipe that nobody writes to never ends, and reading a device may not. What a shell
+    hands over, as `<(zcat a.gz)` and /dev/stdin, is read like a file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says so
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(_HANDED_OVER):
+        return None
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
 def read_text(path: Path, expected: str = "a text file", encoding: str | None = None) -> str:
