@@ -129,8 +129,10 @@ def kinds() -> dict[str, bytes]:
         "start.jpg": b"\xff\xd8\xff",
         "no_width.png": png_of(0, 10),
         "bomb.png": png_of(100_000, 100_000),
-        "bomb_in_sight.png": png_of(13_000, 13_000),  # below twice Pillow's limit: a header that lies
-        "bomb.gif.png": b"GIF89a\xff\xff\xff\xff\xf0\0\0" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\x02\0;",
+        "bomb_in_sight.png": png_of(13_000, 13_000),  # within Pillow's limit, a lie
+        "bomb.gif.png": b"GIF89a\xff\xff\xff\xff\xf0\0\0"
+        + bytes(6)
+        + b",\0\0\0\0\xff\xff\xff\xff\0\x02\0;",
         "bomb.bmp": saved(RGB, "BMP")[:18] + struct.pack("<ii", 2**31 - 1, 2**31 - 1) + bytes(100),
         "text_bomb.png": saved(RGB, pnginfo=text),
         "vector.svg.png": b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
@@ -144,7 +146,7 @@ def kinds() -> dict[str, bytes]:
         b"(hacked) (w) file closefile showpage\n%%EOF\n",
         "metafile.png": b"\xd7\xcd\xc6\x9a" + bytes(40),
         "weather.png": b"GRIB" + bytes(3) + b"\x01" + bytes(60),
-        "pickle.png": b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94",
+        "pickle.png": b"\x80\x04\x95\x1a" + bytes(7) + b"\x8c\x05posix\x94\x8c\x06system\x94",
         "pointer.jpg": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
         "polyglot_page.png": png + b"<script>alert(1)</script>",
         "polyglot_archive.jpg": jpeg + b"PK\x03\x04" + bytes(30),
