@@ -8,6 +8,7 @@ import random
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -48,6 +49,7 @@ def png_of(width: int, height: int, pixels: bytes = b"\0") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+@cache
 def kinds() -> dict[str, bytes]:
     """File name -> content: every kind of image, sound or not."""
     png, jpeg = saved(RGB), saved(RGB, "JPEG", quality=95)
