@@ -169,9 +169,12 @@ def kinds() -> dict[str, bytes]:
 def damaged(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """File names and contents: sound ones cut, zeroed, written over or under a wrong name."""
     rng = random.Random(seed)
+    # Of a damaged fax, libtiff gives what stood in memory: never the same twice.
     sound = {
-        name: content for name, content in kinds().items() if 100 < len(content) < 30_000
-    }  # fmt: skip
+        name: content
+        for name, content in kinds().items()
+        if 100 < len(content) < 30_000 and name != "group4.tif"
+    }
     for number in range(count):
         name = rng.choice(sorted(sound))
         content = bytearray(sound[name])
