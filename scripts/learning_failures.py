@@ -2,7 +2,8 @@
 
 python scripts/learning_failures.py --plot docs/learning_failures.png
 
-A run that learns, and five beside it with one thing wrong each: same policy, data, seed and steps.
+A run that learns, the quickstart's from its cold start (which ./scripts/quickstart.sh makes), and
+five beside it with one thing wrong each: same policy, data, seed and steps.
 Started again, it goes on where it stopped; other weights have other runs. The table comes last.
 """
 
@@ -47,7 +48,7 @@ CAUSES = (
     Cause(
         "alike",
         "completions all alike",
-        lambda grpo: {"temperature": 0.02},
+        lambda grpo: {"top_k": 1},
         "zero_variance",
         "flat groups",
     ),
@@ -167,7 +168,6 @@ def run_all(
         "preflight.skip=true",  # it would refuse some of them
         f"grpo.max_steps={steps}",
         f"grpo.save_steps={max(10, steps // 2)}",
-        "grpo.beta=0.01",  # so that the KL is measured
         *overrides,
     ]
     grpo = load_config(config, given).grpo
@@ -183,11 +183,13 @@ def run_all(
 
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
-    policy: Annotated[Path, typer.Option(help="Where all start.")] = Path("data/tiny-policy"),
-    config: Annotated[Path, typer.Option(help="The healthy run.")] = Path(
-        "configs/grpo/tiny_cpu.yaml"
+    policy: Annotated[Path, typer.Option(help="Where all start.")] = Path(
+        "runs/quickstart/synthetic/sft/policy"
     ),
-    steps: Annotated[int, typer.Option(help="Of each run.")] = 40,
+    config: Annotated[Path, typer.Option(help="The healthy run.")] = Path(
+        "configs/grpo/synthetic_cpu.yaml"
+    ),
+    steps: Annotated[int, typer.Option(help="Of each run.")] = 50,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/learning_failures"),
     plot: Annotated[Path | None, typer.Option(help="PNG of the curves.")] = None,
 ) -> None:

@@ -29,7 +29,7 @@ say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - started)); }
 
 if [ "$source_name" = synthetic ]; then
   say "drawing the synthetic benchmark"
-  [ -d "$bench" ] || anomalyr1 data synth --out "$bench" --train 300 --test 120 --seed 0
+  [ -d "$bench" ] || anomalyr1 data synth --out "$bench" --train 300 --test 240 --seed 0
   split="$bench"
 else
   root="${2:?usage: scripts/quickstart.sh SOURCE ROOT}"

@@ -55,7 +55,12 @@ def test_a_table_and_a_picture_of_every_cause(tmp_path):
 @pytest.mark.slow
 def test_the_script_runs_and_goes_on_where_it_stopped(tmp_path):
     options = ["--out", str(tmp_path / "runs"), "--plot", str(tmp_path / "curves.png")]
-    small = ["grpo.per_device_train_batch_size=8", "grpo.num_generations=4"]
+    small = [
+        "--policy",
+        "data/tiny-policy",
+        "grpo.per_device_train_batch_size=8",
+        "grpo.num_generations=4",
+    ]
     command = [sys.executable, "scripts/learning_failures.py", *options, *small, "--steps"]
     done = completed([*command, "1"], timeout=900)
     assert done.stdout.count("| silent |") == 1 + len(CAUSES)
