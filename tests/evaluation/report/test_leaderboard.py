@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from chromium import PROGRAM, browser
 from evaluation_data import letter, question, write
-from tests.demo.chromium import PROGRAM, browser
 
 from anomalyr1.evaluation.report.leaderboard_page import write_leaderboard
 from anomalyr1.evaluation.score import score
