@@ -7,10 +7,10 @@ from pathlib import Path
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
-from anomalyr1.config import Config
+from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.run_lock import alone_in_its_folder
-from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.arguments import trl_arguments, trl_defaults
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
@@ -41,6 +41,7 @@ def finetune(config: Config) -> Path:
     """
     run_dir = Path(config.run_dir)
     set_seed(config.seed)
+    refuse_without_effect(config, "sft", trl_defaults(SFTConfig))
     arguments = trl_arguments(
         SFTConfig,
         "sft",
@@ -54,9 +55,10 @@ def finetune(config: Config) -> Path:
         refuse_changed(run_dir, "sft", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
-    heldout = heldout_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows, with_completion=True)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
+    history = HistoryCallback(run_dir)
     trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,
@@ -64,7 +66,7 @@ def finetune(config: Config) -> Path:
         train_dataset=dataset,
         eval_dataset=None if heldout is None else to_dataset(heldout, with_completion=True),
         peft_config=lora_config(config.policy),
-        callbacks=[HistoryCallback(run_dir), *early_stop(config)],
+        callbacks=[history, *early_stop(config, history.console)],
         card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
         augmented=augmented,

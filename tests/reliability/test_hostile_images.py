@@ -246,7 +246,8 @@ def build_and_answer(folder: Path, policy: Path, count: int) -> tuple[int, int]:
     last.unlink()  # a hard link of the tree
     last.write_bytes(whole[: len(whole) // 2])
     said = run_here("eval", config, status=2)
-    assert str(last) in said and said.count("error: ") == 1
+    assert last.name in said and said.count("error: ") == 1
+    assert not (run_dir / "predictions.jsonl").exists()
     last.write_bytes(whole)
     run_here("eval", config)
     lines = (run_dir / "predictions.jsonl").read_bytes().splitlines()
