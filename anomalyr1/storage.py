@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anomalyr1.errors import InputError, listed, one_line
+from anomalyr1.file_lock import take, write_all
 
 Row = TypeVar("Row")
 
@@ -201,17 +202,24 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write under a temporary name beside `path`, then rename: readers never see half a file.
 
+    The name is always the same, and held while it is written: what a killed process left of it is
+    gone when the file is written again.
+
     Raises:
         InputError: the system refuses to write there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        held = take(temporary, wait=True)
         try:
-            temporary.write_bytes(content)
+            held.say(content)
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            held.close()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -225,14 +233,18 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Append whole lines and flush them to the disk."""
+    """Append whole lines and flush them to the disk; where there is no room, none of them."""
     content = _encode(_lines(rows))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                write_all(file.fileno(), content)
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(before)
+                raise
 
 
 @contextmanager
@@ -245,10 +257,15 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"expected to write {path}, found that it cannot be written ({error.strerror}); "
-            "choose another place or make room"
-        ) from None
+        raise unwritable(path, error.strerror) from None
+
+
+def unwritable(path: Path, found: str) -> InputError:
+    """The error of a place that cannot be written, with what was said of it."""
+    return InputError(
+        f"expected to write {path}, found that it cannot be written ({found}); choose another "
+        "place or make room"
+    )
 
 
 def _as_it_is(row: dict[str, Any], _: int) -> dict[str, Any]:

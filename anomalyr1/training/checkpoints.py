@@ -7,12 +7,14 @@ import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from accelerate import PartialState
 
 from anomalyr1.errors import InputError
+from anomalyr1.policy.weights import saving
 from anomalyr1.run_folder import CHECKPOINTS, POLICY
 from anomalyr1.training.checkpoint_files import FILES, lost_files
 
@@ -101,26 +103,45 @@ def stopped_early(evaluations: int) -> str:
     )
 
 
-def publish(checkpoint: Path, policy: Path, *, best: bool) -> None:
+@contextmanager
+def published(policy: Path) -> Iterator[Path]:
+    """A folder beside `policy` that takes its place, whole, when all processes are done with it.
+
+    Raises:
+        InputError: there is no room for it; what stood there before still does.
+    """
+    state, folder = PartialState(), policy.with_name(f".{policy.name}.tmp")
+    if state.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+    state.wait_for_everyone()
+    try:
+        with saving(folder):
+            yield folder
+            state.wait_for_everyone()
+            if state.is_main_process:
+                for name in folder.glob("training_args.bin"):  # pickled; no part of a policy
+                    name.unlink()
+                shutil.rmtree(policy, ignore_errors=True)
+                folder.rename(policy)
+    finally:
+        if state.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_policy(checkpoint: Path, folder: Path, *, best: bool) -> None:
     """Copy the policy out of a run's last checkpoint.
 
     Args:
         checkpoint: the last one.
-        policy: the folder to write.
+        folder: where to; not there yet or empty.
         best: take the best one instead, where the last names one.
     """
     state = json.loads((checkpoint / _STATE).read_text())
     named = state.get("best_model_checkpoint") if best else None
     source = checkpoint.parent / Path(named or checkpoint).name
-    temporary = policy.with_name(f".{policy.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(
-        source if source.is_dir() else checkpoint,
-        temporary,
-        ignore=shutil.ignore_patterns(*_TRAINER),
+        source if source.is_dir() else checkpoint, folder, ignore=shutil.ignore_patterns(*_TRAINER)
     )
-    shutil.rmtree(policy, ignore_errors=True)
-    temporary.rename(policy)
 
 
 def _written(run_dir: Path) -> Iterator[Path]:

@@ -24,9 +24,10 @@ from anomalyr1.training.augmented_rows import AugmentedRows
 from anomalyr1.training.callbacks import quiet
 from anomalyr1.training.checkpoint_files import RecordFiles
 from anomalyr1.training.checkpoints import (
+    copy_policy,
     evaluations_in_vain,
     is_finished,
-    publish,
+    published,
     stopped_early,
 )
 from anomalyr1.training.continuing import feeding, refuse_other_data
@@ -75,22 +76,23 @@ def train_policy(
     end = None if checkpoint is None else _end(checkpoint, config, arguments)
     if checkpoint and PartialState().is_main_process:
         notes().print(f"{checkpoint}: {end or 'going on from it'}")
-    if checkpoint and end:
-        # Only the last lines of an earlier start are left to do.
-        if PartialState().is_main_process:
-            publish(checkpoint, policy, best=arguments.load_best_model_at_end)
-    else:
-        start = None if checkpoint is None else str(checkpoint)
-        with postponed("stopping once a checkpoint is written; again: at once") as wish:
+    with postponed("stopping once a checkpoint is written; again: at once") as wish:
+        if end is None:
+            start = None if checkpoint is None else str(checkpoint)
             trainer.add_callback(RecordFiles())
             trainer.add_callback(StopAtCheckpoint(wish))  # which may leave behind a checkpoint
             try:
                 trainer.train(resume_from_checkpoint=start)
             except ValueError as error:
                 raise _launch_mismatch(error, verb) or error from None
-            trainer.save_model(str(policy))
-    if PartialState().is_main_process:
-        write_exposure(policy, config.policy.path, used, config.prompt)
+        with published(policy) as folder:
+            if end is None:
+                trainer.save_model(str(folder))
+            elif checkpoint and PartialState().is_main_process:
+                # Only the last lines of an earlier start are left to do.
+                copy_policy(checkpoint, folder, best=arguments.load_best_model_at_end)
+            if PartialState().is_main_process:
+                write_exposure(folder, config.policy.path, used, config.prompt)
     return policy
 
 

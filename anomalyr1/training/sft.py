@@ -19,6 +19,7 @@ from anomalyr1.training.continuing import feeding, refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
+from anomalyr1.training.resuming import TokensGoOn
 from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.running import train_policy
 
@@ -71,4 +72,5 @@ def finetune(config: Config) -> Path:
         learning_rates=config.policy.learning_rates,
         augmented=augmented,
     )
+    trainer.add_callback(TokensGoOn(trainer))
     return train_policy(trainer, "sft", config, used, checkpoint, augmented)
