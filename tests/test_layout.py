@@ -8,8 +8,9 @@ from collections import Counter
 from commands import REPOSITORY, completed
 
 TESTS = REPOSITORY / "tests"
-# Not of one room: the whole command line, and programs that tests start in several processes.
-ELSEWHERE = {"integration", "launched"}
+# Not of one room: the whole command line, what is hostile to it, and programs that tests start in
+# several processes.
+ELSEWHERE = {"integration", "launched", "reliability"}
 
 
 def test_every_folder_of_tests_is_one_of_the_package():
