@@ -14,7 +14,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from anomalyr1.shared_prefix.cache import SharedCache
 from anomalyr1.shared_prefix.flex_attention import flex_packed_attention
 from anomalyr1.shared_prefix.images_once import see_once
-from anomalyr1.shared_prefix.packed_attention import Segments, packed_attention
+from anomalyr1.shared_prefix.packed_attention import Siblings, packed_attention
 from anomalyr1.shared_prefix.vision import backbone_of
 
 # The name of our kernel among the attention implementations of transformers.
@@ -78,7 +78,7 @@ def shared_attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: Sequence[Segments] | None = None,
+    layout: Sequence[Siblings] | None = None,
     pairs: BlockMask | None = None,
     shared: SharedCache | None = None,
     **kwargs: Any,
