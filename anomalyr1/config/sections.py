@@ -37,6 +37,8 @@ class DataConfig:
         balance: repeat the rarer of normal and defective images of each product, so that there are
             as many of both.
         augment: vary the training images; None shows them as they are. Held-out images always are.
+        group_by_image: show an image with all of its questions at once, so that it is computed once
+            for them; `sft` counts its batches in images then. False shuffles questions singly.
     """
 
     benchmark: Text | None = None
@@ -50,13 +52,19 @@ class DataConfig:
     root: Text | None = None
     balance: Flag = False
     augment: AugmentConfig | None = None
+    group_by_image: Flag = False
 
     def __post_init__(self) -> None:
-        """Refuse two choices of images, of which one would undo the other."""
+        """Refuse two choices of which one would undo the other."""
         if self.limit is not None and self.shots is not None:
             raise InputError(
                 f"expected data.limit or data.shots, found {self.limit} and {self.shots}; leave "
                 "one of them out"
+            )
+        if self.group_by_image and self.augment is not None and self.augment.changes:
+            raise InputError(
+                "expected data.group_by_image or data.augment, found both: each question would "
+                "show the image in a look of its own; leave one of them out"
             )
 
 

@@ -63,9 +63,7 @@ class Parts:
         lengths, device = [self.size] * self.count, torch.device("cpu")
         starts = range(0, groups * self.tokens, self.tokens)
         return [
-            part
-            for start in starts
-            for part in segments(self.prompt, lengths, device, start=start)
+            part for start in starts for part in segments(self.prompt, lengths, device, start=start)
         ]
 
 

@@ -137,7 +137,27 @@ def pack_inputs(
     packed = pack(
         groups, [prompts[row] for row in firsts], positions, completion_ids, completion_mask
     )
-    return packed, {
+    return packed, model_inputs(backbone, packed, images, firsts, flex=flex)
+
+
+def model_inputs(
+    backbone: Any,
+    packed: Packed,
+    images: RowImages | None,
+    firsts: Sequence[int],
+    *,
+    flex: bool = False,
+) -> dict[str, Any]:
+    """What a model is called with for a packed sequence.
+
+    Args:
+        backbone: the Qwen2.5-VL inside it.
+        packed: the sequence.
+        images: of the rows, or None.
+        firsts: the row of each tree whose images stand in it.
+        flex: hand over the pairs that FlexAttention computes.
+    """
+    return {
         "input_ids": packed.input_ids,
         "position_ids": packed.position_ids,
         "mm_token_type_ids": packed.mm_token_type_ids,

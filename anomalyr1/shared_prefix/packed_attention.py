@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ def lineage(layout: Sequence[Siblings]) -> tuple[Tensor, Tensor]:
     for part in layout:
         parent = known[part.seen[-1][0]] if part.seen else None
         places = [*part.index[:, 0].tolist(), part.end]
-        for first, end in zip(places, places[1:], strict=False):
+        for first, end in pairwise(places):
             known[first] = len(found)
             following.setdefault(parent, []).append(len(found))
             found.append((first, end - first))

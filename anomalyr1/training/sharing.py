@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from anomalyr1.shared_prefix.logprobs import shared_logps
 from anomalyr1.shared_prefix.packing import Packed
 from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
 from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
+from anomalyr1.shared_prefix.trained_rows import pack_rows
 from anomalyr1.shared_prefix.vision import RowImages, backbone_of
 from anomalyr1.terminal import notes
 
@@ -74,6 +75,14 @@ def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing
         obstacle = _flex_obstacle(trainer, sharing)
         sharing.flex = say(obstacle, "SDPA takes over", "off", "FlexAttention")
     return sharing
+
+
+def shares_rows(trainer: Any) -> bool:
+    """Prepare the model of a supervised training; what keeps it from sharing is one line."""
+    obstacle = share_prefixes(trainer.model)
+    if obstacle and trainer.accelerator.is_main_process:
+        notes().print(f"shared prefix: off, {obstacle}; images are computed once a question")
+    return obstacle is None
 
 
 def sample_shared(
@@ -152,6 +161,26 @@ def score_shared(
         flex=trainer.sharing.flex,
         autocast=trainer.accelerator.autocast,
     )
+
+
+def rows_packed(trainer: Any, model: Any) -> Callable[..., Any]:
+    """The model as TRL's supervised loss calls it, with rows about the same images packed.
+
+    What is not asked of the fused head, which sums over labels, goes through as it is.
+
+    Args:
+        trainer: whose model it is.
+        model: as the trainer holds it, wrapped or not, prepared.
+    """
+    backbone = backbone_of(trainer.accelerator.unwrap_model(model))
+
+    def call(**inputs: Any) -> Any:
+        if not inputs.get("fused_lm_head"):
+            return model(**inputs)
+        _, packed = pack_rows(backbone, inputs)
+        return model(**packed, fused_lm_head=True, use_cache=False)
+
+    return call
 
 
 def _most_passes(accelerator: Any, own: int) -> int:
