@@ -29,6 +29,8 @@ from torch import Tensor
 from anomalyr1.shared_prefix.packed_attention import Siblings, lineage, siblings
 from anomalyr1.shared_prefix.prefixes import Prompt
 
+# First place and place after the last, of all stretches that something goes on from.
+Path = tuple[tuple[int, int], ...]
 # The label of a token whose probability nobody asks for.
 IGNORED = -100
 
@@ -178,8 +180,8 @@ def lay_out(trees: Sequence[Stretch], rows: Mapping[int, WholeRow]) -> Packed:
     device = rows[trees[0].row].ids.device
     layout: list[Siblings] = []
     order: list[tuple[WholeRow, slice]] = []
-    inner = [((), (tree,)) for tree in trees]
-    ends: list[tuple[tuple[tuple[int, int], ...], tuple[Stretch, ...]]] = []
+    inner: list[tuple[Path, tuple[Stretch, ...]]] = [((), (tree,)) for tree in trees]
+    ends: list[tuple[Path, tuple[Stretch, ...]]] = []
     at = 0
     while inner or ends:
         seen, family = (inner or ends).pop(0)
