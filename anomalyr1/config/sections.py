@@ -126,6 +126,9 @@ class PolicyConfig:
         freeze_vision: leave the vision tower as it is.
         freeze_projector: leave the vision-to-language projector as it is.
         shared_prefix: compute a prompt once for all of its completions; false is stock TRL.
+        chunk_completions: tokens of completions that `train` computes at once behind their prompts;
+            more are computed in chunks, and once more in the backward pass, in the memory of one
+            chunk. None computes all of a micro-batch at once.
         learning_rates: of the vision tower and the projector, where not the trainer's.
         lora: train adapters instead of the weights; None trains the weights.
     """
@@ -139,6 +142,7 @@ class PolicyConfig:
     freeze_vision: Flag = True
     freeze_projector: Flag = False
     shared_prefix: Flag = True
+    chunk_completions: Count | None = None
     learning_rates: LearningRates = field(default_factory=LearningRates)
     lora: LoraSection | None = None
 
@@ -148,6 +152,12 @@ class PolicyConfig:
             raise InputError(
                 f"expected max_pixels of at least min_pixels {self.min_pixels}, "
                 f"found {self.max_pixels}; raise it"
+            )
+        if self.chunk_completions and (not self.shared_prefix or self.attention == "eager"):
+            raise InputError(
+                "expected policy.shared_prefix=true and another kernel than eager beside "
+                f"policy.chunk_completions={self.chunk_completions}, which has no effect without; "
+                "leave it out"
             )
 
     @property

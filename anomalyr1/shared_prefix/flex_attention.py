@@ -26,16 +26,22 @@ from anomalyr1.shared_prefix.packed_attention import (
 _TOLERANCE = 0.03
 
 
-def pairs_of(layout: Sequence[Siblings]) -> BlockMask:
-    """Which pairs of a packed sequence are computed, in blocks of 128 x 128; one for all layers."""
+def pairs_of(layout: Sequence[Siblings], asked: int = 0) -> BlockMask:
+    """Which pairs of a packed sequence are computed, in blocks of 128 x 128; one for all layers.
+
+    Args:
+        layout: of all tokens.
+        asked: the first one that looks at others.
+    """
     own, last = lineage(layout)
 
     def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        behind = (own[key] <= own[query]) & (own[query] <= last[key])
-        return behind & (key <= query)
+        place = query + asked
+        behind = (own[key] <= own[place]) & (own[place] <= last[key])
+        return behind & (key <= place)
 
     size = layout[-1].end
-    return create_block_mask(sees, None, None, size, size, device=own.device)
+    return create_block_mask(sees, None, None, size - asked, size, device=own.device)
 
 
 def flex_packed_attention(

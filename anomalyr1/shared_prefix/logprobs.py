@@ -13,6 +13,7 @@ from anomalyr1.shared_prefix.attention import shares_attention
 from anomalyr1.shared_prefix.flex_attention import pairs_of
 from anomalyr1.shared_prefix.packing import Packed, block_mask, chunked, pack, unpack
 from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.trunk import Chunk
 from anomalyr1.shared_prefix.vision import RowImages, backbone_of
 
 # (model, model inputs, packed groups) -> log-probabilities and entropies of tokens, (1, L) each.
@@ -31,6 +32,7 @@ def shared_logps(
     budget: int | None = None,
     passes: Callable[[int], int] | None = None,
     flex: bool = False,
+    chunk_tokens: int | None = None,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities of B completions, each group of equal prompts computed behind one copy.
@@ -50,6 +52,9 @@ def shared_logps(
         passes: how many forward passes to make, given the number needed here: where processes hold
             a part of the weights each, all make equally many. None makes those needed.
         flex: attend by FlexAttention.
+        chunk_tokens: of completions that are computed at once behind their prompts; more are
+            computed in chunks, and again in the backward pass, in the memory of one of them. Not
+            with the eager kernel. None computes all at once.
         autocast: entered around each forward pass.
 
     Returns:
@@ -64,7 +69,14 @@ def shared_logps(
     entropies: Tensor | None = None
     for number, chunk in enumerate([*chunks, *[chunks[-1]] * (count - needed)]):
         packed, inputs = pack_inputs(
-            backbone, chunk, prompts, images, completion_ids, completion_mask, flex=flex
+            backbone,
+            chunk,
+            prompts,
+            images,
+            completion_ids,
+            completion_mask,
+            flex=flex,
+            chunk_tokens=chunk_tokens,
         )
         with autocast():
             found, entropy = score(model, inputs, packed)
@@ -112,6 +124,7 @@ def pack_inputs(
     completion_mask: Tensor,
     *,
     flex: bool = False,
+    chunk_tokens: int | None = None,
 ) -> tuple[Packed, dict[str, Any]]:
     """The groups as one sequence, and what the model is called with.
 
@@ -123,6 +136,7 @@ def pack_inputs(
         completion_ids: (B, C), right-padded.
         completion_mask: (B, C), 1 on tokens.
         flex: hand over the pairs that FlexAttention computes.
+        chunk_tokens: of completions that are computed at once; None is no limit.
     """
     firsts = [group[0] for group in groups]
     positions = []
@@ -135,7 +149,12 @@ def pack_inputs(
         )
         positions.append(position[:, 0])
     packed = pack(
-        groups, [prompts[row] for row in firsts], positions, completion_ids, completion_mask
+        groups,
+        [prompts[row] for row in firsts],
+        positions,
+        completion_ids,
+        completion_mask,
+        chunk_tokens if shares_attention(backbone) else None,
     )
     return packed, model_inputs(backbone, packed, images, firsts, flex=flex)
 
@@ -172,5 +191,13 @@ def _who_sees_whom(backbone: Any, packed: Packed, flex: bool) -> dict[str, Any]:
         unseen = ~block_mask(packed.layout)
         bias = torch.zeros(unseen.shape, device=unseen.device)
         return {"attention_mask": bias.masked_fill(unseen, torch.finfo(torch.float32).min)}
-    who: dict[str, Any] = {"attention_mask": {"full_attention": None}, "layout": packed.layout}
-    return {**who, "pairs": pairs_of(packed.layout)} if flex else who
+    trunk = packed.layout
+    who: dict[str, Any] = {"attention_mask": {"full_attention": None}, "layout": trunk}
+    if flex:
+        who["pairs"] = pairs_of(trunk)
+    if packed.chunks:
+        who["chunks"] = [
+            Chunk(part, pairs_of([*trunk, *part], trunk[-1].end) if flex else None)
+            for part in packed.chunks
+        ]
+    return who

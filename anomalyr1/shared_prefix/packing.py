@@ -20,8 +20,8 @@ and their three-dimensional positions are part of the prefix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -67,6 +67,10 @@ class Stretch:
     then: tuple[Stretch, ...] = ()
 
 
+# Siblings, and what they see.
+Family = tuple[Path, tuple[Stretch, ...]]
+
+
 @dataclass(frozen=True)
 class Packed:
     """Trees as one sequence of L tokens.
@@ -78,6 +82,8 @@ class Packed:
         layout: where the stretches lie.
         labels: (1, L), the token itself where its probability is asked for, else `IGNORED`.
         source: (N, 2) for every labelled token: place in L, and flat index into the caller's batch.
+        chunks: the ends of rows in parts of their own, each in the places that it would have right
+            behind what comes before the first of them; empty where `layout` holds them too.
     """
 
     input_ids: Tensor
@@ -86,6 +92,7 @@ class Packed:
     layout: list[Siblings]
     labels: Tensor
     source: Tensor
+    chunks: list[list[Siblings]] = field(default_factory=list)
 
 
 def chunked(
@@ -123,6 +130,7 @@ def pack(
     prompt_positions: Sequence[Tensor],
     completion_ids: Tensor,
     completion_mask: Tensor,
+    chunk_tokens: int | None = None,
 ) -> Packed:
     """Lay out the groups of a pass.
 
@@ -132,6 +140,7 @@ def pack(
         prompt_positions: per group, the prompt's M-RoPE positions (3, P_u).
         completion_ids: (B, C), right-padded.
         completion_mask: (B, C), 1 on tokens.
+        chunk_tokens: of completions that are computed at once; None is no limit.
     """
     width = completion_ids.size(1)
     lengths = completion_mask.sum(1).tolist()
@@ -144,7 +153,7 @@ def pack(
             rows[row] = followed(prompt, places, tokens, row * width)
         ends = tuple(Stretch(row, shared, shared + 1 + lengths[row]) for row in group)
         trees.append(Stretch(group[0], 0, shared, ends))
-    return lay_out(trees, rows)
+    return lay_out(trees, rows, chunk_tokens)
 
 
 def followed(prompt: Prompt, positions: Tensor, tokens: Tensor, target: int) -> WholeRow:
@@ -170,42 +179,85 @@ def followed(prompt: Prompt, positions: Tensor, tokens: Tensor, target: int) -> 
     )
 
 
-def lay_out(trees: Sequence[Stretch], rows: Mapping[int, WholeRow]) -> Packed:
+def lay_out(
+    trees: Sequence[Stretch], rows: Mapping[int, WholeRow], chunk_tokens: int | None = None
+) -> Packed:
     """Trees of stretches as one sequence.
 
     Args:
         trees: their roots; a root may be empty.
         rows: that the stretches are cut from.
+        chunk_tokens: of a chunk of ends of rows, exceeded by an end that is longer alone; None
+            makes no chunks, nor does it where all ends fit or nothing stands before them.
     """
     device = rows[trees[0].row].ids.device
-    layout: list[Siblings] = []
-    order: list[tuple[WholeRow, slice]] = []
-    inner: list[tuple[Path, tuple[Stretch, ...]]] = [((), (tree,)) for tree in trees]
-    ends: list[tuple[Path, tuple[Stretch, ...]]] = []
-    at = 0
-    while inner or ends:
-        seen, family = (inner or ends).pop(0)
-        lengths = [stretch.end - stretch.start for stretch in family]
-        if any(lengths):
-            layout.append(siblings(lengths, device, at, seen))
-        for stretch, length in zip(family, lengths, strict=True):
-            order.append((rows[stretch.row], slice(stretch.start, stretch.end)))
-            path = (*seen, (at, at + length))
-            at += length
-            if stretch.then:
-                grown = any(further.then for further in stretch.then)
-                (inner if grown else ends).append((path, stretch.then))
-    labels = torch.cat([row.labels[part] for row, part in order])
-    targets = torch.cat([row.targets[part] for row, part in order])
+    order: list[Stretch] = []
+
+    def placed(families: Iterable[Family], at: int) -> Iterator[Siblings]:
+        for seen, family in families:
+            lengths = [stretch.end - stretch.start for stretch in family]
+            if any(lengths):
+                yield siblings(lengths, device, at, seen)
+            order.extend(family)
+            at += sum(lengths)
+
+    inner, ends, at = _families(trees)
+    layout = list(placed(inner, 0))
+    chunks = [list(placed(part, at)) for part in _cut(ends, chunk_tokens if at else None)]
+    if len(chunks) == 1:  # behind the rest, it stands where it would stand in any case
+        layout += chunks.pop()
+    parts = [(rows[stretch.row], slice(stretch.start, stretch.end)) for stretch in order]
+    labels = torch.cat([row.labels[part] for row, part in parts])
+    targets = torch.cat([row.targets[part] for row, part in parts])
     asked = (labels != IGNORED).nonzero()[:, 0]
     return Packed(
-        torch.cat([row.ids[part] for row, part in order])[None],
-        torch.cat([row.kinds[part] for row, part in order])[None],
-        torch.cat([row.positions[:, part] for row, part in order], 1)[:, None],
+        torch.cat([row.ids[part] for row, part in parts])[None],
+        torch.cat([row.kinds[part] for row, part in parts])[None],
+        torch.cat([row.positions[:, part] for row, part in parts], 1)[:, None],
         layout,
         labels[None],
         torch.stack([asked, targets[asked]], 1),
+        chunks,
     )
+
+
+def _families(trees: Sequence[Stretch]) -> tuple[list[Family], list[Family], int]:
+    """Stretches that others go on from, ends of rows, and how many tokens the former are.
+
+    Siblings stand together behind the places of all that they see, which are worked out here.
+    """
+    inner: list[Family] = [((), (tree,)) for tree in trees]
+    ends: list[Family] = []
+    at = 0
+    for seen, family in inner:  # grows as it goes
+        for stretch in family:
+            end = at + stretch.end - stretch.start
+            if stretch.then:
+                grown = any(further.then for further in stretch.then)
+                (inner if grown else ends).append(((*seen, (at, end)), stretch.then))
+            at = end
+    return inner, ends, at
+
+
+def _cut(ends: Sequence[Family], budget: int | None) -> list[list[Family]]:
+    """Ends of rows in parts of so many tokens, in order; all in one where they fit."""
+    total = sum(end.end - end.start for _, family in ends for end in family)
+    if not ends or budget is None or total <= budget:
+        return [list(ends)] if ends else []
+    parts: list[list[Family]] = [[]]
+    filled = 0
+    for seen, family in ends:
+        held: list[Stretch] = []
+        for end in family:
+            tokens = end.end - end.start
+            if filled and filled + tokens > budget:
+                parts[-1] += [(seen, tuple(held))] if held else []
+                parts.append([])
+                held, filled = [], 0
+            held.append(end)
+            filled += tokens
+        parts[-1].append((seen, tuple(held)))
+    return parts
 
 
 def block_mask(layout: Sequence[Siblings]) -> Tensor:

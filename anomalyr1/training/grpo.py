@@ -78,6 +78,7 @@ def train(config: Config) -> Path:
         learning_rates=config.policy.learning_rates,
         augmented=augmented,
         shared_prefix=config.policy.shared_prefix,
+        chunk_completions=config.policy.chunk_completions,
         flex=config.policy.attention == "flex_attention",
         signal=config.signal,
         run_dir=run_dir,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
@@ -34,15 +35,19 @@ class Sharing:
         rollout: prompts, in the rollout.
         regroups: the completions of a prompt are brought into one micro-batch.
         flex: FlexAttention serves packed groups.
+        chunk_completions: tokens of completions computed at once; None is no limit.
     """
 
     logps: bool = False
     rollout: bool = False
     regroups: bool = False
     flex: bool = False
+    chunk_completions: int | None = None
 
 
-def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing:
+def set_up_sharing(
+    trainer: GRPOTrainer, *, wanted: bool, flex: bool, chunk_completions: int | None = None
+) -> Sharing:
     """Prepare the trainer's models and find out what can be shared; each obstacle is one line.
 
     Where a prefix cannot be shared (another model class, FlashAttention-2, which takes no mask)
@@ -52,6 +57,7 @@ def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing
         trainer: with its model, before training.
         wanted: share prefixes at all.
         flex: let FlexAttention serve packed groups, where it can.
+        chunk_completions: tokens of completions computed at once, where there may be a limit.
     """
 
     def say(obstacle: str | None, consequence: str, how: str = "in part", what: str = "") -> bool:
@@ -74,6 +80,10 @@ def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing
     if flex:
         obstacle = _flex_obstacle(trainer, sharing)
         sharing.flex = say(obstacle, "SDPA takes over", "off", "FlexAttention")
+    if chunk_completions and sharing.logps:
+        obstacle = _chunking_obstacle(trainer)
+        if say(obstacle, "all completions are computed at once", "off", "chunks of completions"):
+            sharing.chunk_completions = chunk_completions
     return sharing
 
 
@@ -159,6 +169,7 @@ def score_shared(
         budget=None if learns else trainer.chunk_tokens,
         passes=None if learns else partial(_most_passes, trainer.accelerator),
         flex=trainer.sharing.flex,
+        chunk_tokens=trainer.sharing.chunk_completions,
         autocast=trainer.accelerator.autocast,
     )
 
@@ -207,6 +218,18 @@ def _flex_obstacle(trainer: Any, sharing: Sharing) -> str | None:
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}
     dtype = half.get(trainer.accelerator.mixed_precision, trainer.model.dtype)
     return flex_obstacle(config, trainer.accelerator.device, dtype)
+
+
+def _chunking_obstacle(trainer: Any) -> str | None:
+    """Why all completions of a micro-batch are computed at once though chunks were asked for."""
+    if not shares_attention(trainer.model):
+        return "the eager kernel attends by a mask of all tokens"
+    if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
+        return "processes that hold a part of the weights each would need equally many"
+    given = trainer.args.gradient_checkpointing_kwargs or {}
+    if trainer.args.gradient_checkpointing and given.get("use_reentrant"):
+        return "reentrant checkpointing gives the keys and values of a prompt no gradient"
+    return None
 
 
 def _rollout_obstacle(trainer: Any) -> str | None:

@@ -41,6 +41,8 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
     Args:
         shared_prefix: compute a prompt once for all of its completions; False is stock TRL.
         flex: let FlexAttention serve packed groups where it can.
+        chunk_completions: tokens of completions computed at once behind their prompts, where this
+            is possible; None is no limit.
         signal: what is done about groups that teach little; None leaves them alone.
         run_dir: where heartbeats and kept completions go; None keeps none.
         keep_every: steps between two files of completions, each valid input of
@@ -57,6 +59,7 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         reward_funcs: Any,
         shared_prefix: bool = True,
         flex: bool = False,
+        chunk_completions: int | None = None,
         signal: SignalConfig | None = None,
         run_dir: Path | None = None,
         keep_every: int = 0,
@@ -64,7 +67,9 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         super().__init__(*args, reward_funcs=[Remembered.of(term) for term in given], **kwargs)
-        self.sharing = set_up_sharing(self, wanted=shared_prefix, flex=flex)
+        self.sharing = set_up_sharing(
+            self, wanted=shared_prefix, flex=flex, chunk_completions=chunk_completions
+        )
         self.signal = signal or SignalConfig()
         if self.signal.difficulty == "emit":
             require_accuracy(self.reward_func_names)
