@@ -8,15 +8,22 @@ to inspect, domain knowledge, then the question.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast, get_args
 
 from anomalyr1.errors import InputError, unknown
 from anomalyr1.geometry import BoxUnit, Frame, grid_cell
+from anomalyr1.published_prompts import (
+    WITHOUT_REASONING,
+    Published,
+    merged_text,
+    published_messages,
+)
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
 
-Template = Literal["choice", "grounding", "inspect"]
+Template = Literal["choice", "grounding", "inspect", "mmad", "iad_r1", "robustmad"]
 TEMPLATES: tuple[Template, ...] = get_args(Template)
+OWN: tuple[Template, ...] = TEMPLATES[:3]
 
 SYSTEM = (
     "You inspect industrial products. Look at the image, think inside <think> </think>, "
@@ -38,21 +45,13 @@ _UNITS: dict[BoxUnit, str] = {
 
 # What opens, closes or stands for something in a conversation with Qwen2.5-VL or Qwen3-VL: as text
 # of a question it would be read as the mark itself.
-SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
+SPECIAL_TOKENS = tuple(
+    f"<|{name}|>"
+    for name in (
+        *("endoftext", "im_start", "im_end", "object_ref_start", "object_ref_end"),
+        *("box_start", "box_end", "quad_start", "quad_end"),
+        *("vision_start", "vision_end", "vision_pad", "image_pad", "video_pad"),
+    )
 )
 
 
@@ -76,7 +75,7 @@ FIXED_PHRASES = (
     SYSTEM,
     f"{REFERENCE_HEADER}\n",
     f"{QUERY_HEADER}\n",
-    *(f"\n{_instruction(template, 'pixels')}" for template in TEMPLATES),
+    *(f"\n{_instruction(template, 'pixels')}" for template in OWN),
 )
 
 
@@ -114,6 +113,16 @@ def template_for(question: Question, template: Template = "choice") -> Template:
     return "grounding" if question.is_grounding else template
 
 
+def asks_for_boxes(template: str) -> bool:
+    """The completion is to hold boxes, alone or beside a letter."""
+    return template in ("grounding", "inspect")
+
+
+def asks_for_reasoning(template: str) -> bool:
+    """The completion is to hold more than a letter; else its form and reasoning say nothing."""
+    return template not in WITHOUT_REASONING
+
+
 def build_messages(
     sample: Sample,
     question: Question,
@@ -131,7 +140,8 @@ def build_messages(
     Args:
         sample: the image; not read apart from being named in errors.
         question: what is asked; its options are shown in their stored order.
-        template: `choice` asks for a letter, `grounding` for boxes, `inspect` for both at once.
+        template: `choice` asks for a letter, `grounding` for boxes, `inspect` for both at once; or
+            the name of a published protocol (`published_prompts`), whose words it is asked in.
         references: number of normal reference images shown.
         knowledge: domain knowledge about the product, or None.
         unit: what the policy counts the corners of boxes in (`policy.family`).
@@ -146,6 +156,9 @@ def build_messages(
             f"expected template {template_for(question)!r} for a {question.type} question of "
             f"{sample.image}, found {template!r}; ask it by that one"
         )
+    if template not in OWN:
+        protocol = cast(Published, template)
+        return published_messages(question, protocol, references=references, knowledge=knowledge)
     content: list[dict[str, str]] = []
     if references:
         content.append(_text(f"{REFERENCE_HEADER}\n"))
@@ -157,7 +170,20 @@ def build_messages(
     content.append(_text(question_text(question, template, unit)))
     return [
         {"role": "system", "content": [_text(SYSTEM)]},
-        {"role": "user", "content": _merge_text(content)},
+        {"role": "user", "content": merged_text(content)},
+    ]
+
+
+def without_images(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation in the same words that shows no image.
+
+    >>> content = [{"type": "image"}, {"type": "text", "text": "Dented?"}]
+    >>> without_images([{"role": "user", "content": content}])
+    [{'role': 'user', 'content': [{'type': 'text', 'text': 'Dented?'}]}]
+    """
+    return [
+        {**said, "content": merged_text([p for p in said["content"] if p["type"] != "image"])}
+        for said in messages
     ]
 
 
@@ -195,7 +221,7 @@ def gold_in_model(
     >>> gold_in_model([Box(0, 0, 20, 20)], question, "grounding", Frame(200, 200, 100, 50))
     (Box(x1=0.0, y1=0.0, x2=10.0, y2=5.0, label=None),)
     """
-    if gold_in_image is None or (template == "choice" and not question.is_grounding):
+    if gold_in_image is None or not (asks_for_boxes(template) or question.is_grounding):
         return None
     if frame is None:
         return tuple(gold_in_image)
@@ -237,6 +263,8 @@ def gold_completion(
     names its conclusion. Where the boxes are not on record, or the policy's frame is not known
     (`frame` is None), it speaks of none.
     """
+    if not asks_for_reasoning(template):
+        return format_answer(question, template, ())
     gold = sample.gold_boxes(question)
     boxes = [] if gold is None or frame is None else [frame.to_model(box) for box in gold]
     if template == "grounding":
@@ -279,14 +307,3 @@ def _chosen(question: Question) -> str:
 
 def _text(text: str) -> dict[str, str]:
     return {"type": "text", "text": text}
-
-
-def _merge_text(content: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Join neighbouring text parts, so that the same prompt is always the same list."""
-    merged: list[dict[str, str]] = []
-    for part in content:
-        if part["type"] == "text" and merged and merged[-1]["type"] == "text":
-            merged[-1] = _text(merged[-1]["text"] + part["text"])
-        else:
-            merged.append(part)
-    return merged

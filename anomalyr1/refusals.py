@@ -18,7 +18,13 @@ from anomalyr1.errors import InputError, listed
 from anomalyr1.geometry import LARGEST_ASPECT_RATIO, too_extreme
 from anomalyr1.policy.family import FAMILIES, Family
 from anomalyr1.policy.resizing import resized_size
-from anomalyr1.prompts import SPECIAL_TOKENS, smuggled_tokens, special_tokens_in, template_for
+from anomalyr1.prompts import (
+    SPECIAL_TOKENS,
+    asks_for_boxes,
+    smuggled_tokens,
+    special_tokens_in,
+    template_for,
+)
 from anomalyr1.schema import Question, Sample
 
 Asked = tuple[Sample, list[tuple[int, Question]]]  # an image, its questions with their numbers
@@ -54,7 +60,7 @@ def require_askable(
         f"{sample.image}#{index}"
         for sample, questions in asked_questions(samples, question_types)
         for index, question in questions
-        if template_for(question, prompt.template) != "choice"
+        if asks_for_boxes(template_for(question, prompt.template))
     ]
     if asked:
         known = " or ".join(known.name for known in FAMILIES)

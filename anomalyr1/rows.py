@@ -16,6 +16,7 @@ from transformers import ProcessorMixin
 
 from anomalyr1.config import PromptConfig
 from anomalyr1.data.knowledge import knowledge_for, load_knowledge
+from anomalyr1.data.limited import stratified
 from anomalyr1.data.manifest import count
 from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
 from anomalyr1.data.shots import training_shots
@@ -24,7 +25,13 @@ from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.resizing import image_tokens, model_frame, resized_size
-from anomalyr1.prompts import Template, build_messages, gold_in_model, template_for
+from anomalyr1.prompts import (
+    Template,
+    build_messages,
+    gold_in_model,
+    template_for,
+    without_images,
+)
 from anomalyr1.refusals import Size, asked_questions, refuse, refused_rows, require_askable
 from anomalyr1.schema import Box, Question, Sample
 
@@ -81,6 +88,7 @@ def build_rows(
     family: Family,
     *,
     question_types: Sequence[str] | None = None,
+    blind: bool = False,
 ) -> list[Row]:
     """Every question of every sample, shown as the prompt section says.
 
@@ -90,6 +98,7 @@ def build_rows(
         processor: counts tokens and resizes.
         family: of the policy; decides what boxes are counted in.
         question_types: asked; None asks all.
+        blind: show no image.
 
     Raises:
         InputError: boxes are asked of a family whose frame is not known, the processor refuses an
@@ -99,7 +108,7 @@ def build_rows(
     require_askable(samples, prompt, family, question_types)
     sizes: dict[Path, Size] = {}
     refuse(refused_rows(samples, prompt, processor, question_types=question_types, sizes=sizes))
-    rows = list(_rows(samples, prompt, processor, family, question_types, sizes))
+    rows = list(_rows(samples, prompt, processor, family, question_types, sizes, blind))
     if not rows:
         kept = f" of the types {', '.join(question_types)}" if question_types else ""
         raise InputError(f"expected at least one question{kept}, found none; check the benchmark")
@@ -120,6 +129,7 @@ def open_benchmark(
     *,
     root: str | None = None,
     limit: int | None = None,
+    by_strata: bool = False,
     shots: int | None = None,
     shuffle: int | None = None,
     seed: int = 0,
@@ -132,6 +142,7 @@ def open_benchmark(
         prompt: says how many references a sample needs.
         root: where the images are, if not where the benchmark says.
         limit: keep so many images, chosen from `seed`; None keeps all.
+        by_strata: choose them by data set, class and label.
         shots: keep so many images of each (category, defect), as far as there are, and as many
             normal ones, chosen from `seed`; None keeps all.
         shuffle: reorder the options of every question from this seed; None leaves them.
@@ -144,7 +155,9 @@ def open_benchmark(
         raise InputError(f"expected a benchmark folder at {key}, found none; set {key}=FOLDER")
     benchmark = load_benchmark(Path(path), root=None if root is None else Path(root))
     samples = list(benchmark.samples)
-    if limit is not None and limit < len(samples):
+    if limit is not None and by_strata:
+        samples = stratified(samples, limit, seed)
+    elif limit is not None and limit < len(samples):
         kept = sorted(random.Random(seed).sample(range(len(samples)), limit))
         samples = [samples[i] for i in kept]
     if shots is not None:
@@ -213,12 +226,13 @@ def _rows(
     family: Family,
     question_types: Sequence[str] | None,
     sizes: dict[Path, Size],
+    blind: bool,
 ) -> Iterator[Row]:
     tokenizer = processor.tokenizer
     knowledge = _Knowledge(prompt, tokenizer)
     for sample, asked in asked_questions(samples, question_types):
-        references = reference_paths(sample, prompt)
-        paths = (*(sample.root / name for name in references), sample.path)
+        references = () if blind else reference_paths(sample, prompt)
+        paths = () if blind else (*(sample.root / name for name in references), sample.path)
         resized = [resized_size(*sizes[path], processor) for path in paths]
         vision_tokens = sum(image_tokens(size, processor) - 1 for size in resized)
         size = sizes[sample.path]
@@ -233,6 +247,8 @@ def _rows(
                 knowledge=known,
                 unit=family.unit or "pixels",
             )
+            if blind:
+                messages = without_images(messages)
             text = tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )

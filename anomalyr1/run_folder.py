@@ -25,9 +25,17 @@ THRESHOLD = "threshold.json"  # likewise
 # What an evaluation leaves.
 PREDICTIONS = "predictions.jsonl"
 PREDICTIONS_ORIGIN = "predictions.identity.json"
-MASKS = "masks"
+PREDICTIONS_SETTINGS = "predictions.settings.json"
+MASKS = "masks"  # a file of lines a segmenter, and a folder of pictures under its name
+MASK_PICTURES = "png"
+MASK_SHEETS = "sheets"
+MASK_SHARDS = "shards"
+COCO_GOLD = "coco_gold.json"
+COCO_RESULTS = "coco_results.json"
 METRICS = "metrics.json"
 REPORT = "report.html"
+
+LEADERBOARD = "leaderboard.html"  # of many runs, beside none of them
 
 # What an inspection of many files leaves.
 INSPECTIONS = "inspections.jsonl"
@@ -67,7 +75,8 @@ _LEFT = {
     "eval": {
         PREDICTIONS: "the policy's answers, a line a question",
         PREDICTIONS_ORIGIN: "what they were made with; others are not mixed in",
-        f"{MASKS}/": "masks made of the boxes, a file a segmenter",
+        PREDICTIONS_SETTINGS: "every setting that can change a number of them",
+        f"{MASKS}/": "masks made of the boxes, a file a segmenter; pictures of `anomalyr1 mask`",
         METRICS: "scores with their intervals",
         REPORT: "all of it as one page",
     },
@@ -135,3 +144,12 @@ def masks_file(segmenter: str) -> str:
     'box.jsonl'
     """
     return f"{segmenter}.jsonl"
+
+
+def masks_shard(segmenter: str, number: int, of: int) -> str:
+    """The folder of one of several runs that share a segmenter's work, relative to the same.
+
+    >>> masks_shard("box", 1, 4)
+    'box/shards/1-of-4'
+    """
+    return f"{segmenter}/{MASK_SHARDS}/{number}-of-{of}"

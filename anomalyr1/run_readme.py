@@ -73,5 +73,6 @@ def _commands(run_dir: Path, verbs: Sequence[str], config: Config) -> Iterator[C
         yield "scores again", ["score", run_dir / run_folder.PREDICTIONS]
         yield "writes the page again", ["report", run_dir]
         if config.prompt.template == "inspect" or GROUNDING in (config.eval.question_types or ()):
+            yield "draws the masks of the predicted boxes", ["mask", run_dir]
             out = ["--out", f"{run_dir}-boxes", "--format", "label-studio"]
             yield "hands the predicted boxes to annotators", ["data", "export", run_dir, *out]

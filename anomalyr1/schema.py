@@ -73,6 +73,16 @@ def dataset_of(image: str) -> str:
     return image.split("/", 1)[0]
 
 
+def category_of(image: str) -> str:
+    """The product on an image: the second part of its key.
+
+    >>> category_of("VisA/pcb1/test/good/1.JPG"), category_of("tile/1.png")
+    ('pcb1', 'tile')
+    """
+    parts = image.split("/")
+    return parts[1] if len(parts) > 2 else parts[0]
+
+
 def is_normal_key(image: str) -> bool:
     """MMAD's rule: an image is normal where a part of its key equals "good".
 
@@ -165,8 +175,7 @@ class Sample:
     @property
     def category(self) -> str:
         """Second part of the key: the product."""
-        parts = self.image.split("/")
-        return parts[1] if len(parts) > 2 else parts[0]
+        return category_of(self.image)
 
     @property
     def is_normal(self) -> bool:

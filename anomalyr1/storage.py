@@ -143,20 +143,26 @@ def resume_jsonl(
     path: Path,
     expected: str = "a JSON-lines file",
     read: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+    told: Callable[[str], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Read the lines an interrupted run left and cut a torn last line off the file.
 
-    A process killed while appending can leave half a line at the end, and only there. `read` is
-    that of `read_jsonl_as`.
+    A process killed while appending can leave half a line at the end, and only there; a machine
+    that lost its power, a last line of zero bytes. `read` is that of `read_jsonl_as`; `told` is
+    given a line about what was cut off.
     """
     if not path.exists():
         return []
     content = read_bytes(path, expected)
     whole = content[: content.rfind(b"\n") + 1]
+    last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+    if b"\0" in last:
+        whole = whole[: -len(last)]
     rows = _read_lines(read or _as_it_is, _decode(whole, path, expected), path, expected)
     if len(whole) < len(content):
         with writing(path), path.open("rb+") as file:
             file.truncate(len(whole))
+        told(f"{path}: cut off a broken last line of {len(content) - len(whole)} bytes")
     return rows
 
 

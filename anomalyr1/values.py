@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +12,8 @@ from typing import Any
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_UNSAFE = re.compile(r"[^\w.-]+")
+_LONGEST = 60  # letters of a name that are kept
 
 
 def is_number(value: object) -> bool:
@@ -56,6 +60,22 @@ def printable(text: str) -> str:
     ('a b [2J', '\ufffd')
     """
     return " ".join(_CONTROL.sub(" ", whole_characters(text)).split())
+
+
+def file_stem(text: str, identity: object, unnamed: str = "image") -> str:
+    r"""A name for a file, safe on any file system, that is that of no other.
+
+    Args:
+        text: what it is of; what any system could refuse becomes "_".
+        identity: what tells it from all others, in values of JSON.
+        unnamed: where nothing of the text is left.
+
+    >>> file_stem("../a b\n", 1), file_stem("...", 1), file_stem("a", 2) == file_stem("a", 1)
+    ('_a_b-6b86b273ff', 'image-6b86b273ff', False)
+    """
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:10]
+    stem = _UNSAFE.sub("_", printable(text))[:_LONGEST].strip(".")
+    return f"{stem or unnamed}-{digest}"
 
 
 def places(value: Any, wrong: Callable[[Any], bool], place: str = "") -> Iterator[tuple[str, Any]]:

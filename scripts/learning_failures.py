@@ -48,7 +48,7 @@ CAUSES = (
     Cause(
         "alike",
         "completions all alike",
-        lambda grpo: {"temperature": 0.02},
+        lambda grpo: {"top_k": 1},
         "zero_variance",
         "flat groups",
     ),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, then runs every check and every test that is not marked slow or gpu.
+# Installs what is missing, then runs every check and every test that is not marked slow, gpu or vllm.
 # Arguments go to pytest:  ./scripts/test.sh -k parsing
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,4 +14,4 @@ ruff format --check .
 mypy
 lint-imports
 # -c: an option such as `--real-data DIR` would else move the place where pytest looks for it.
-python -m pytest -c pyproject.toml -m "not slow and not gpu" "$@"
+python -m pytest -c pyproject.toml -m "not slow and not gpu and not vllm" "$@"

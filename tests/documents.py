@@ -23,7 +23,9 @@ DOCUMENTS = [
 ]
 LANGUAGES = ("python", "bash", "yaml", "text", "json")
 # Commands of other tools that a text block may hold, and that nothing here knows the options of.
-FOREIGN = ("cd", "git", "hf", "pip", "pre-commit", "pytest", "source", "transformers", "unzip")
+FOREIGN = (
+    *("cd", "git", "hf", "pip", "pre-commit", "pytest", "source", "transformers", "unzip", "vllm"),
+)
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|yaml))\b")

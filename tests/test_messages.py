@@ -24,6 +24,7 @@ JOINED = {
     ("data/fault_lists.py", "{'\\n'.join(lines)}"): "a headline and a fault a line",
     ("data/making/sources/annotated.py", "{self.lines[0]}"): "a fault that is alone",
     ("evaluation/prediction_lines.py", "{where}: {_faults(row, error)}; mend the line"): "fields",
+    ("evaluation/masks.py", "{faults[0]}"): "a fault that is alone",
     ("demo/upload_limits.py", "{str(error).replace('the bytes given', name)}"): "of an upload",
     ("inspection/product.py", "{faults[0]}"): "a fault that is alone",
     ("rewards/completion_lines.py", "{path}, {faults[0]}; mend it"): "a field",

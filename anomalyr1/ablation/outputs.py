@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from anomalyr1 import run_folder
 from anomalyr1.ablation.contrasts import summarize
@@ -13,8 +14,9 @@ from anomalyr1.ablation.plots import bars, curves, scale_curves
 from anomalyr1.ablation.results import Result
 from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.ablation.table import comma_separated, markdown
+from anomalyr1.evaluation.kept_settings import known_settings, unlike_but_for_the_policy
 from anomalyr1.evaluation.report.curves import History
-from anomalyr1.run_folder import HISTORY
+from anomalyr1.run_folder import HISTORY, PREDICTIONS
 from anomalyr1.storage import read_jsonl, write_text
 
 TABLES = (run_folder.TABLE, run_folder.TABLE_DATA, run_folder.TABLE_LATEX)
@@ -45,7 +47,7 @@ def write_outputs(ablation: Ablation, results: Sequence[Result], answers: Answer
         zip(
             TABLES,
             (
-                markdown(lines, ablation.source, baseline),
+                markdown(lines, ablation.source, baseline, unlike_baseline(ablation, results)),
                 comma_separated(lines),
                 latex(lines, ablation.source, baseline),
             ),
@@ -60,6 +62,26 @@ def write_outputs(ablation: Ablation, results: Sequence[Result], answers: Answer
     texts |= {file: plot for file, plot in zip(PLOTS, drawn, strict=True) if plot}
     for file, text in texts.items():
         write_text(ablation.folder / file, text)
+
+
+def unlike_baseline(ablation: Ablation, results: Sequence[Result]) -> dict[str, list[str]]:
+    """Variant -> in what its evaluations were made unlike the baseline's, beside the policy."""
+    finished = {(result.variant, result.seed) for result in results if result.stage is None}
+    cards: dict[str, list[dict[str, Any]]] = {}
+    for run in ablation.runs:
+        if (run.variant, run.seed) in finished:
+            cards.setdefault(run.variant, []).append(known_settings(run.folder / PREDICTIONS))
+    first = next(iter(cards.get(ablation.baseline, [])), None)
+    if first is None:
+        return {}
+    return {
+        variant: list(
+            dict.fromkeys(
+                field for card in found for field in unlike_but_for_the_policy(first, card).fields
+            )
+        )
+        for variant, found in cards.items()
+    }
 
 
 def _histories(ablation: Ablation, results: Sequence[Result]) -> dict[str, list[History]]:

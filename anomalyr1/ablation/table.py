@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from anomalyr1.ablation.contrasts import MINUTES, STEPS, Cell, Contrast, Line
 from anomalyr1.ablation.results import LAST_STEPS
@@ -66,8 +67,16 @@ def contrasts_grid(lines: Sequence[Line]) -> Grid:
     return Grid(header, tuple(rows))
 
 
-def markdown(lines: Sequence[Line], source: Path, baseline: str) -> str:
-    """Both tables for a reader, with what they show."""
+def markdown(
+    lines: Sequence[Line],
+    source: Path,
+    baseline: str,
+    unlike: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> str:
+    """Both tables for a reader, with what they show.
+
+    `unlike` says of each variant in what it was evaluated unlike the baseline.
+    """
     evaluated, trained = divided(lines)
     text = f"# {source.stem}\n\n`anomalyr1 ablate {source}`\n\n"
     text += _markdown_table(values_grid(lines, evaluated, reasons=True))
@@ -75,7 +84,19 @@ def markdown(lines: Sequence[Line], source: Path, baseline: str) -> str:
     compared = contrasts_grid(lines)
     if compared.rows:
         text += f"\n## Against {baseline}\n\n{_markdown_table(compared)}\n{_explained(lines)}"
+    if any(unlike.values()):
+        text += f"\n## Evaluated unlike {baseline}\n\n"
+        text += "".join(f"- {line}\n" for line in unlike_lines(unlike))
     return text
+
+
+def unlike_lines(unlike: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line a variant that was evaluated unlike the baseline.
+
+    >>> unlike_lines({"shots": ["references (1 and 0)"], "beta": []})
+    ['shots: references (1 and 0)']
+    """
+    return [f"{name}: {', '.join(fields)}" for name, fields in unlike.items() if fields]
 
 
 def comma_separated(lines: Sequence[Line]) -> str:

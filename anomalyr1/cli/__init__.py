@@ -13,14 +13,17 @@ from typer.core import TyperGroup
 from anomalyr1 import __version__
 from anomalyr1.cli import (
     ablate,
+    calibrating,
     comparing,
     data,
     demo,
     evaluate,
     inspecting,
+    masking,
     panels,
     planning,
     policy,
+    ranking,
     rewards,
     tools,
 )
@@ -55,10 +58,13 @@ app.add_typer(
 )
 policy.register(app)
 evaluate.register(app)
+masking.register(app)
 comparing.register(app)
+ranking.register(app)
 ablate.register(app)
 planning.register(app)
 inspecting.register(app)
+calibrating.register(app)
 demo.register(app)
 tools.register(app)
 equip(app)

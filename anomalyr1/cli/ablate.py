@@ -35,8 +35,8 @@ def ablate(
     quiet_libraries()
     from anomalyr1.ablation.contrasts import summarize
     from anomalyr1.ablation.launch import ablate as run
-    from anomalyr1.ablation.outputs import files_of
-    from anomalyr1.ablation.table import Grid, contrasts_grid, divided, values_grid
+    from anomalyr1.ablation.outputs import files_of, unlike_baseline
+    from anomalyr1.ablation.table import Grid, contrasts_grid, divided, unlike_lines, values_grid
 
     with resumable():
         ablation, results, answers = run(config, overrides or (), jobs=jobs)
@@ -54,6 +54,8 @@ def ablate(
     for names in divided(lines):
         show(f"Ablation {config.stem}", values_grid(lines, names))
     show(f"Against {ablation.baseline}", contrasts_grid(lines))
+    for line in unlike_lines(unlike_baseline(ablation, results)):
+        wide.print(f"evaluated unlike {ablation.baseline}: {line}", markup=False)
     print(f"wrote {', '.join(map(str, files_of(ablation)))}")
     if any(result.stage is not None for result in results):
         raise typer.Exit(1)

@@ -1,8 +1,9 @@
-"""`anomalyr1 compare`: what training changed, in four lines or a row a seed."""
+"""`anomalyr1 compare`: what training changed, in a few lines or a row a seed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,8 @@ SHOWN = {
     "contradictory": "contradictory",
 }
 
+_OF_TWO_RUNS = ("images", "detectable", "settings")
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to an app."""
@@ -31,60 +34,93 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders with an evaluation in before/.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders; with an evaluation in before/, or --against.")
+    ],
+    against: Annotated[
+        Path | None, typer.Option(help="The run to compare with, instead of each RUN/before.")
+    ] = None,
 ) -> None:
-    """Say what training changed: RUN/before against RUN, on the same questions.
+    """Say what training changed: RUN/before against RUN, or any two runs on the same questions.
 
-    Intervals are of 95 %, images drawn in pairs. Several runs are seeds of one: a row each, and the
-    difference of their means.
+    Intervals are of 95 %, images drawn in pairs; p is McNemar's, over images. Several runs are
+    seeds of one: a row each, and the difference of their means.
 
     Example: anomalyr1 compare runs/quickstart/synthetic
     """
     from anomalyr1.evaluation.before_after import pooled, read_before_after
     from anomalyr1.run_folder import REPORT
 
-    found = [read_before_after(run) for run in runs]
+    found = [read_before_after(run, against) for run in runs]
     console = Console(soft_wrap=True)
     if len(found) > 1:
-        console.print(_table(found, pooled(found)))
+        console.print(_table(found, pooled(found), against))
+        for run in found:
+            if run.settings.fields:
+                console.print(f"{run.run}: settings {run.settings.told}", markup=False)
         return
-    run = found[0]
-    for name, values in (("before", run.before.values), ("after", run.after.values)):
-        told = ", ".join(f"{label} {values[k]:.1f} %" for k, label in SHOWN.items() if k in values)
-        console.print(f"{name:<11} {told}", highlight=False)
-    told = ", ".join(
-        f"{label} {_told(run.differences[key])}"
-        for key, label in SHOWN.items()
-        if key in run.differences
-    )
-    console.print(f"{'difference':<11} {told}", highlight=False)
-    page = run.run / REPORT
+    page = found[0].run / REPORT
+    lines = _lines(found[0], ("before", "after") if against is None else ("against", "run"))
+    if against is None:  # four lines for who sees this for the first time
+        lines = {name: told for name, told in lines.items() if name not in _OF_TWO_RUNS}
+        if found[0].settings.fields:
+            lines["settings"] = found[0].settings.told
     if page.is_file():
-        console.print(f"{'report':<11} {page.resolve()}", highlight=False)
+        lines["report"] = str(page.resolve())
+    for name, told in lines.items():
+        console.print(f"{name:<11} {told}", highlight=False, markup=False)
 
 
-def _table(runs: list[BeforeAfter], of_all: Mapping[str, Difference]) -> Table:
-    table = Table(
-        title="After training against before, in percent and points", title_justify="left"
+def _lines(run: BeforeAfter, sides: tuple[str, str]) -> dict[str, str]:
+    """What is said of two evaluations, a line each under its name."""
+    values = (run.before.values, run.after.values)
+    lines = {
+        side: ", ".join(f"{label} {of[k]:.1f} %" for k, label in SHOWN.items() if k in of)
+        for side, of in zip(sides, values, strict=True)
+    }
+    shown = {SHOWN[key]: d for key, d in run.differences.items() if key in SHOWN}
+    lines["difference"] = ", ".join(f"{label} {_told(d)}" for label, d in shown.items())
+    lines["images"] = ", ".join(
+        f"{name} better on {found.better} and worse on {found.worse} (p {found.p:.2g})"
+        for name, found in run.discordances.items()
     )
-    table.add_column("run")
+    smallest = [
+        f"{label} {d.detectable:.1f}" for label, d in shown.items() if d.detectable is not None
+    ]
+    lines["detectable"] = f"{', '.join(smallest)}: shown in 80 % of repetitions" if smallest else ""
+    lines["settings"] = run.settings.told
+    return {name: told for name, told in lines.items() if told}
+
+
+def _table(
+    runs: list[BeforeAfter], of_all: Mapping[str, Difference], against: Path | None
+) -> Table:
+    table = Table(
+        title=f"{'After training against before' if against is None else f'Against {against}'}, "
+        "in percent and points",
+        title_justify="left",
+    )
+    table.add_column("run", no_wrap=True)
     shown = [key for key in SHOWN if key in of_all]
     for key in shown:
         table.add_column(SHOWN[key], justify="right")
     table.add_column("most given letter (gold)", justify="right")
-    for run in runs:
+    names = [str(run.run) for run in runs]
+    parts = [len(Path(name).parent.parts) for name in names]
+    shared = commonpath(names) if min(parts) > 1 else ""
+    for run, name in zip(runs, names, strict=True):
         cells = [
-            f"{run.before.values[key]:.1f} → {run.after.values[key]:.1f}, "
-            f"{_told(run.differences[key])}"
+            f"{run.before.values[key]:.1f} → {run.after.values[key]:.1f}\n"
+            f"{_in_two_lines(run.differences[key])}"
             for key in shown
         ]
         letter = run.letter
         told = f"{letter.letter} {letter.share:.0f} ({letter.gold:.0f})" if letter else "-"
-        table.add_row(str(run.run), *cells, told)
+        table.add_row(name.removeprefix(shared).lstrip("/") or name, *cells, told)
     table.add_section()
-    table.add_row("mean", *(_told(of_all[key]) for key in shown), "")
-    above = [sum(_above(run.differences[key]) for run in runs) for key in shown]
-    table.add_row("interval above 0", *(f"{n} of {len(runs)}" for n in above), "")
+    table.add_row("mean", *(_in_two_lines(of_all[key]) for key in shown), "")
+    better = [sum(_clearly_better(key, run.differences[key]) for run in runs) for key in shown]
+    table.add_row("clearly better", *(f"{n} of {len(runs)}" for n in better), "")
     return table
 
 
@@ -94,5 +130,15 @@ def _told(difference: Difference) -> str:
     return signed(difference.value, difference.ends)
 
 
-def _above(difference: Difference) -> bool:
-    return difference.ends is not None and difference.ends[0] > 0
+def _in_two_lines(difference: Difference) -> str:
+    return _told(difference).replace(" (", "\n(", 1)
+
+
+def _clearly_better(key: str, difference: Difference) -> bool:
+    """The whole interval lies on the side that is better for this figure."""
+    from anomalyr1.evaluation.figures import FIGURES
+
+    if difference.ends is None:
+        return False
+    low, high = difference.ends
+    return low > 0 if FIGURES[key] else high < 0

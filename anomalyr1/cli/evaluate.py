@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from anomalyr1.cli import panels
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to an app."""
     app.command(rich_help_panel=panels.EVALUATE)(score)
     app.command(rich_help_panel=panels.EVALUATE)(report)
+    app.command(rich_help_panel=panels.EVALUATE)(gather)
 
 
 def score(
@@ -36,17 +38,24 @@ def score(
 
     Example: anomalyr1 score runs/tiny/predictions.jsonl --compat
     """
+    from anomalyr1.evaluation.cells import told_empty
     from anomalyr1.evaluation.score import score as score_predictions
     from anomalyr1.run_folder import METRICS
 
     metrics = score_predictions(predictions, out)
     console = results()
     _print_accuracy(console, metrics, "compat" if compat else "strict")
+    if metrics.get("empty_cells"):
+        console.print(told_empty(metrics["empty_cells"]))
+    _print_beside(console, metrics, "compat" if compat else "strict")
     for name, part in metrics.get("exposure", {}).items():
         console.print(
             f"{name} in training: {part['images']} images, {part['questions']} questions, "
             f"macro strict {percent(part['macro'])}, micro strict {percent(part['micro'])}"
         )
+    unknown = metrics["settings"]["unknown"]
+    if unknown:
+        console.print(f"settings that are not known of these predictions: {', '.join(unknown)}")
     _print_likelihood(console, metrics.get("likelihood"))
     _print_localization(console, metrics.get("localization", {}))
     print(f"wrote {out or predictions.parent / METRICS}")
@@ -72,6 +81,24 @@ def report(
 
     path = write_report(runs, out, gallery=gallery, root=root)
     print(f"wrote {path}")
+
+
+def gather(
+    shards: Annotated[list[Path], typer.Argument(help="Folders that `eval --shard` made.")],
+    out: Annotated[Path, typer.Option(help="Run folder for the whole.")],
+) -> None:
+    """Put the shards of an evaluation together, and score the whole.
+
+    Shards with other settings, of another benchmark, missing, unfinished or answering a question
+    twice are refused, each by name.
+
+    Example: anomalyr1 gather runs/mmad/shard-*-of-4 --out runs/mmad
+    """
+    from anomalyr1.evaluation.shard_folders import gather_shards
+
+    path = gather_shards(shards, out)
+    print(f"wrote {path}")
+    score(path)
 
 
 def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: str) -> None:
@@ -107,6 +134,37 @@ def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: st
         f"{metrics['counted'][accounting]} questions counted, "
         f"{percent(metrics['invalid_rate'])} % of all answers unreadable"
     )
+
+
+def _print_beside(console: Console, metrics: Mapping[str, Any], accounting: str) -> None:
+    """Rows that are no run's, in one table with the run."""
+    from anomalyr1.evaluation.beside import asked_columns, blind_rows, published_rows
+
+    columns = asked_columns(metrics, accounting)
+    rows = [*blind_rows(metrics), *published_rows(metrics)]
+    if not rows:
+        return
+    marks = any(row.kind == "published" for row in rows)
+    table = Table(title="Beside it, percent", title_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    if marks:
+        table.add_column("settings unlike", overflow="fold")
+    average = metrics["mmad"][accounting]["Average"]
+    table.add_row("these predictions", *(percent(average[c]) for c in columns), style="bold")
+    for row in rows:
+        cells = (percent(row.cells.get(column)) for column in columns)
+        unlike = ", ".join(text.split(" (")[0] for text in row.unlike)
+        table.add_row(escape(row.name), *cells, *([unlike] if marks else ()))
+    console.print(table)
+    smallest = metrics["detectable"].get("Average")
+    if smallest is not None:
+        console.print(
+            f"a benchmark of this size shows a difference of {percent(smallest)} points of macro "
+            "accuracy between runs that know nothing of each other, smaller ones in pairs "
+            "(`anomalyr1 compare`)"
+        )
 
 
 def _print_likelihood(console: Console, weighed: Mapping[str, Any] | None) -> None:

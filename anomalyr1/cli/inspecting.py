@@ -79,7 +79,7 @@ def predict(
     idle: Annotated[
         float | None, typer.Option(min=0, help="Stop watching after so many quiet seconds.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Questions decoded together.")] = 16,
+    batch_size: options.BatchSize = 16,
     max_new_tokens: options.MaxNewTokens = 512,
     max_pixels: options.MaxPixels = None,
     device: options.Device = None,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from anomalyr1.errors import InputError
+from anomalyr1.segmentation.names import SEGMENTERS
 
 if TYPE_CHECKING:
     from anomalyr1.inspection.inspector import Inspector
@@ -21,7 +23,7 @@ class Template(str, Enum):
 
 
 class Weigh(str, Enum):
-    """See `inspection.settings_card.Weigh`."""
+    """See `schema.Weigh`."""
 
     reasoning = "reasoning"
     at_once = "at_once"
@@ -31,15 +33,23 @@ PolicyPath = Annotated[str, typer.Option(help="Checkpoint or adapter folder, or 
 TemplateName = Annotated[
     Template, typer.Option(help="As the policy was trained (prompt.template).")
 ]
-SegmenterName = Annotated[str, typer.Option(help="Masks from boxes: box, grabcut, sam2 or none.")]
-SegmenterCheckpoint = Annotated[str | None, typer.Option(help="SAM2 weights: hub id or .pt file.")]
+SegmenterName = Annotated[
+    str, typer.Option(help=f"Masks from boxes: {', '.join(SEGMENTERS)} or none.")
+]
+SegmenterCheckpoint = Annotated[
+    str | None, typer.Option(help="Weights of a SAM: hub id, .pt file or folder.")
+]
 Threshold = Annotated[
     str,
-    typer.Option(help="On P(anomalous), 0 to 1; saved: the policy's own; none: its letter."),
+    typer.Option(
+        help="On P(anomalous), 0 to 1, or a file of `calibrate`; saved: the policy's own; none: "
+        "its letter."
+    ),
 ]
 Weighed = Annotated[
     Weigh, typer.Option(help="The likelihood held against it: after reasoning, or at once.")
 ]
+BatchSize = Annotated[int, typer.Option(min=1, help="Questions decoded together.")]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Completion budget.")]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Scale images down to so many; the policy's own.")
@@ -81,13 +91,16 @@ def load_inspector(
     )
 
 
-def _threshold(given: str) -> float | Literal["saved"] | None:
+def _threshold(given: str) -> float | Path | Literal["saved"] | None:
     if given in ("saved", "none"):
         return "saved" if given == "saved" else None
     try:
         return float(given)
     except ValueError:
+        file = Path(given)
+    if not file.is_file():
         raise InputError(
-            f"expected --threshold as a number from 0 to 1, saved or none, found {given!r}; "
-            "correct it"
-        ) from None
+            "expected --threshold as a number from 0 to 1, a file that `calibrate` wrote, saved or "
+            f"none, found {given!r}; correct it"
+        )
+    return file

@@ -78,10 +78,21 @@ def _carry_out(work: Callable[[Config], Path], config: Config, what: str) -> Non
         state.destroy_process_group()
 
 
-def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
+def evaluate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Ask about so many images, by data set, class and label.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n: the i-th of n parts, in its own folder; gather joins them."),
+    ] = None,
+) -> None:
     """Answer a benchmark, make masks, score, and write the report; resumes per question.
 
-    Under `accelerate launch` every process answers a share of the images.
+    Under `accelerate launch` every process answers a share of the images. Machines that share
+    nothing answer a shard each.
 
     Example: anomalyr1 eval configs/eval/tiny_cpu.yaml policy.path=runs/tiny/policy
     """
@@ -89,7 +100,9 @@ def evaluate(config: ConfigPath, overrides: Overrides = None) -> None:
     from anomalyr1.config import load_config
     from anomalyr1.evaluation.pipeline import evaluate as run
 
-    _carry_out(run, load_config(config, overrides or ()), "report")
+    given = {"eval.limit": limit, "eval.shard": shard}
+    options = [f"{key}={value}" for key, value in given.items() if value is not None]
+    _carry_out(run, load_config(config, [*(overrides or ()), *options]), "report")
 
 
 def quiet_libraries() -> None:

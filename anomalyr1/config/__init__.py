@@ -1,6 +1,7 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
 from anomalyr1.config.augmentation import AugmentConfig
+from anomalyr1.config.backend import BackendConfig
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
@@ -19,6 +20,7 @@ from anomalyr1.config.sections import (
 
 __all__ = [
     "AugmentConfig",
+    "BackendConfig",
     "Config",
     "ConfigFaults",
     "DataConfig",

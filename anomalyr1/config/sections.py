@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from anomalyr1.config.augmentation import AugmentConfig
+from anomalyr1.config.backend import BackendConfig
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
@@ -73,23 +74,25 @@ class PromptConfig:
     """What the policy is shown; the same for SFT, GRPO and evaluation.
 
     Attributes:
-        template: `choice` asks for a letter, `inspect` for a letter and boxes. Grounding questions
-            always use `grounding`.
+        template: `choice` asks for a letter, `inspect` for a letter and boxes. `mmad`, `iad_r1` and
+            `robustmad` are the words of these evaluations; a policy that was trained with `choice`
+            is asked by `choice`. Grounding questions always use `grounding`.
         references: normal reference images shown before the query (0 for zero-shot).
         reference_kind: MMAD's `similar` or `random` template list; the other serves where the first
             is empty.
         domain_knowledge: path of MMAD's domain_knowledge.json, or None. It describes the test
             categories, so it is off by default.
         knowledge_tokens: budget for that text, in tokens of the policy; whole sentences are kept.
+            None shows all of it, as MMAD does.
         max_prompt_tokens: rows longer than this are refused by name before launch. Prompts are
             never cut.
     """
 
-    template: Literal["choice", "inspect"] = "choice"
+    template: Literal["choice", "inspect", "mmad", "iad_r1", "robustmad"] = "choice"
     references: Whole = 1
     reference_kind: Literal["similar", "random"] = "similar"
     domain_knowledge: Text | None = None
-    knowledge_tokens: Count = 512
+    knowledge_tokens: Count | None = 512
     max_prompt_tokens: Count = 4096
 
 
@@ -207,7 +210,11 @@ class EvalConfig:
         benchmark: folder (or mmad.json) of the questions asked.
         batch_size: questions decoded together.
         max_new_tokens: completion budget; use the one of training.
-        limit: ask about the first so many images only; None asks about all.
+        limit: ask about so many images only, chosen from `seed`; None asks about all.
+        stratified: choose them by data set, class and label, so that no cell of the table stays
+            empty that can be filled; false draws them from all alike.
+        shard: "i/n", from 1: ask about every n-th image from the i-th on, in a folder of its own
+            below `run_dir`; `anomalyr1 gather` puts the shards together.
         bootstrap: resamples behind the 95 % intervals.
         gallery: images drawn in the report.
         question_types: ask these types only; None asks all.
@@ -216,12 +223,16 @@ class EvalConfig:
         allow_seen: evaluate on images the policy was trained on, in columns of their own.
         likelihood: weigh the letters of every choice question, after the policy's own reasoning and
             at once; P(anomalous) becomes the `score` of an image.
+        blind: ask in the same words without any image: what the text alone gives away.
+        backend: who computes the answers.
     """
 
     benchmark: Text | None = None
     batch_size: Count = 16
     max_new_tokens: Count = 512
     limit: Count | None = None
+    stratified: Flag = True
+    shard: Text | None = None
     bootstrap: Count = 2000
     gallery: Whole = 48
     question_types: list[Text] | None = None
@@ -229,6 +240,8 @@ class EvalConfig:
     root: Text | None = None
     allow_seen: Flag = False
     likelihood: Flag = False
+    blind: Flag = False
+    backend: BackendConfig = field(default_factory=BackendConfig)
 
 
 @section
@@ -236,14 +249,18 @@ class SegmentationConfig:
     """How boxes become masks at evaluation.
 
     Attributes:
-        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2.
-        checkpoint: SAM2 hub id or local .pt file.
-        model_config: SAM2's own config name, for a local checkpoint.
+        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2,
+            `sam2-transformers` and `sam3-transformers` those of transformers.
+        checkpoint: of a SAM: hub id, a local .pt file of `sam2`, a local folder of transformers;
+            None takes the one that is published.
+        model_config: SAM2's own config name, where the name of a .pt file does not tell it.
     """
 
-    kind: Literal["none", "box", "grabcut", "sam2"] = "grabcut"
-    checkpoint: Text = "facebook/sam2.1-hiera-tiny"
-    model_config: Text = "configs/sam2.1/sam2.1_hiera_t.yaml"
+    kind: Literal["none", "box", "grabcut", "sam2", "sam2-transformers", "sam3-transformers"] = (
+        "grabcut"
+    )
+    checkpoint: Text | None = None
+    model_config: Text | None = None
 
 
 @section

@@ -56,9 +56,9 @@ def knowledge_for(
         knowledge: as loaded.
         dataset: first part of the benchmark key; DS-MVTec is looked up as MVTec.
         category: the class.
-        budget: most tokens; None for all. Sentences are never cut: they are taken in turn, the
-            first of every defect, then the second, so that a small budget leaves out detail and
-            not the defects that come last.
+        budget: most tokens; None for all, joined as MMAD's script does. Sentences are never cut:
+            they are taken in turn, the first of every defect, then the second, so that a small
+            budget leaves out detail and not the defects that come last.
         count_tokens: counts the tokens of a text.
 
     Returns:
@@ -68,7 +68,7 @@ def knowledge_for(
     if not entries:
         return None
     if budget is None:
-        return "\n".join(text.strip() for text in entries.values())
+        return "\n".join(entries.values())
     sentences = [split_sentences(text) for text in entries.values()]
     kept: list[list[str]] = [[] for _ in sentences]
     for turn in range(max(map(len, sentences))):

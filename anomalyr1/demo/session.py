@@ -23,9 +23,9 @@ from anomalyr1.data.rle import decode_mask
 from anomalyr1.demo.upload_limits import Limits, open_upload, shown_name
 from anomalyr1.errors import InputError, unknown
 from anomalyr1.geometry import Frame
-from anomalyr1.inspection.overlay import draw_overlay
 from anomalyr1.inspection.result import Inspection
 from anomalyr1.schema import Box
+from anomalyr1.segmentation.overlay import draw_overlay
 from anomalyr1.storage import write_json
 
 Form = Literal["json", "coco", "label-studio"]

@@ -87,11 +87,11 @@ def package_lines(facts: Facts | str, broken: Mapping[str, str]) -> list[Line]:
 
 
 def _vllm_line(broken: Mapping[str, str]) -> Line:
-    """Nothing here samples with vLLM, but trl imports one that is there."""
+    """No training here samples with vLLM, but trl imports one that is there."""
     if "vllm" in broken:
-        advice = "pip uninstall vllm: nothing here uses it, and trl imports it"
+        advice = "pip uninstall vllm: only eval.backend.kind=vllm uses it, and trl imports it"
         return Line("vllm", "problem", f"import fails: {broken['vllm']}", advice)
-    found = f"{installed('vllm')}, not used: grpo.use_vllm is refused"
+    found = f"{installed('vllm')}, for eval.backend.kind=vllm: grpo.use_vllm is refused"
     return Line("vllm", "ok", found)
 
 

@@ -15,6 +15,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.policy.family import FAMILIES, QWEN2_5_VL, Family, family_of
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.schema import Sample
+from anomalyr1.segmentation.names import PUBLISHED
 from anomalyr1.storage import read_json
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
@@ -204,16 +205,19 @@ def _benchmark(key: str, path: str, root: str | None, asking: _Asking, progress:
 
 def _segmentation(config: Config) -> Line:
     name, chosen = "segmentation", config.segmentation
-    if chosen.kind != "sam2":
+    checkpoint = chosen.checkpoint or PUBLISHED.get(chosen.kind)
+    if checkpoint is None or chosen.kind not in PUBLISHED:
         return Line(name, "ok", f"{chosen.kind}: nothing to load")
-    folder = _local(chosen.checkpoint, None)
-    files = [Path(chosen.checkpoint)] if folder is None else sorted(folder.glob("*.pt"))
-    if len(files) == 1 and files[0].is_file():
-        return Line(name, "ok", f"sam2: {files[0].name}, {_amount(files[0].stat().st_size)}")
+    form = "*.pt" if chosen.kind == "sam2" else "*.safetensors"
+    folder = _local(checkpoint, None)
+    files = [Path(checkpoint)] if folder is None else sorted(folder.glob(form))
+    if len(files) == 1 and files[0].match(form) and files[0].is_file():
+        size = _amount(files[0].stat().st_size)
+        return Line(name, "ok", f"{chosen.kind}: {files[0].name}, {size}")
     if folder is not None:
-        found = f"{len(files)} .pt files in {chosen.checkpoint}"
+        found = f"{len(files)} {form[1:]} files in {checkpoint}"
         return Line(name, "problem", found, "name one of them in segmentation.checkpoint")
-    return _not_here(name, chosen.checkpoint, "segmentation.checkpoint")
+    return _not_here(name, checkpoint, "segmentation.checkpoint")
 
 
 def _local(path: str, revision: str | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""What training changed: the evaluation of a run against that of the policy it started from."""
+"""Two runs on the same questions: most often a run and the policy it started from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.figures import Counts, Difference, count, differences
+from anomalyr1.evaluation.figures import Counts, Difference, count, differences, discordances
 from anomalyr1.evaluation.image_readings import PredictionReading, readings_of
+from anomalyr1.evaluation.kept_settings import (
+    Unlike,
+    known_settings,
+    unlike_but_for_the_policy,
+)
 from anomalyr1.evaluation.prediction_lines import read_predictions
+from anomalyr1.metrics.significance import Discordance
 from anomalyr1.run_folder import BEFORE, PREDICTIONS
 
 
@@ -25,49 +31,64 @@ class Letter:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """A run and its start, on the same questions.
+    """A run and what it is held against, on the same questions.
 
     Attributes:
         run: the run folder.
-        before: figures of the start.
+        before: figures of its start, or of another run.
         after: figures of the run.
         letter: of the answers after.
+        settings: where the two evaluations were made otherwise; the policy is meant to differ.
     """
 
     run: Path
     before: Counts
     after: Counts
     letter: Letter | None
+    settings: Unlike
 
     @property
     def differences(self) -> dict[str, Difference]:
         """After minus before, a figure each, images drawn in pairs."""
         return differences([self.before], [self.after])
 
+    @property
+    def discordances(self) -> dict[str, Discordance]:
+        """Images that one of the two did better at."""
+        return discordances(self.before, self.after)
 
-def read_before_after(run: Path) -> BeforeAfter:
-    """Read both evaluations of a run.
+
+def read_before_after(run: Path, against: Path | None = None) -> BeforeAfter:
+    """Read an evaluation and the one it is held against.
+
+    Args:
+        run: the run folder.
+        against: another run folder; the evaluation before training, `<run>/before`, by default.
 
     Raises:
         InputError: one of them is not there, or they answered other questions.
     """
-    for path in (run / BEFORE / PREDICTIONS, run / PREDICTIONS):
+    start = run / BEFORE if against is None else against
+    for path in (start / PREDICTIONS, run / PREDICTIONS):
         if not path.is_file():
             raise InputError(
-                f"expected the evaluations before and after training in {run}, found no {path}; "
+                f"expected the evaluations {start} and {run}, found no {path}; "
                 f"run `anomalyr1 eval` with run_dir={path.parent} first"
             )
-    before = count(readings_of(read_predictions(run / BEFORE / PREDICTIONS)))
+    before = count(readings_of(read_predictions(start / PREDICTIONS)))
     readings = readings_of(read_predictions(run / PREDICTIONS))
     after = count(readings)
     if before.questions != after.questions:
         raise InputError(
-            f"expected one set of questions before and after training in {run}, found "
+            f"expected one set of questions in {start} and {run}, found "
             f"{len(before.questions)} and {len(after.questions)}, "
             f"{len(before.questions & after.questions)} of them in both; evaluate both on one "
             "benchmark"
         )
-    return BeforeAfter(run, before, after, _letter(readings))
+    settings = unlike_but_for_the_policy(
+        known_settings(start / PREDICTIONS), known_settings(run / PREDICTIONS)
+    )
+    return BeforeAfter(run, before, after, _letter(readings), settings)
 
 
 def pooled(runs: Sequence[BeforeAfter]) -> dict[str, Difference]:

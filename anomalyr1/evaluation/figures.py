@@ -16,11 +16,19 @@ from numpy.typing import NDArray
 
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, image_readings
 from anomalyr1.evaluation.localization import located
+from anomalyr1.evaluation.outcomes import evaluated_outcome
 from anomalyr1.metrics.bootstrap import interval, ratios, resample_ratios
 from anomalyr1.metrics.boxes import BOX_RATIOS, box_parts
-from anomalyr1.metrics.mcq import AVERAGE, COLUMNS, Tally, bootstrap_values, point_values, tally
-from anomalyr1.metrics.significance import smallest_detectable
-from anomalyr1.rewards.roam import outcome_of
+from anomalyr1.metrics.mcq import (
+    AVERAGE,
+    COLUMNS,
+    DETECTION,
+    Tally,
+    bootstrap_values,
+    point_values,
+    tally,
+)
+from anomalyr1.metrics.significance import Discordance, mcnemar, smallest_detectable
 from anomalyr1.schema import ANOMALY_DETECTION
 
 # Name -> whether more of it is better; all in percent.
@@ -111,7 +119,7 @@ def count(readings: Sequence[PredictionReading]) -> Counts:
     rows = {image: row for row, image in enumerate(dict.fromkeys(image for image, _ in keys))}
     answers = np.zeros((len(rows), len(_ANSWERS), 2))
     for reading in ordered:
-        outcome = outcome_of(reading)
+        outcome = evaluated_outcome(reading)
         answers[rows[reading.prediction.image]] += [
             (not reading.is_readable, 1),
             (outcome == "contradictory", outcome is not None),
@@ -151,6 +159,26 @@ def differences(first: Sequence[Counts], second: Sequence[Counts]) -> dict[str, 
             smallest_detectable(float(np.nanstd(drawn, ddof=1))) if several else None,
             len(first[0].questions),
         )
+    return found
+
+
+def discordances(first: Counts, second: Counts) -> dict[str, Discordance]:
+    """By image, which of two runs gave more right answers: to Anomaly Detection, and to all.
+
+    Args:
+        first: a run.
+        second: another, asked the same questions.
+    """
+    assert first.questions == second.questions
+    found = {}
+    for name, columns in (("strict accuracy", slice(None)), ("AD accuracy", DETECTION)):
+        sides = [
+            np.concatenate([right[:, columns].sum(axis=1) for right in run.choices.correct])
+            for run in (first, second)
+            if run.choices.datasets
+        ]
+        if sides and name in first.values:
+            found[name] = mcnemar(*sides)
     return found
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from anomalyr1.data.place_words import cells_of
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
 from anomalyr1.evaluation.mask_lines import MaskLine
 from anomalyr1.evaluation.masks import SOURCES
+from anomalyr1.metrics.agreement import Pointed, agreement, mask_cell
 from anomalyr1.metrics.bootstrap import RESAMPLES
+from anomalyr1.metrics.box_areas import area_scores
 from anomalyr1.metrics.boxes import box_scores
 from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
@@ -29,7 +33,8 @@ def localization(
     """`boxes`, and `masks` by segmenter and source; empty where nothing was asked to be located.
 
     The sources of a mask are the predicted boxes, the gold boxes (the ceiling of that segmenter)
-    and the whole image as one box (the floor).
+    and the whole image as one box (the floor). `agreement` (of a segmenter with its masks) says
+    where the answered cell, the boxes and the mask speak of one place.
 
     Raises:
         InputError: masks were made from other predictions.
@@ -41,10 +46,31 @@ def localization(
         result["boxes"] = _grouped(
             with_gold, lambda image: image.dataset, lambda group: _box_scores(group, resamples)
         )
+    cells = _answered_cells(readings)
+    pointed = {
+        image.image: Pointed(image.size, cells.get(image.image), image.boxes_in_image or ())
+        for image in images
+        if image.size is not None
+    }
+    if pointed:
+        result["agreement"] = agreement(list(pointed.values()), resamples)
     files = sorted(masks_dir.glob("*.jsonl")) if masks_dir.is_dir() else []
     if images and files:
-        result["masks"] = {path.stem: _mask_scores(path, images, resamples) for path in files}
+        result["masks"] = {
+            path.stem: _mask_scores(path, images, pointed, resamples) for path in files
+        }
     return result
+
+
+def _answered_cells(readings: Sequence[PredictionReading]) -> dict[str, str]:
+    """The cell that the answer to an image's question of place names; the first of several."""
+    cells: dict[str, str] = {}
+    for reading in readings:
+        answer = reading.response.answer
+        named = cells_of(reading.question).get(answer or "")
+        if named is not None:
+            cells.setdefault(reading.prediction.image, named)
+    return cells
 
 
 def located(images: Sequence[ImageReading]) -> list[ImageReading]:
@@ -67,6 +93,7 @@ def _grouped(
 def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
     """Box metrics; an unreadable answer is a wrong verdict on the image."""
     boxes = [image.boxes for image in images]
+    by_count, by_area = box_scores(boxes, resamples), area_scores(boxes, resamples)
     verdicts = [
         Verdict(
             normal=not image.gold_in_image,
@@ -76,27 +103,32 @@ def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any
         for image in images
     ]
     return {
-        **box_scores(boxes, resamples),
+        **by_count,
+        **by_area,
+        "intervals": {**by_count["intervals"], **by_area["intervals"]},
         "unreadable": sum(image.boxes_in_image is None for image in images),
         "detection": detection(verdicts),
     }
 
 
-def _mask_scores(path: Path, images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
+def _mask_scores(
+    path: Path, images: Sequence[ImageReading], pointed: Mapping[str, Pointed], resamples: int
+) -> dict[str, Any]:
     """Mask metrics of one segmenter, and what the masks are compared with."""
     rows = read_masks(path, images)
     counts: dict[str, list[tuple[str, PixelCounts]]] = {source: [] for source in SOURCES}
+    places: list[Pointed] = []
     targets = {"mask": 0, "boxes": 0, "normal": 0, "none": 0}
     for image, row in rows.items():
         targets[row["target_from"] or "none"] += 1
+        masks = {s: decode_mask(code) for s in SOURCES if (code := row["masks"][s]) is not None}
+        if image in pointed and "predicted" in masks:
+            places.append(replace(pointed[image], mask_cell=mask_cell(masks["predicted"])))
         if row["target"] is None:
             continue
         target = decode_mask(row["target"])
-        for source in SOURCES:
-            code = row["masks"][source]
-            if code is not None:
-                compared = count_pixels(decode_mask(code), target)
-                counts[source].append((dataset_of(image), compared))
+        for source, mask in masks.items():
+            counts[source].append((dataset_of(image), count_pixels(mask, target)))
     result: dict[str, Any] = {
         source: _grouped(
             pairs,
@@ -106,6 +138,8 @@ def _mask_scores(path: Path, images: Sequence[ImageReading], resamples: int) -> 
         for source, pairs in counts.items()
         if pairs
     }
+    if places:
+        result["agreement"] = agreement(places, resamples)
     result["targets"] = targets
     result["missing"] = len(images) - len(rows)
     return result

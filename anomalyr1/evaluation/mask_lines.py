@@ -17,11 +17,14 @@ class RunLengths(BaseModel):
 class MaskLine(BaseModel):
     """What a line says of an image: masks from predicted and gold boxes, and what they should be.
 
-    `key` is all that the line depends on apart from the pixels.
+    `key` is all that the line depends on apart from the pixels. `instances` are the masks of the
+    predicted boxes one by one, whose union is the mask from them; None where no boxes could be
+    read, and in files of earlier versions.
     """
 
     image: StrictStr
     key: dict[str, Any]
     masks: dict[Literal["predicted", "gold", "whole"], RunLengths | None] = Field(min_length=3)
+    instances: list[RunLengths] | None = None
     target: RunLengths | None
     target_from: Literal["mask", "boxes", "normal"] | None

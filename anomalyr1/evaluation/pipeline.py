@@ -9,23 +9,25 @@ from rich.console import Console
 from anomalyr1 import run_folder
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import load_benchmark
-from anomalyr1.errors import InputError, one_line
+from anomalyr1.evaluation.cells import told_empty
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.predict import predict_benchmark
 from anomalyr1.evaluation.processes import join_processes
 from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
+from anomalyr1.evaluation.shard_folders import in_own_folder
+from anomalyr1.evaluation.shards import Shard
 from anomalyr1.run_lock import alone_in_its_folder
 from anomalyr1.schema import GROUNDING
 from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
 from anomalyr1.terminal import notes, progress
 
 
-@alone_in_its_folder
 def evaluate(config: Config, console: Console | None = None) -> Path:
     """Answer a benchmark, make masks, score, and write the report into the run folder.
 
-    Several processes answer together; the first does the rest.
+    A shard (`eval.shard`) works in a folder of its own below it. Several processes answer together;
+    the first does the rest.
 
     Returns:
         `<run_dir>/report.html`.
@@ -34,6 +36,11 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
         InputError: anything in the config, the data or the checkpoints that cannot be used; the
             segmenter is tried before the first question is asked.
     """
+    return _evaluate(in_own_folder(config), console)
+
+
+@alone_in_its_folder
+def _evaluate(config: Config, console: Console | None) -> Path:
     state = join_processes()
     console = console or notes(quiet=not state.is_main_process)
     run_dir = Path(config.run_dir)
@@ -55,8 +62,16 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
         bar = progress(f"masks: {segmenter.name}")
         masks = make_masks(predictions, benchmark.root, segmenter, progress=bar)
         console.print(f"masks: {masks}")
-    score(predictions, resamples=config.eval.bootstrap)
+    metrics = score(predictions, resamples=config.eval.bootstrap)
+    if metrics.get("empty_cells"):
+        console.print(told_empty(metrics["empty_cells"]))
     console.print(f"metrics: {run_dir / run_folder.METRICS}")
+    if config.eval.shard is not None:
+        count, whole = Shard.parse(config.eval.shard).of, run_dir.parent
+        console.print(
+            f"these are the scores of a part; when all {count} are done: "
+            f"anomalyr1 gather {whole}/shard-*-of-{count} --out {whole}"
+        )
     return write_report([run_dir], page, gallery=config.eval.gallery)
 
 
@@ -67,13 +82,5 @@ def _segmenters(config: Config) -> list[Segmenter]:
         return []
     segmenters = [load_segmenter("box")]
     if chosen.kind != "box":
-        checkpoint = chosen.checkpoint if chosen.kind == "sam2" else None
-        model_config = chosen.model_config if Path(chosen.checkpoint).is_file() else None
-        try:
-            segmenters.append(load_segmenter(chosen.kind, checkpoint, model_config))
-        except ImportError as error:
-            raise InputError(
-                f"expected the package of segmentation.kind={chosen.kind}, found none that loads "
-                f"({one_line(error)}); install it, or choose another segmenter"
-            ) from None
+        segmenters.append(load_segmenter(chosen.kind, chosen.checkpoint, chosen.model_config))
     return segmenters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,8 +133,12 @@ def read_predictions(path: Path) -> list[Prediction]:
     return predictions
 
 
-def resume_predictions(path: Path, expected: str = "earlier predictions") -> list[dict[str, Any]]:
-    """The lines that an interrupted evaluation left, a torn last one cut off the file.
+def resume_predictions(
+    path: Path,
+    expected: str = "earlier predictions",
+    told: Callable[[str], object] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """The lines that an interrupted evaluation left, a torn last one cut off the file and told.
 
     Raises:
         InputError: a line does not tell which question of which image it answers.
@@ -148,7 +152,7 @@ def resume_predictions(path: Path, expected: str = "earlier predictions") -> lis
             )
         return row
 
-    return resume_jsonl(path, expected, check)
+    return resume_jsonl(path, expected, check, told)
 
 
 def _below_root(path: str) -> str:

@@ -7,7 +7,7 @@ evaluation left in such files is gathered by the next one, however many processe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
@@ -50,12 +50,17 @@ def own_share(rows: Sequence[Row], state: PartialState) -> list[Row]:
     return [row for group in images[state.process_index :: state.num_processes] for row in group]
 
 
-def gather(path: Path, order: Iterable[tuple[str, int]] = ()) -> list[dict[str, Any]]:
+def gather(
+    path: Path,
+    order: Iterable[tuple[str, int]] = (),
+    told: Callable[[str], object] = lambda _: None,
+) -> list[dict[str, Any]]:
     """Bring what the processes' own files hold into `path`, in order; for one process to do.
 
     Args:
         path: predictions.jsonl.
         order: image and question index of the lines, in the order wanted; others come first.
+        told: is given a line about each file whose last line was torn.
 
     Returns:
         The lines of `path`.
@@ -63,10 +68,10 @@ def gather(path: Path, order: Iterable[tuple[str, int]] = ()) -> list[dict[str, 
     Raises:
         InputError: a line is broken.
     """
-    lines = resume_predictions(path)
+    lines = resume_predictions(path, told=told)
     parts = parts_of(path)
     for part in parts:
-        lines += resume_predictions(part, "predictions of one process")
+        lines += resume_predictions(part, "predictions of one process", told)
     # Killed between writing and deleting, an evaluation leaves the same lines in both.
     each = {(line["image"], line["question_index"]): line for line in lines}
     place = {key: number for number, key in enumerate(order)}

@@ -6,12 +6,7 @@ from pathlib import Path
 
 from anomalyr1 import run_folder
 from anomalyr1.data.annotation_files import Proposal
-from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import image_readings, readings_of
-from anomalyr1.evaluation.prediction_lines import read_predictions
-from anomalyr1.evaluation.report.runs import data_root
-from anomalyr1.schema import ANOMALY_DETECTION
-from anomalyr1.storage import read_json
+from anomalyr1.evaluation.boxed_predictions import read_boxed
 
 
 def is_predictions(path: Path) -> bool:
@@ -33,29 +28,14 @@ def read_proposals(path: Path, root: Path | None = None) -> tuple[list[Proposal]
     Raises:
         InputError: no image was asked for boxes, or nothing tells where the images are.
     """
-    file = path / run_folder.PREDICTIONS if path.is_dir() else path
-    predictions = read_predictions(file)
-    provenance = file.parent / run_folder.PROVENANCE
-    root = root or (data_root(read_json(provenance)) if provenance.is_file() else None)
-    if root is None:
-        raise InputError(f"expected the folder of the images of {file}, found none; give --root")
-    scores: dict[str, float] = {}
-    for prediction in predictions:
-        if prediction.score is not None and prediction.question_type == ANOMALY_DETECTION:
-            scores.setdefault(prediction.image, prediction.score)
-    images = image_readings(readings_of(predictions))
-    if not images:
-        raise InputError(
-            f"expected questions that ask for boxes in {file}, found none; evaluate with Defect "
-            "Grounding questions, or with prompt.template=inspect"
-        )
+    boxed = read_boxed(path, root)
     proposals = [
         Proposal(
             image.image,
-            root / image.image,
+            boxed.root / image.image,
             tuple(box for box in image.boxes_in_image or () if box.area > 0),
-            scores.get(image.image),
+            boxed.scores.get(image.image),
         )
-        for image in images
+        for image in boxed.images
     ]
-    return proposals, sum(image.boxes_in_image is None for image in images)
+    return proposals, sum(image.boxes_in_image is None for image in boxed.images)

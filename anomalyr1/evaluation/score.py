@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1 import run_folder
+from anomalyr1.evaluation.beside import blind_baselines
+from anomalyr1.evaluation.cells import empty_cells, withhold
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
+from anomalyr1.evaluation.kept_settings import known_settings, unknown_fields
 from anomalyr1.evaluation.letter_scores import letter_scores
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
@@ -25,6 +28,7 @@ from anomalyr1.metrics.mcq import (
     accuracy,
     counted_by_mmad,
 )
+from anomalyr1.metrics.significance import smallest_detectable
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 from anomalyr1.storage import write_json
 
@@ -48,8 +52,10 @@ def score(
         resamples: bootstrap resamples behind the intervals.
 
     Returns:
-        What was written: `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
+        What was written: `settings` (the card as far as it is known, and the names of what is
+        not), `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
+        `empty_cells` where a limit or a shard left some (averages over them are null),
         `likelihood` where letters were weighed, and `localization` where there are boxes or masks.
 
     Raises:
@@ -67,6 +73,7 @@ def measure(
     path: Path, readings: Sequence[PredictionReading], masks_dir: Path, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """What `score` writes, from completions that were read already."""
+    card = known_settings(path)
     metrics = {
         "predictions": {
             "file": path.name,
@@ -74,8 +81,12 @@ def measure(
             "questions": len(readings),
             "images": len({reading.prediction.image for reading in readings}),
         },
+        "settings": {"card": card, "unknown": list(unknown_fields(card))},
         **_answers(readings, resamples),
     }
+    empty = empty_cells(path, choice_records(readings))
+    if empty:
+        withhold(metrics, empty)
     if any(reading.prediction.seen for reading in readings):
         metrics["exposure"] = _exposure(readings, resamples)
     weighed = letter_scores(readings, resamples)
@@ -115,6 +126,8 @@ def _answers(readings: Sequence[PredictionReading], resamples: int) -> dict[str,
             name: _columns(result.table, (OVERKILL, MISS)) for name, result in results.items()
         },
         "intervals": _intervals(results, resamples),
+        "detectable": _detectable(results["strict"]),
+        "blind": blind_baselines(readings),
         "counts": _counts(records),
         "counted": {
             "strict": sum(record.gold is not None for record in records),
@@ -145,6 +158,21 @@ def _intervals(results: Mapping[str, Accuracy], resamples: int) -> dict[str, Any
         **{name: result.intervals for name, result in results.items()},
         "macro": {name: result.macro_interval for name, result in results.items()},
         "micro": {name: result.micro_interval for name, result in results.items()},
+    }
+
+
+def _detectable(result: Accuracy) -> dict[str, float | None]:
+    """The true difference that a second run on so many images would show, column by column.
+
+    In 80 % of repetitions, were its answers right on an image independently of this run's. Runs
+    agree about what is easy, so a paired comparison finds less (`evaluation.figures.differences`).
+    """
+    return {
+        column: None
+        if (error := result.errors.get(column)) is None
+        # The difference of two runs has twice the variance of one.
+        else smallest_detectable(2**0.5 * error)
+        for column in (*SUBTASKS, AVERAGE)
     }
 
 

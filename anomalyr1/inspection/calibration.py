@@ -6,24 +6,27 @@ and the settings it was chosen under: with other settings it would cut another s
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from anomalyr1.config import PromptConfig
 from anomalyr1.errors import InputError
 from anomalyr1.exposure import refuse_seen, seen_images
 from anomalyr1.inspection.asks import Ask, plan_asks
 from anomalyr1.inspection.examination import Examination
+from anomalyr1.inspection.inspection_settings import asked_settings, threshold_settings
 from anomalyr1.inspection.product import Product
-from anomalyr1.inspection.settings_card import asked_settings, differences, threshold_settings
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
 from anomalyr1.metrics.operating_point import OperatingPoint, operating_point, require_choosable
 from anomalyr1.rows import open_benchmark, reference_paths
 from anomalyr1.run_folder import THRESHOLD
 from anomalyr1.schema import Sample
+from anomalyr1.settings_card import differences
 from anomalyr1.storage import read_json, write_json
 from anomalyr1.values import is_number
 
@@ -39,7 +42,7 @@ class Calibration:
 
     Attributes:
         threshold: on P(anomalous); at it or above an image is anomalous.
-        settings: `settings_card.threshold_settings` of the inspections it was chosen on.
+        settings: `inspection_settings.threshold_settings` of the inspections it was chosen on.
     """
 
     threshold: float
@@ -97,7 +100,7 @@ def calibrate(
         InputError: the benchmark cannot be used, the share cannot be kept, or nothing can be
             written there.
     """
-    file = _place(inspector, save)
+    file = None if save is False else place_of_threshold(inspector.config.path, save)
     prompt = PromptConfig(references=references)
     opened, samples = open_benchmark(str(benchmark), "benchmark", prompt, limit=limit)
     labels = [not sample.is_normal for sample in samples]
@@ -184,16 +187,34 @@ def _probabilities(
     return found, all_settings(inspector, ask, product)
 
 
-def _place(inspector: Inspector, save: bool | Path | str) -> Path | None:
-    """Where to save; asked before hours of work, not after."""
-    if save is False:
-        return None
-    folder = Path(inspector.config.path)
-    file = folder / THRESHOLD if save is True else Path(save)
-    if (save is True and not folder.is_dir()) or (
-        file.parent.is_dir() and not os.access(file.parent, os.W_OK)
-    ):
+def place_of_threshold(policy: str | Path, save: Literal[True] | Path | str | None = None) -> Path:
+    """Where a threshold will be written; asked before hours of work, not after.
+
+    Args:
+        policy: folder of the policy, or its hub id.
+        save: a file; True or None for `threshold.json` beside the policy.
+
+    Raises:
+        InputError: the policy has no folder here, or nothing can be written there.
+    """
+    elsewhere = "save it to a file elsewhere (`calibrate --out FILE`, save=FILE in Python)"
+    if save is True or save is None:
+        file = Path(policy) / THRESHOLD
+        if not file.parent.is_dir():
+            raise InputError(
+                f"expected a folder of the policy to put the threshold in, found none at {policy}; "
+                f"{elsewhere}"
+            )
+    else:
+        file = Path(save)
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=folder):
+            return file
+    except OSError as error:
         raise InputError(
-            f"expected a folder to write the threshold to, found {file.parent}; give save=FILE"
-        )
-    return file
+            f"expected to write the threshold to {file}, found that nothing can be written there "
+            f"({error.strerror}); make {folder} writable, or {elsewhere}"
+        ) from None

@@ -11,9 +11,9 @@ import numpy as np
 
 from anomalyr1.data.image_sources import ImageSource
 from anomalyr1.inspection.asks import Ask
+from anomalyr1.inspection.inspection_settings import inspection_card
 from anomalyr1.inspection.product import Product, Shown, open_shown
 from anomalyr1.inspection.result import DecidedBy, Inspection, Verdict
-from anomalyr1.inspection.settings_card import settings_card
 from anomalyr1.parsing import parse_response
 from anomalyr1.parsing.letter_likelihood import LetterLikelihood, anomaly_probability
 from anomalyr1.parsing.verdict_letters import verdict_letters
@@ -23,6 +23,7 @@ from anomalyr1.policy.prepared import Messages, prepare_conversations
 from anomalyr1.policy.resizing import model_frame
 from anomalyr1.prompts import build_messages
 from anomalyr1.schema import Box, Response, Sample
+from anomalyr1.segmentation.segmenter import segment
 
 if TYPE_CHECKING:
     from anomalyr1.inspection.inspector import Inspector
@@ -164,7 +165,7 @@ class Examination:
         boxes = self._boxes(image)
         mask = None
         if boxes is not None and self.inspector.segmenter is not None:
-            mask = self.inspector.segmenter.segment(np.asarray(self.images[image]), boxes)
+            mask = segment(self.inspector.segmenter, np.asarray(self.images[image]), boxes)
         chosen: dict[str, Any] = {}
         for number, ask in enumerate(self.asks):
             if ask.kind in _PRESUPPOSING and (image, number) in self._said:
@@ -211,7 +212,7 @@ class Examination:
     def _card(self) -> dict[str, Any]:
         processor: Any = self.inspector.policy.processor
         conversation = self._conversation(0, self.asks[0])
-        return settings_card(
+        return inspection_card(
             self.inspector.settings,
             self.asks,
             processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True),

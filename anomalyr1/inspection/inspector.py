@@ -21,7 +21,6 @@ from anomalyr1.inspection.examination import Examination
 from anomalyr1.inspection.loading import load_to_inspect, segmenter_of
 from anomalyr1.inspection.product import Products, Shown, open_all
 from anomalyr1.inspection.result import Inspection
-from anomalyr1.inspection.settings_card import policy_settings
 from anomalyr1.metrics.operating_point import OperatingPoint
 from anomalyr1.parsing.verdict_letters import verdict_letters
 from anomalyr1.policy.load import Policy
@@ -31,6 +30,7 @@ from anomalyr1.refusals import special_tokens
 from anomalyr1.run_folder import THRESHOLD
 from anomalyr1.schema import WEIGHS, Question, Weigh
 from anomalyr1.segmentation.segmenter import Segmenter
+from anomalyr1.settings_card import policy_settings
 from anomalyr1.values import is_number
 
 
@@ -96,7 +96,7 @@ class Inspector:
         *,
         segmenter: str | Segmenter | None = "grabcut",
         backend: str = "transformers",
-        threshold: float | Literal["saved"] | None = "saved",
+        threshold: float | Path | Literal["saved"] | None = "saved",
         weigh: Weigh = "reasoning",
         template: Literal["choice", "inspect"] = "choice",
         locate: bool = True,
@@ -114,13 +114,12 @@ class Inspector:
 
         Args:
             path: hub id, checkpoint folder (`RUN/policy`) or adapter folder.
-            segmenter: `box`, `grabcut`, `sam2`, an object with the `Segmenter` interface, or None
-                for no masks.
+            segmenter: one of `SEGMENTERS`, an object with the interface, or None for no masks.
             backend: what runs the policy: `transformers`.
             threshold: on P(anomalous), from 0 to 1; at it or above an image is anomalous. `saved`
-                takes the one that `calibrate` has put beside the policy, if there is one.
+                takes the one that `calibrate` put beside the policy, if any, a Path that of a file.
             weigh: the likelihood it is held against: of the answer after the policy's `reasoning`,
-                or of one given `at_once`, which is less sure of itself and can be cut more finely.
+                or of one given `at_once`, less sure of itself and cut more finely.
             template: as the policy was trained: `choice` asks for a letter and, by a question of
                 its own, for boxes; `inspect` for both at once.
             locate: ask for boxes.
@@ -155,15 +154,17 @@ class Inspector:
             config,
             segmenter=masks,
             template=template,
-            threshold=None if threshold == "saved" else threshold,
+            threshold=None if isinstance(threshold, str | Path) else threshold,
             weigh=weigh,
             locate=locate,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
-        file = Path(path) / THRESHOLD
-        if threshold == "saved" and file.is_file():
-            inspector.use(read_calibration(file))
+        if threshold == "saved":
+            saved = Path(path) / THRESHOLD
+            threshold = saved if saved.is_file() else None
+        if isinstance(threshold, Path):
+            inspector.use(read_calibration(threshold))
         return inspector
 
     @property

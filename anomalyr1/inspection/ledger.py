@@ -6,20 +6,17 @@ folder of results, one that was written anew under its old name is.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from anomalyr1.errors import InputError
-from anomalyr1.inspection.overlay import png_bytes
 from anomalyr1.inspection.result import Inspection
-from anomalyr1.inspection.settings_card import differences
 from anomalyr1.run_folder import INSPECTIONS, INSPECTIONS_ORIGIN, OVERLAYS
+from anomalyr1.segmentation.overlay import png_bytes
+from anomalyr1.settings_card import differences
 from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_bytes, write_json
-from anomalyr1.values import printable
+from anomalyr1.values import file_stem
 
 FileId = tuple[str, int, int]  # path, bytes, time of change in nanoseconds
 
@@ -65,7 +62,7 @@ class Ledger:
         if isinstance(found, str):
             row |= {"image": identity[0], "error": found}
         else:
-            overlay = f"{OVERLAYS}/{_name(identity)}.png"
+            overlay = f"{OVERLAYS}/{file_stem(Path(identity[0]).stem, identity)}.png"
             row |= {**found.as_dict(), "overlay": None if self.out is None else overlay}
             if self.out is not None:
                 write_bytes(self.out / overlay, png_bytes(found.overlay()))
@@ -73,13 +70,6 @@ class Ledger:
             append_jsonl(self.out / INSPECTIONS, [row])
         self.rows[identity] = row
         return row
-
-
-def _name(identity: FileId) -> str:
-    """A file name that says which image it is of and is that of no other."""
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:10]
-    stem = re.sub(r"[^\w.-]+", "_", printable(Path(identity[0]).stem))[:60].strip(".")
-    return f"{stem or 'image'}-{digest}"
 
 
 def _require_alike(origin: Path, settings: Mapping[str, Any]) -> None:

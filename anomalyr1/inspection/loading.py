@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from anomalyr1.config import PolicyConfig, SegmentationConfig
+from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import Policy, load_policy, share_prefixes
 from anomalyr1.policy.resizing import saved_pixels
@@ -61,6 +61,4 @@ def segmenter_of(
     """
     if chosen is None or not isinstance(chosen, str):
         return chosen
-    if chosen == "sam2":
-        return load_segmenter(chosen, checkpoint or SegmentationConfig.checkpoint, device=device)
-    return load_segmenter(chosen)
+    return load_segmenter(chosen, checkpoint, device=device)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalyr1.data.rle import encode_mask
-from anomalyr1.inspection.overlay import draw_overlay, png_bytes
 from anomalyr1.schema import Box, Question
+from anomalyr1.segmentation.overlay import draw_overlay, png_bytes
 from anomalyr1.storage import write_bytes, write_json
 
 Verdict = Literal["normal", "anomalous"]
@@ -47,7 +47,7 @@ class Inspection:
         reasoning: what the policy wrote before its answer; None where it wrote none.
         completion: all that it wrote.
         well_formed: whether it kept to the form it was asked for.
-        settings: every setting that can change a number (`settings_card`).
+        settings: every setting that can change a number (`inspection_settings`).
         seconds: it took; of a batch its share.
     """
 

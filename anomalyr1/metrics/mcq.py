@@ -38,6 +38,7 @@ COLUMNS = (*SUBTASKS, AVERAGE, OVERKILL, MISS)
 _LETTERS = frozenset("ABCDE")
 # Columns of a tally: Anomaly Detection on normal and on anomalous images, then the other subtasks.
 _NORMAL, _ANOMALOUS = 0, 1
+DETECTION = slice(0, 2)
 _TALLY = 1 + len(SUBTASKS)
 
 
@@ -80,7 +81,7 @@ class Accuracy:
     """Percent values: `table[dataset][column]` with a row "Average", and their intervals.
 
     `columns` are the seven subtasks, "Average", "Overkill" (100 - accuracy on normals) and "Miss"
-    (100 - accuracy on anomalous images).
+    (100 - accuracy on anomalous images). `errors` are the standard errors of the row "Average".
     """
 
     table: dict[str, dict[str, float | None]]
@@ -89,6 +90,7 @@ class Accuracy:
     micro: float | None
     macro_interval: tuple[float, float] | None
     micro_interval: tuple[float, float] | None
+    errors: dict[str, float | None]
 
 
 def counted_by_mmad(records: Sequence[ChoiceRecord]) -> list[bool]:
@@ -114,10 +116,15 @@ def counted_by_mmad(records: Sequence[ChoiceRecord]) -> list[bool]:
     return counted
 
 
-def tally(records: Sequence[ChoiceRecord], accounting: Accounting) -> Tally:
+def tally(
+    records: Sequence[ChoiceRecord],
+    accounting: Accounting,
+    chances: Sequence[float] | None = None,
+) -> Tally:
     """Count questions and correct answers per dataset, image and subtask.
 
-    Strict leaves out questions without a gold letter: there is nothing to compare with.
+    Strict leaves out questions without a gold letter: there is nothing to compare with. With
+    `chances`, one a record, a question is right to that share instead of by its answer.
     """
     if accounting == "compat":
         use = counted_by_mmad(records)
@@ -133,13 +140,14 @@ def tally(records: Sequence[ChoiceRecord], accounting: Accounting) -> Tally:
     counted = {name: np.zeros((len(images), _TALLY)) for name, images in rows.items()}
     correct = {name: np.zeros((len(images), _TALLY)) for name, images in rows.items()}
     present = {name: np.zeros(_TALLY) for name in rows}
-    for record, is_counted, is_normal in zip(records, use, normal, strict=True):
+    right = [record.correct for record in records] if chances is None else chances
+    for record, is_counted, is_normal, share in zip(records, use, normal, right, strict=True):
         column = _tally_column(record.subtask, is_normal)
         present[record.dataset][column] += record.gold is not None or accounting == "compat"
         if is_counted:
             row = rows[record.dataset][record.image]
             counted[record.dataset][row, column] += 1
-            correct[record.dataset][row, column] += record.correct
+            correct[record.dataset][row, column] += share
     return Tally(
         datasets,
         tuple(tuple(images) for images in rows.values()),
@@ -159,7 +167,7 @@ def accuracy(
     """The accuracy table with 95 % cluster-bootstrap intervals by image, stratified by dataset."""
     counts = tally(records, accounting)
     if not counts.datasets:
-        return Accuracy({}, {}, None, None, None, None)
+        return Accuracy({}, {}, None, None, None, None, {})
     values, micro = point_values(counts)
     drawn = bootstrap_values(counts, resamples, seed)
     ends, micro_ends = interval(drawn[0], LEVEL), interval(drawn[1], LEVEL)
@@ -185,6 +193,10 @@ def accuracy(
         None if np.isnan(micro) else micro,
         intervals[AVERAGE][AVERAGE],
         None if np.isnan(micro_ends).any() else (float(micro_ends[0]), float(micro_ends[1])),
+        {
+            title: None if ends is None else _spread(drawn[0][:, -1, column])
+            for column, (title, ends) in enumerate(intervals[AVERAGE].items())
+        },
     )
 
 
@@ -252,6 +264,12 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     mean = np.full(total.shape, np.nan)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
+
+
+def _spread(drawn: NDArray[np.float64]) -> float | None:
+    """Standard deviation of the resamples that have a value."""
+    known = drawn[~np.isnan(drawn)]
+    return float(known.std(ddof=1)) if known.size > 1 else None
 
 
 def _sums(parts: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:

@@ -106,17 +106,26 @@ def require_choosable(
     Raises:
         InputError: not exactly one share from 0 to below 1 is wanted, or a class has no image.
     """
-    wanted = [share for share in (overkill, miss) if share is not None]
-    if len(wanted) != 1 or not 0 <= wanted[0] < 1:
-        raise InputError(
-            "expected a wanted overkill or a wanted miss, from 0 to below 1, found "
-            f"overkill={overkill}, miss={miss}; give one of them"
-        )
+    require_one_share(overkill, miss)
     faulty = sum(anomalous)
     if not 0 < faulty < len(anomalous):
         raise InputError(
             "expected normal and anomalous images to choose a threshold on, found "
             f"{len(anomalous) - faulty} and {faulty}; give a benchmark with both"
+        )
+
+
+def require_one_share(overkill: float | None, miss: float | None) -> None:
+    """Refuse what says nothing of the wanted share, or two things; needs no image to be told.
+
+    Raises:
+        InputError: not exactly one share from 0 to below 1 is wanted.
+    """
+    wanted = [share for share in (overkill, miss) if share is not None]
+    if len(wanted) != 1 or not 0 <= wanted[0] < 1:
+        raise InputError(
+            "expected a wanted overkill or a wanted miss, from 0 to below 1, found "
+            f"overkill={overkill}, miss={miss}; give one of them"
         )
 
 

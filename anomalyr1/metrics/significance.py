@@ -1,4 +1,4 @@
-"""Can a difference be told from chance: by the pairs of seeds, and by the number of images."""
+"""Can a difference be told from chance: by pairs of seeds, by pairs of images, by their number."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from anomalyr1.metrics.bootstrap import LEVEL, SEED
 
@@ -57,6 +59,43 @@ def sign_flips(differences: Sequence[float]) -> SignFlips | None:
     # What is equal but for rounding is as far.
     reached = abs(sum(differences)) - 1e-9 * float(np.abs(differences).sum())
     return SignFlips(float(np.mean(sums >= reached)), smallest)
+
+
+@dataclass(frozen=True, slots=True)
+class Discordance:
+    """Images that one of two runs did better at.
+
+    Attributes:
+        better: images that the second did better at.
+        worse: images that the first did better at.
+        p: two-sided, of the hypothesis that an image on which they differ is as likely to be one as
+            the other; 1 where there is none.
+    """
+
+    better: int
+    worse: int
+    p: float
+
+
+def mcnemar(first: NDArray[np.float64], second: NDArray[np.float64]) -> Discordance:
+    """McNemar's exact test on the images of two runs (McNemar, Psychometrika 12, 1947).
+
+    Images that both did equally well at say nothing; of the others each is a fair coin under the
+    hypothesis, so that the p is that of a binomial test. With more than one question an image this
+    is the sign test over images, which questions of one image being alike cannot mislead.
+
+    Args:
+        first: (images,) right answers of one run.
+        second: (images,) those of the other, the same images and questions.
+
+    >>> mcnemar(np.array([0.0, 0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0, 1.0]))
+    Discordance(better=3, worse=0, p=0.25)
+    """
+    better, worse = int((second > first).sum()), int((second < first).sum())
+    differing = better + worse
+    return Discordance(
+        better, worse, float(binomtest(better, differing).pvalue) if differing else 1.0
+    )
 
 
 def smallest_detectable(

@@ -27,6 +27,7 @@ from anomalyr1.schema import Question, Sample
 # Images whose rows are measured; more change the longest row little and take long.
 SAMPLE = 200
 # English text of Qwen's vocabulary, where there is no tokenizer to count with.
+LONGEST_KNOWLEDGE = 9500  # characters that MMAD's domain_knowledge.json has of one product at most
 CHARACTERS_A_TOKEN = 4
 # Guess of a completion's mean length as a share of the longest allowed.
 MEAN_COMPLETION = 0.5
@@ -174,7 +175,8 @@ def _estimated(
         characters = sum(len(part.get("text", "")) for part in parts)
         # Role lines of three messages and a pair of marks around each image.
         words = characters // CHARACTERS_A_TOKEN + 3 * 5 + 2 * images
-    words += prompt.knowledge_tokens if prompt.domain_knowledge is not None else 0
+    if prompt.domain_knowledge is not None:
+        words += prompt.knowledge_tokens or LONGEST_KNOWLEDGE // CHARACTERS_A_TOKEN
     tokens = words + images * merged
     return PromptTokens(
         source=f"estimated, {reason}: {images} x {merged} image tokens and {words} of text",

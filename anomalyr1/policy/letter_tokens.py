@@ -41,6 +41,11 @@ def letters_at_once(tokenizer: Any, letters: Iterable[str]) -> LetterTokens:
     return _opened(tokenizer, (), ANSWER[0], letters, forced=False)
 
 
+def letters_alone(tokenizer: Any, letters: Iterable[str]) -> LetterTokens:
+    """The letters of an answer that is a letter and nothing else."""
+    return LetterTokens((), {k: _up_to_letter(tokenizer, "", k, "") for k in letters})
+
+
 def letters_after(tokenizer: Any, ids: Sequence[int], letters: Iterable[str]) -> LetterTokens:
     """The letters of the answer that a completion gives behind its reasoning.
 

@@ -8,7 +8,12 @@ import torch
 
 from anomalyr1.parsing.letter_likelihood import LetterLikelihood
 from anomalyr1.policy.generate import Completion
-from anomalyr1.policy.letter_tokens import LetterTokens, letters_after, letters_at_once
+from anomalyr1.policy.letter_tokens import (
+    LetterTokens,
+    letters_after,
+    letters_alone,
+    letters_at_once,
+)
 from anomalyr1.policy.prepared import Asked
 from anomalyr1.schema import Question
 
@@ -19,6 +24,8 @@ def letter_likelihoods(
     questions: Sequence[Question],
     completions: Sequence[Completion] | None = None,
     rows: Sequence[int] | None = None,
+    *,
+    alone: bool = False,
 ) -> list[LetterLikelihood | None]:
     """The likelihood of each option's letter, all questions of a batch in one pass.
 
@@ -31,6 +38,8 @@ def letter_likelihoods(
         questions: of the rows, options as shown.
         completions: of the rows, or None.
         rows: of the batch; None for all.
+        alone: the prompt asks for a letter without tags or reasoning (`asks_for_reasoning` is
+            false), so that it is what a completion begins with.
 
     Returns:
         One a row; None where a question has no options.
@@ -41,6 +50,8 @@ def letter_likelihoods(
     for number, question in enumerate(questions):
         if question.is_grounding:
             plans.append(None)
+        elif alone:
+            plans.append(letters_alone(tokenizer, question.options))
         elif completions is None:
             plans.append(letters_at_once(tokenizer, question.options))
         else:

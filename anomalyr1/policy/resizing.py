@@ -8,6 +8,10 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
+from transformers.image_utils import SizeDict
+
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.family import Family
@@ -31,6 +35,19 @@ def resized_size(width: int, height: int, processor: Any) -> tuple[int, int]:
         max_pixels=images.size["longest_edge"],
     )
     return resized_width, resized_height
+
+
+def resized_image(image: Image.Image, processor: Any) -> Image.Image:
+    """The image as the processor resizes it: a processor of the same kind leaves it as it is."""
+    images = processor.image_processor
+    pixels = pil_to_tensor(image.convert("RGB"))[None]
+    resized = images.resize(
+        pixels,
+        SizeDict(**dict(images.size)),
+        images.resample,
+        factor=images.patch_size * images.merge_size,
+    )
+    return Image.fromarray(resized[0].permute(1, 2, 0).numpy())
 
 
 def image_tokens(resized: tuple[int, int], processor: Any) -> int:

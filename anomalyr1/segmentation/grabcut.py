@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
+from anomalyr1.segmentation.segmenter import Mask
 
 _ITERATIONS = 3
 _CONTEXT = 0.5  # background shown around a box, as a share of its longer side
@@ -32,21 +33,25 @@ class GrabCut:
         f"iterations={_ITERATIONS} context={_CONTEXT} max_side={_MAX_SIDE} min_share={_MIN_SHARE}"
     )
 
-    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
-        """The union of the foregrounds; see `Segmenter.segment`."""
-        height, width = image.shape[:2]
-        mask = np.zeros((height, width), dtype=np.bool_)
-        for x1, y1, x2, y2 in pixel_boxes(boxes, width, height):
-            margin = max(_MIN_CONTEXT, round(_CONTEXT * max(x2 - x1, y2 - y1)))
-            left, top = max(0, x1 - margin), max(0, y1 - margin)
-            window = image[top : y2 + margin, left : x2 + margin]
-            inside = np.zeros(window.shape[:2], dtype=np.bool_)
-            inside[y1 - top : y2 - top, x1 - left : x2 - left] = True
-            mask[top : y2 + margin, left : x2 + margin] |= _foreground(window, inside)
-        return mask
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> Iterator[Mask]:
+        """The foreground of each; see `Segmenter.masks`."""
+        return (_foreground_of(image, box) for box in boxes)
 
 
-def _foreground(window: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _foreground_of(image: NDArray[np.uint8], box: Box) -> Mask:
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), dtype=np.bool_)
+    for x1, y1, x2, y2 in pixel_boxes([box], width, height):
+        margin = max(_MIN_CONTEXT, round(_CONTEXT * max(x2 - x1, y2 - y1)))
+        left, top = max(0, x1 - margin), max(0, y1 - margin)
+        window = image[top : y2 + margin, left : x2 + margin]
+        inside = np.zeros(window.shape[:2], dtype=np.bool_)
+        inside[y1 - top : y2 - top, x1 - left : x2 - left] = True
+        mask[top : y2 + margin, left : x2 + margin] = _foreground(window, inside)
+    return mask
+
+
+def _foreground(window: NDArray[np.uint8], inside: Mask) -> Mask:
     """Foreground within `inside`, (height, width) like the window; `inside` itself on failure."""
     scale = min(1.0, _MAX_SIDE / max(inside.shape))
     size = (max(1, round(inside.shape[1] * scale)), max(1, round(inside.shape[0] * scale)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.errors import InputError
-from anomalyr1.geometry import pixel_boxes
 from anomalyr1.schema import Box
-
-_BOXES_AT_ONCE = 64
+from anomalyr1.segmentation.box_prompts import prompted
+from anomalyr1.segmentation.segmenter import Mask
 
 
 class Sam2Segmenter:
-    """Boxes as prompts to a `SAM2ImagePredictor`, one mask a box, their union as the answer.
+    """Boxes as prompts to a `SAM2ImagePredictor`, one mask a box.
 
     The image is encoded once: calls in a row with the same array share the embedding.
     """
@@ -31,22 +30,17 @@ class Sam2Segmenter:
         self._image: NDArray[np.uint8] | None = None
         self.settings = settings
 
-    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
-        """The union of the masks; see `Segmenter.segment`."""
-        height, width = image.shape[:2]
-        mask = np.zeros((height, width), dtype=np.bool_)
-        prompts = np.array(pixel_boxes(boxes, width, height), dtype=np.float32).reshape(-1, 4)
-        if not len(prompts):
-            return mask  # the predictor raises on an empty prompt
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> Iterator[Mask]:
+        """The mask of each; see `Segmenter.masks`."""
+        return prompted(image, boxes, self._ask)
+
+    def _ask(self, image: NDArray[np.uint8], prompts: NDArray[np.float32]) -> NDArray[Any]:
         if image is not self._image:
             self._predictor.set_image(image)
             self._image = image
-        for start in range(0, len(prompts), _BOXES_AT_ONCE):
-            chunk = prompts[start : start + _BOXES_AT_ONCE]
-            masks, _, _ = self._predictor.predict(box=chunk, multimask_output=False)
-            # (1, H, W) for one box, (boxes, 1, H, W) for several
-            mask |= np.asarray(masks).reshape(-1, height, width).any(axis=0)
-        return mask
+        masks, _, _ = self._predictor.predict(box=prompts, multimask_output=False)
+        # (1, H, W) for one box, (boxes, 1, H, W) for several
+        return np.asarray(masks).reshape(-1, *image.shape[:2])
 
 
 def load_sam2(

@@ -59,7 +59,7 @@ def model_card(
         f"image(s), images of at most {config.policy.max_pixels} pixels\n\n"
         f"Training data:\n\n{data}\n"
         "Evaluate it on images it has not seen:\n\n```text\n"
-        "anomalyr1 eval configs/eval/mmad_1shot.yaml policy.path=THIS_FOLDER "
+        "anomalyr1 eval configs/eval/mmad_1shot_reasoned.yaml policy.path=THIS_FOLDER "
         "eval.benchmark=BENCHMARK\n```\n\n"
         "The training data have licences of their own, which may bind the weights too. No answer "
         "of this\npolicy replaces the inspection of a part.\n"

@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from statistics import fmean, stdev
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ from made_runs import HISTORY, left
 from anomalyr1.ablation.contrasts import Cell, Contrast, Line, summarize
 from anomalyr1.ablation.grid import Ablation, Run, Scale
 from anomalyr1.ablation.latex import latex
-from anomalyr1.ablation.outputs import files_of, write_outputs
+from anomalyr1.ablation.outputs import files_of, unlike_baseline, write_outputs
 from anomalyr1.ablation.plots import bars, curves, mean_history, scale_curves
 from anomalyr1.ablation.results import Result, read_result, write_result
 from anomalyr1.ablation.run_answers import Answers
 from anomalyr1.ablation.table import comma_separated, markdown
 from anomalyr1.evaluation.figures import FIGURES
 from anomalyr1.metrics.significance import SignFlips
+from anomalyr1.storage import write_json
 
 SOURCE = Path("configs/terms.yaml")
 
@@ -215,3 +217,19 @@ def test_a_result_of_another_config_is_not_taken(tmp_path):
     assert read_result(tmp_path, "roam0") is None
     write_result(tmp_path, RESULTS[0])
     assert read_result(tmp_path, "roam0") == RESULTS[0] and read_result(tmp_path, "b") is None
+
+
+def test_variants_that_were_evaluated_otherwise_are_named(tmp_path):
+    """Of every finished run; that they have policies of their own is what an ablation is."""
+    runs = [
+        SimpleNamespace(variant=r.variant, seed=r.seed, folder=tmp_path / r.digest) for r in RESULTS
+    ]
+    for run, references in zip(runs, (1, 1, 0, 7), strict=True):
+        card = {"policy": {"path": str(run.folder)}, "references": references, "dtype": "float32"}
+        write_json(run.folder / "predictions.settings.json", card)
+    unlike = unlike_baseline(SimpleNamespace(runs=runs, baseline="roam"), RESULTS)
+    assert unlike == {"roam": [], "paper": ["references (1 and 0)"]}  # its seed 1 failed
+    shown = markdown(summarize(RESULTS, "roam"), SOURCE, "roam", unlike)
+    assert shown.endswith("\n## Evaluated unlike roam\n\n- paper: references (1 and 0)\n")
+    assert "unlike" not in markdown(summarize(RESULTS, "roam"), SOURCE, "roam")
+    assert unlike_baseline(SimpleNamespace(runs=runs, baseline="none"), RESULTS) == {}

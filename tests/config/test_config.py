@@ -131,7 +131,7 @@ CONTRADICTIONS = [
     ("seed: '1'", "seed: expected int, found '1'"),
     ("policy: {freeze_vision: 1}", "policy.freeze_vision: expected bool, found 1"),
     ("policy: {freeze_vision: 'no'}", "policy.freeze_vision: expected bool, found 'no'"),
-    ("prompt: {template: [choice]}", "prompt.template: expected one of choice, inspect, found ["),
+    ("prompt: {template: [choice]}", "prompt.template: expected one of choice, inspect, mmad, "),
 ]  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from chromium import PROGRAM, browser
 from pictures import noise
 from PIL import Image
 
-from anomalyr1.inspection.overlay import png_bytes
 from anomalyr1.schema import Box
+from anomalyr1.segmentation.overlay import png_bytes
 
 pytest.importorskip("gradio", reason="needs the extra `demo`")
 chromium = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium")

@@ -306,7 +306,10 @@ def test_every_word_fits_eighty_columns():
     assert max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("name", ["grpo/tiny_cpu", "grpo/qwen2_5_vl_3b_lora", "eval/mmad_1shot"])
+@pytest.mark.parametrize(
+    "name",
+    ["grpo/tiny_cpu", "grpo/qwen2_5_vl_3b_lora", "eval/mmad_1shot", "eval/mmad_1shot_reasoned"],
+)
 def test_the_shipped_configs_are_accepted(name):
     config, lines = read_config(REPOSITORY / f"configs/{name}.yaml", ())
     assert config is not None and [line.status for line in lines] == ["ok"]

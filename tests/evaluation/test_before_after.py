@@ -82,9 +82,26 @@ def test_the_verb_ends_in_lines_a_newcomer_reads(tmp_path):
     run = a_run(tmp_path / "run", [0] * 10, [1] * 10)
     (run / "report.html").write_text("page")
     lines = run_here("compare", run).splitlines()
-    assert [text.split()[0] for text in lines] == ["before", "after", "difference", "report"]
+    names = ["before", "after", "difference", "report"]
+    assert [text.split()[0] for text in lines] == names
     assert "strict accuracy +100.0 (+100.0 to +100.0)" in lines[2]
     assert lines[3].endswith(str(run / "report.html"))
     other = a_run(tmp_path / "other", [0] * 10, [1, 0] * 5)
     assert "2 of 2" in run_here("compare", run, other)
     assert "anomalyr1 eval" in run_here("compare", tmp_path, status=2)
+
+
+def test_any_two_runs_are_compared(tmp_path):
+    run = a_run(tmp_path / "run", [0] * 10, [1] * 10)
+    other = a_run(tmp_path / "other", [0] * 10, [1, 0] * 5)
+    lines = run_here("compare", run, "--against", other).splitlines()
+    names = ["against", "run", "difference", "images", "detectable", "settings"]
+    assert [text.split()[0] for text in lines] == names
+    assert lines[0].split(maxsplit=1)[1].startswith("strict accuracy 50.0 %")
+    assert "strict accuracy better on 5 and worse on 0 (p 0.062)" in lines[3]  # 2 / 2^5
+    assert lines[5] == "settings    not known of both: any"
+    found = read_before_after(run, other).differences["strict accuracy"]
+    assert f"strict accuracy {found.detectable:.1f}" in lines[4]
+    # 2.80 standard errors of the difference, sqrt(0.5 * 0.5 / 10) = 0.158 of it.
+    assert found.detectable == pytest.approx(2.8016 * 15.8, rel=0.06)
+    assert f"Against {other}" in run_here("compare", run, other, "--against", other)

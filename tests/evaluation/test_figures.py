@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 from evaluation_data import DEFECT, boxes, letter, question, to_frame, write
 
-from anomalyr1.evaluation.figures import FIGURES, Counts, count, differences, ends_of
+from anomalyr1.evaluation.figures import (
+    FIGURES,
+    Counts,
+    count,
+    differences,
+    discordances,
+    ends_of,
+)
 from anomalyr1.evaluation.image_readings import PredictionReading, readings_of
 from anomalyr1.evaluation.score import measure
 from anomalyr1.geometry import iou
@@ -217,3 +224,24 @@ def test_what_was_not_asked_is_left_out() -> None:
     }
     one = [count(readings_of(letters[:1]))]
     assert ends_of(one) == {} and differences(one, one)["unreadable"].ends is None
+
+
+def test_the_images_that_differ_are_those_of_the_twin() -> None:
+    """Right answers counted image by image: of the verdict alone, and of both letters."""
+    first, second = (readings_of(run(seed)) for seed in (5, 6))
+    found = discordances(count(first[::-1]), count(second))
+    for name, kinds in (
+        ("AD accuracy", {"Anomaly Detection"}),
+        ("strict accuracy", {"Anomaly Detection", "Defect Classification"}),
+    ):
+        right: list[dict[str, int]] = [{}, {}]
+        for side, readings in zip(right, (first, second), strict=True):
+            for reading in readings:
+                said = reading.prediction
+                if said.question_type in kinds:
+                    is_right = reading.response.answer == said.answer
+                    side[said.image] = side.get(said.image, 0) + is_right
+        gained = [right[1][image] - right[0][image] for image in right[0]]
+        assert found[name].better == sum(value > 0 for value in gained) > 0
+        assert found[name].worse == sum(value < 0 for value in gained) > 0
+    assert discordances(*(count(readings_of(run(5)[2::3])) for _ in range(2))) == {}  # boxes alone

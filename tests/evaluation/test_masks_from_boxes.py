@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 from anomalyr1.data.rle import decode_mask, encode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.masks import make_masks
+from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
 from anomalyr1.schema import GROUNDING, Box, Prediction
-from anomalyr1.segmentation.segmenter import BoxFill
+from anomalyr1.segmentation.segmenter import BoxFill, segment
 from anomalyr1.storage import read_jsonl
 
 HALF = Box(20, 15, 40, 22.5)  # the upper half of the dent
@@ -62,17 +64,17 @@ class CountingFill(BoxFill):
         self.settings = settings
         self.seen: list[NDArray[np.uint8]] = []
 
-    def segment(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.bool_]:
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> Iterator[NDArray[np.bool_]]:
         if not any(image is seen for seen in self.seen):
             self.seen.append(image)
-        return super().segment(image, boxes)
+        return super().masks(image, boxes)
 
 
 def test_lines(run: Path) -> None:
     rows = make(run)
     assert [row["image"].split("/")[-1] for row in rows] == ["1.png", "2.png", "3.png", "4.png"]
     found, half, normal, unreadable = rows
-    gold = BoxFill().segment(np.zeros((HEIGHT, WIDTH, 3), np.uint8), [DEFECT])
+    gold = segment(BoxFill(), np.zeros((HEIGHT, WIDTH, 3), np.uint8), [DEFECT])
     assert found["size"] == [WIDTH, HEIGHT] and found["segmenter"] == "box"
     assert (decode_mask(found["target"]) == gold).all() and found["target_from"] == "mask"
     assert (decode_mask(found["masks"]["gold"]) == gold).all()
@@ -94,6 +96,24 @@ def test_scores_of_the_lines(run: Path) -> None:
     assert masks["whole"]["pooled"]["pixel_fpr"] == 100.0
     assert masks["targets"] == {"mask": 1, "boxes": 1, "normal": 2, "none": 0}
     assert masks["missing"] == 0 and pooled["normal_flagged"] == 0.0
+
+
+def test_the_answered_cell_the_boxes_and_the_mask_are_held_together(run: Path) -> None:
+    """The dent is in the top left cell and the center one, its middle at (30, 22)."""
+    cells = {"A": "Center.", "B": "Top left.", "C": "Bottom right."}
+    asked = [
+        replace(question(name, 1, letter(answer), type="Defect Localization"), options=cells)
+        for name, answer in (("1", "A"), ("2", "C"))
+    ]
+    write(run / "run" / "predictions.jsonl", [*predictions(), *asked])
+    make(run)
+    found = score(run / "run" / "predictions.jsonl")["localization"]
+    in_masks = found["masks"]["box"]["agreement"]
+    assert found["agreement"]["answer_boxes"]["percent"] == 50.0
+    assert (in_masks["answer_mask"]["images"], in_masks["boxes_mask"]["percent"]) == (2, 100.0)
+    assert found["boxes"]["pooled"]["bbox_acc@0.5"] == 100.0
+    page = write_report([run / "run"], root=run / "data").read_text(encoding="utf-8")
+    assert "answer and mask, box" in page and "Area IoU" in page
 
 
 def test_an_interrupted_run_goes_on(run: Path) -> None:

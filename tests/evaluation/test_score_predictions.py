@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import assert_torch_free, run
+from commands import assert_torch_free, run, run_here
 from evaluation_data import DEFECT, boxes, completion, letter, question, to_frame, write
 
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
 from anomalyr1.schema import GROUNDING, Box, Prediction
 
@@ -188,3 +189,29 @@ def test_command(tmp_path: Path, accounting: str) -> None:
 
 def test_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     assert "absent.jsonl" in run("score", tmp_path / "absent.jsonl", status=2)
+
+
+def test_what_a_benchmark_of_this_size_would_show(tmp_path):
+    """2.80 standard errors of the difference of two runs that know nothing of each other."""
+    asked = [question(str(i), 0, letter("AB"[i < 30])) for i in range(100)]
+    found = score(write(tmp_path / "p.jsonl", asked))["detectable"]
+    of_a_run = 100 * (0.7 * 0.3 / 100) ** 0.5
+    assert found["Average"] == pytest.approx(2.8016 * 2**0.5 * of_a_run, rel=0.06)
+    assert found["Anomaly Detection"] == found["Average"] and found["Object Analysis"] is None
+    one = score(write(tmp_path / "one.jsonl", asked[:1]))["detectable"]
+    assert set(one.values()) == {None}  # one image has no spread
+
+
+def test_blind_baselines_stand_beside_the_run(tmp_path):
+    """Of the yes-or-no questions: always yes is right on the dents, wrong on what is normal."""
+    file = write(tmp_path / "run" / "predictions.jsonl", PREDICTIONS)
+    found = score(file)["blind"]
+    assert found["random"]["Drawn"]["Anomaly Detection"] == 50
+    assert found["always yes"]["Average"]["Anomaly Detection"] == 50  # 100 and 0
+    assert found["always yes"]["Average"]["Average"] is None
+    assert found["longest option"]["Other"][CLASSIFICATION] == 100  # "Yes.", and gold is A
+    said = run_here("score", file)
+    for name in ("these predictions", "random", "majority letter", "always yes", "longest option"):
+        assert name in said
+    page = write_report([file.parent]).read_text()
+    assert "Without looking" in page and "Published" not in page

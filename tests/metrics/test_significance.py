@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyr1.metrics.significance import sign_flips, smallest_detectable
+from anomalyr1.metrics.significance import mcnemar, sign_flips, smallest_detectable
 
 
 def brute_force(differences: list[float]) -> float:
@@ -87,3 +87,33 @@ def test_the_detectable_difference_is_found_in_four_of_five_repetitions() -> Non
 @pytest.mark.parametrize("error", [0.0, float("nan")])
 def test_without_an_error_nothing_is_claimed(error: float) -> None:
     assert smallest_detectable(error) is None
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "p"),
+    [
+        (0, 0, 1.0),  # no image tells the runs apart
+        (1, 0, 1.0),
+        (2, 0, 2 / 4),
+        (0, 3, 2 / 8),
+        (5, 1, 2 * (1 + 6) / 64),
+        (4, 4, 1.0),
+        (10, 2, 2 * (1 + 12 + 66) / 4096),
+    ],
+)
+def test_mcnemar_by_hand(better: int, worse: int, p: float) -> None:
+    first = np.array([0.0] * better + [1.0] * worse + [1.0, 0.0] * 7)
+    second = np.array([1.0] * better + [0.0] * worse + [1.0, 0.0] * 7)
+    found = mcnemar(first, second)
+    assert (found.better, found.worse, found.p) == (better, worse, pytest.approx(p))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=9))
+def test_mcnemar_is_every_fall_of_the_coins(pairs: list[tuple[int, int]]) -> None:
+    """The share of all 2^n ways the images that differ could fall, at least as far from even."""
+    found = mcnemar(*np.array(pairs, dtype=float).reshape(-1, 2).T)
+    signs = [1 if after > before else -1 for before, after in pairs if before != after]
+    ways = itertools.product((1, -1), repeat=len(signs))
+    far = [abs(sum(way)) >= abs(sum(signs)) for way in ways]
+    assert found.p == pytest.approx(fmean(far))
+    assert (found.better, found.worse) == (signs.count(1), signs.count(-1))

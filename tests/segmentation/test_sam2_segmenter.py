@@ -12,6 +12,7 @@ import pytest
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.sam2 import Sam2Segmenter, load_sam2
+from anomalyr1.segmentation.segmenter import segment
 
 HEIGHT, WIDTH = 48, 64
 CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
@@ -51,7 +52,7 @@ IMAGE = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
 def test_one_or_many_boxes_unite(count: int) -> None:
     sam2, predictor = segmenter()
     boxes = [Box(index % 60, 3, index % 60 + 2, 5) for index in range(count)]
-    mask = sam2.segment(IMAGE, boxes)
+    mask = segment(sam2, IMAGE, boxes)
     assert mask.shape == (HEIGHT, WIDTH) and mask.dtype == np.bool_
     assert mask[3:5, : min(count, 60) + 1].all() and mask.sum() == 2 * (min(count, 60) + 1)
     assert sum(len(prompt) for prompt in predictor.prompts) == count
@@ -60,7 +61,7 @@ def test_one_or_many_boxes_unite(count: int) -> None:
 @pytest.mark.parametrize("boxes", [[], [Box(4, 4, 4, 9)], [Box(-9, -9, -1, -1)]])
 def test_no_usable_box_asks_nothing(boxes: list[Box]) -> None:
     sam2, predictor = segmenter()
-    assert not sam2.segment(IMAGE, boxes).any()
+    assert not segment(sam2, IMAGE, boxes).any()
     assert not predictor.images and not predictor.prompts
 
 
@@ -68,7 +69,7 @@ def test_an_image_is_encoded_once() -> None:
     sam2, predictor = segmenter()
     other = IMAGE.copy()
     for image in (IMAGE, IMAGE, other, other):
-        sam2.segment(image, [Box(0, 0, 9, 9)])
+        segment(sam2, image, [Box(0, 0, 9, 9)])
     assert [id(image) for image in predictor.images] == [id(IMAGE), id(other)]
 
 
@@ -144,8 +145,8 @@ def test_random_weights_from_a_local_file(tmp_path: Path) -> None:
     sam2 = load_sam2(str(path), device="cpu")
     assert CONFIG in sam2.settings
     image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-    one = sam2.segment(image, [Box(5, 5, 30, 30)])
-    two = sam2.segment(image, [Box(5, 5, 30, 30), Box(20, 10, 60, 40)])
+    one = segment(sam2, image, [Box(5, 5, 30, 30)])
+    two = segment(sam2, image, [Box(5, 5, 30, 30), Box(20, 10, 60, 40)])
     assert one.shape == two.shape == (HEIGHT, WIDTH)
     assert one.dtype == two.dtype == np.bool_
-    assert (one == sam2.segment(image, [Box(5, 5, 30, 30)])).all()
+    assert (one == segment(sam2, image, [Box(5, 5, 30, 30)])).all()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anomalyr1.evaluation.image_readings import PredictionReading
+from anomalyr1.evaluation.outcomes import evaluated_outcome
 from anomalyr1.evaluation.report.markup import Markup, tag
 from anomalyr1.geometry import set_iou
 from anomalyr1.metrics.boxes import THRESHOLDS
-from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.schema import Box
 
 _MAX_CHARACTERS = 2000
@@ -47,7 +47,7 @@ def answer_block(
     """
     right = is_right(reading)
     mark = {True: ("right", "✓"), False: ("wrong", "✗"), None: ("unknown", "·")}[right]
-    outcome = outcome_of(reading)
+    outcome = evaluated_outcome(reading)
     return tag(
         "details",
         tag(

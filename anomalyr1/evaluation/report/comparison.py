@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anomalyr1.evaluation.kept_settings import unlike_but_for_the_policy
 from anomalyr1.evaluation.report.difference import macro_difference
 from anomalyr1.evaluation.report.intervals import Row, interval_chart
 from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
@@ -15,7 +16,9 @@ from anomalyr1.metrics.mcq import AVERAGE
 _NOTE = (
     "The difference is this report's run minus the other, in points of strict macro accuracy, on "
     "the questions both answered. Its interval draws the same images for both runs: where it does "
-    "not reach 0, the runs differ."
+    "not reach 0, the runs differ. Images better: this run gave more right answers to "
+    "the questions of an image; p is McNemar's exact test over images. Detectable: the true "
+    "difference that so many images would show in 80 % of repetitions."
 )
 Value = tuple[float | None, Sequence[float] | None]
 
@@ -31,6 +34,7 @@ def comparison(runs: Sequence[Run]) -> Markup | None:
             interval_chart(rows, [run.name for run in evaluated]) if rows else None,
             _table(evaluated),
             tag("p", _NOTE, class_="note"),
+            *(_unlike(evaluated[0], other) for other in evaluated[1:]),
         ]
     )
 
@@ -84,17 +88,34 @@ def _table(runs: Sequence[Run]) -> Markup:
             row.append(with_interval(metrics["macro"][accounting], ends["macro"][accounting]))
         row.append(with_interval(metrics["micro"]["strict"], ends["micro"]["strict"]))
         row.append(percent(metrics["invalid_rate"]))
-        row.append(_difference(runs[0], run) if index else "")
+        row += _difference(runs[0], run) if index else [""] * 3
         rows.append(row)
     header = ["", "Questions", "Strict macro", "Compat macro", "Strict micro", "Unreadable"]
-    return grid([*header, "Difference"], rows)
+    return grid([*header, "Difference", "Images better / worse", "Detectable"], rows)
 
 
-def _difference(main: Run, other: Run) -> Child:
+def _unlike(main: Run, other: Run) -> Markup | None:
+    """What was set otherwise in another run than in the one reported, beside the policy."""
+    assert main.metrics is not None and other.metrics is not None
+    cards = [run.metrics["settings"]["card"] for run in (other, main) if run.metrics is not None]
+    found = unlike_but_for_the_policy(*cards)
+    if not found.fields and not found.unknown:
+        return None
+    warned = "note warning" if found.fields else "note"
+    return tag("p", f"{other.name}: its settings and this run's {found.told}.", class_=warned)
+
+
+def _difference(main: Run, other: Run) -> list[Child]:
     found = macro_difference(other.readings, main.readings)
     if found is None:
-        return DASH
-    small = "" if found.ends is None else f"{found.ends[0]:+.1f} – {found.ends[1]:+.1f}"
-    clear = found.ends is not None and (found.ends[0] > 0 or found.ends[1] < 0)
-    value = tag("b", f"{found.value:+.1f}") if clear else f"{found.value:+.1f}"
-    return join([value, tag("small", small)])
+        return [DASH] * 3
+    difference, images = found
+    ends = difference.ends
+    small = "" if ends is None else f"{ends[0]:+.1f} – {ends[1]:+.1f}"
+    clear = ends is not None and (ends[0] > 0 or ends[1] < 0)
+    value = tag("b", f"{difference.value:+.1f}") if clear else f"{difference.value:+.1f}"
+    return [
+        join([value, tag("small", small)]),
+        join([f"{images.better} / {images.worse}", tag("small", f"p {images.p:.2g}")]),
+        percent(difference.detectable),
+    ]

@@ -1,22 +1,32 @@
-"""The difference between two runs on the questions both answered, with a paired interval."""
+"""Two runs on the questions both answered: the difference, and the images that make it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anomalyr1.evaluation.figures import Difference, Key, count, differences, question_key
+from anomalyr1.evaluation.figures import (
+    Difference,
+    Key,
+    count,
+    differences,
+    discordances,
+    question_key,
+)
 from anomalyr1.evaluation.image_readings import PredictionReading
+from anomalyr1.metrics.significance import Discordance
 
 
 def macro_difference(
     first: Sequence[PredictionReading], second: Sequence[PredictionReading]
-) -> Difference | None:
+) -> tuple[Difference, Discordance] | None:
     """Compare strict macro accuracy; None where the runs share no choice question."""
     keys = _keys(first) & _keys(second)
     if not keys:
         return None
     shared = [[r for r in run if question_key(r) in keys] for run in (first, second)]
-    return differences([count(shared[0])], [count(shared[1])])["strict accuracy"]
+    counts = [count(shared[0]), count(shared[1])]
+    name = "strict accuracy"
+    return differences(counts[:1], counts[1:])[name], discordances(*counts)[name]
 
 
 def _keys(readings: Sequence[PredictionReading]) -> set[Key]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
+from anomalyr1.evaluation.outcomes import evaluated_outcome
 from anomalyr1.evaluation.report.answers import answer_block, is_right
 from anomalyr1.evaluation.report.markup import Markup, join, tag
 from anomalyr1.evaluation.report.runs import Run
 from anomalyr1.evaluation.report.thumbnails import mask_layer, photograph
-from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.schema import Box, dataset_of
 
 FILTERS = ("all", "wrong", "contradictory", "malformed", "anomalous", "normal")
@@ -55,7 +55,7 @@ def image_gallery(run: Run, others: Sequence[Run], most: int) -> Markup | None:
 
 
 def _tags(readings: Sequence[PredictionReading]) -> tuple[str, ...]:
-    outcomes = {outcome_of(reading) for reading in readings}
+    outcomes = {evaluated_outcome(reading) for reading in readings}
     tags = ["normal" if readings[0].prediction.is_normal else "anomalous"]
     if any(is_right(reading) is False for reading in readings):
         tags.append("wrong")

@@ -8,7 +8,7 @@ from typing import Any
 
 from anomalyr1.evaluation.report.intervals import interval_bar
 from anomalyr1.evaluation.report.markup import Markup, tag
-from anomalyr1.evaluation.report.runs import Run
+from anomalyr1.evaluation.report.runs import Run, best_segmenter
 from anomalyr1.evaluation.report.tables import percent
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
 from anomalyr1.schema import ANOMALY_DETECTION
@@ -98,7 +98,7 @@ def _located(localization: Mapping[str, Any]) -> list[Figure | None]:
         )
         figures.append(_figure("Box F1", boxes["f1@0.33"], boxes["intervals"]["f1@0.33"], detail))
     masks = localization.get("masks", {})
-    segmenter = next((name for name in ("sam2", "grabcut", "box") if name in masks), None)
+    segmenter = best_segmenter(masks)
     if segmenter is not None and "predicted" in masks[segmenter]:
         pooled = masks[segmenter]["predicted"]["pooled"]
         ceiling = masks[segmenter].get("gold", {}).get("pooled", {}).get("iou")

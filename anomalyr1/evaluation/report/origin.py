@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from anomalyr1.evaluation.kept_settings import CHANGED, FIELDS
 from anomalyr1.evaluation.report.markup import Markup, join, tag
 from anomalyr1.evaluation.report.runs import Run
+from anomalyr1.settings_card import flat, shown
 
 
 def origin(run: Run) -> Markup:
@@ -16,6 +18,7 @@ def origin(run: Run) -> Markup:
         "div",
         tag("h3", run.name),
         *(_entry(entry) for entry in entries),
+        *_settings(run),
         _facts(_measured(run)),
         _folded("config.yaml", run.config),
         class_="origin",
@@ -34,6 +37,25 @@ def _entry(entry: Mapping[str, Any]) -> Markup:
         "versions": _line([f"{name} {version}" for name, version in versions.items()]),
     }
     return join([tag("p", str(entry.get("verb", "run")), class_="label"), _facts(facts)])
+
+
+def _settings(run: Run) -> list[Markup | None]:
+    """The settings card; what is not known of it is named."""
+    if run.metrics is None:
+        return []
+    card, unknown = run.metrics["settings"]["card"], run.metrics["settings"]["unknown"]
+    prompts = card.get("prompts")
+    told = {name: card[name] for name in (*FIELDS, CHANGED) if name in card and name != "prompts"}
+    facts = {name: shown(value) for name, value in flat(told).items()}
+    whole = {name: value for name, value in flat(told).items() if name.endswith("sha256")}
+    return [
+        tag("p", "settings", class_="label"),
+        _facts({**facts, **whole, "not known": ", ".join(unknown)}),
+        *(
+            _folded(f"the prompt: {name}", str(text))
+            for name, text in (prompts.items() if isinstance(prompts, Mapping) else ())
+        ),
+    ]
 
 
 def _measured(run: Run) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,8 @@ from anomalyr1.run_folder import (
     WARNINGS,
     masks_file,
 )
+from anomalyr1.segmentation.names import SEGMENTERS
 from anomalyr1.storage import read_json, read_jsonl, read_text
-
-# Best first: whose masks the gallery shows.
-_SEGMENTERS = ("sam2", "grabcut", "box")
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,20 @@ def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
         if (path / BEFORE / PREDICTIONS).exists():
             label = BEFORE if len(folders) == 1 else f"{name}, {BEFORE}"
             paths.append((label, path / BEFORE))
-    names = [name for name, _ in paths]
+    names = told_apart(paths)
+    return [_load(path, name, root) for name, (_, path) in zip(names, paths, strict=True)]
+
+
+def told_apart(folders: Sequence[tuple[str, Path]]) -> list[str]:
+    """Names of run folders; those that several have say what folder they are in.
+
+    >>> told_apart([("a", Path("/x/a")), ("b", Path("/x/b")), ("b", Path("/y/b"))])
+    ['a', 'x/b', 'y/b']
+    """
+    names = [name for name, _ in folders]
     return [
-        _load(
-            path, name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}", root
-        )
-        for name, path in paths
+        name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}"
+        for name, path in folders
     ]
 
 
@@ -86,7 +92,7 @@ def _load(path: Path, name: str, root: Path | None) -> Run:
         )
     readings = readings_of(read_predictions(predictions)) if predictions.exists() else []
     provenance = _provenance(path)
-    segmenter = next((s for s in _SEGMENTERS if (path / MASKS / masks_file(s)).exists()), None)
+    segmenter = best_segmenter(s for s in SEGMENTERS if (path / MASKS / masks_file(s)).exists())
     config = path / CONFIG
     return Run(
         name=name,
@@ -117,6 +123,15 @@ def _masks(
     if segmenter is None or not readings:
         return {}
     return read_masks(path / MASKS / masks_file(segmenter), image_readings(readings))
+
+
+def best_segmenter(names: Iterable[str]) -> str | None:
+    """Whose masks a report shows.
+
+    >>> best_segmenter(["box", "sam2", "grabcut"])
+    'sam2'
+    """
+    return max((name for name in names if name in SEGMENTERS), key=SEGMENTERS.index, default=None)
 
 
 def data_root(provenance: Mapping[str, Any]) -> Path | None:

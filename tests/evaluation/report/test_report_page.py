@@ -30,6 +30,7 @@ from anomalyr1.evaluation.report.curves import training_charts
 from anomalyr1.evaluation.report.difference import macro_difference
 from anomalyr1.evaluation.report.markup import Markup, escape, join, tag
 from anomalyr1.evaluation.report.page import write_report
+from anomalyr1.metrics.significance import Discordance
 from anomalyr1.schema import GROUNDING, Prediction
 from anomalyr1.storage import write_json, write_jsonl
 
@@ -241,7 +242,7 @@ def test_several_runs_are_compared_in_pairs(tmp_path: Path) -> None:
         write(tmp_path / name / "predictions.jsonl", predictions(answer))
     out = tmp_path / "report.html"
     page = Page(write_report([tmp_path / "first", tmp_path / "second"], out).read_text("utf-8"))
-    assert "+25.0" in page.text and "second: A (wrong)" in page.text
+    assert "1 / 0p 1" in page.text and "+25.0" in page.text and "second: A (wrong)" in page.text
 
 
 def test_paired_difference_is_exact_and_certain_where_runs_agree() -> None:
@@ -250,10 +251,12 @@ def test_paired_difference_is_exact_and_certain_where_runs_agree() -> None:
             question(str(i), 0, letter("B" if i < wrong else "A")) for i in range(20)
         )
 
-    same = macro_difference(run(5), run(5))
+    same, none = macro_difference(run(5), run(5)) or (None, None)
     assert same is not None and (same.value, same.ends) == (0.0, (0.0, 0.0))
-    better = macro_difference(run(10), run(5)[::-1])  # order does not matter
+    assert none == Discordance(0, 0, 1.0)
+    better, images = macro_difference(run(10), run(5)[::-1]) or (None, None)  # in any order
     assert better is not None and better.value == 25.0 and better.questions == 20
+    assert images == Discordance(5, 0, 2 / 32)
     assert better.ends is not None and 0 < better.ends[0] < 25 < better.ends[1]
     assert macro_difference(run(5), []) is None
 

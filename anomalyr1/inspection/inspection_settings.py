@@ -6,45 +6,18 @@ threshold is worth something only under the card that it was chosen with.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from anomalyr1.config import PolicyConfig
 from anomalyr1.geometry import BoxUnit
 from anomalyr1.inspection.asks import Ask
-from anomalyr1.policy.load import Policy
-from anomalyr1.policy.weights import weights_digest
 from anomalyr1.prompts import question_text
-from anomalyr1.provenance import commit, versions
 from anomalyr1.schema import Weigh
 from anomalyr1.segmentation.segmenter import Segmenter
-
-_VERSIONS = ("anomalyr1", "torch", "torchvision", "transformers", "peft", "sam2")
-
-
-def policy_settings(config: PolicyConfig, policy: Policy) -> dict[str, Any]:
-    """The part of the card that one loaded policy has for all of its inspections."""
-    weights = next(policy.model.parameters())
-    return {
-        "policy": {
-            "path": config.path,
-            "revision": config.revision,
-            "sha256": weights_digest(Path(config.path)),
-        },
-        "backend": "transformers",
-        "dtype": str(weights.dtype).removeprefix("torch."),
-        "attention": config.attention,
-        "shared_prefix": config.shared_prefix,
-        "device": weights.device.type,
-        "pixels": [config.min_pixels, config.max_pixels],
-        "versions": {name: found for name, found in versions().items() if name in _VERSIONS},
-        "commit": commit(),
-    }
+from anomalyr1.settings_card import greedy, text_digest
 
 
-def settings_card(
+def inspection_card(
     of_policy: Mapping[str, Any],
     asks: Sequence[Ask],
     prompt: str,
@@ -58,7 +31,7 @@ def settings_card(
     """The whole card.
 
     Args:
-        of_policy: what `policy_settings` gave.
+        of_policy: what `anomalyr1.settings_card.policy_settings` gave.
         asks: the questions, the one that decides first.
         prompt: the text of its prompt, placeholders for the images.
         references: name and sha256 of each reference image.
@@ -70,11 +43,11 @@ def settings_card(
     return {
         **of_policy,
         "template": asks[0].template,
-        "prompt_sha256": _sha256(prompt),
+        "prompt_sha256": text_digest(prompt),
         "asked": [ask.kind for ask in asks],
         "references": [dict(reference) for reference in references],
-        "knowledge_sha256": None if knowledge is None else _sha256(knowledge),
-        "decoding": {"kind": "greedy", "max_new_tokens": max_new_tokens},
+        "knowledge_sha256": None if knowledge is None else text_digest(knowledge),
+        "decoding": greedy(max_new_tokens),
         "weigh": weigh,
         "segmenter": None
         if segmenter is None
@@ -108,25 +81,7 @@ def asked_settings(
     is any.
     """
     return {
-        "question_sha256": _sha256(question_text(ask.question, ask.template, unit)),
+        "question_sha256": text_digest(question_text(ask.question, ask.template, unit)),
         "references": references,
         "knowledge": knowledge is not None,
     }
-
-
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Where two cards differ, a text each.
-
-    >>> differences({"references": 1, "dtype": "float32"}, {"references": 0, "dtype": "float32"})
-    ['references (1 and 0)']
-    """
-    names = dict.fromkeys((*first, *second))
-    return [
-        f"{name} ({first.get(name)} and {second.get(name)})"
-        for name in names
-        if first.get(name) != second.get(name)
-    ]
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalyr1.inspection.overlay import draw_overlay
 from anomalyr1.schema import Box
+from anomalyr1.segmentation.overlay import draw_overlay
 
 GREY = Image.new("RGB", (120, 90), (100, 100, 100))
 

@@ -1,0 +1,89 @@
+"""The backend `transformers`: the policy is loaded here, what prompts share is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from anomalyr1.config import Config
+from anomalyr1.data.images import open_image
+from anomalyr1.evaluation.backends.backend import batches, prediction_of
+from anomalyr1.parsing.letter_likelihood import anomaly_probability
+from anomalyr1.policy.family import Family
+from anomalyr1.policy.generate import complete_asked
+from anomalyr1.policy.likelihood import letter_likelihoods
+from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.prepared import prepare_conversations
+from anomalyr1.prompts import asks_for_reasoning
+from anomalyr1.rows import Row
+from anomalyr1.schema import WEIGHS, Prediction
+from anomalyr1.settings_card import policy_settings
+
+
+class InProcess:
+    """A policy in this process."""
+
+    def __init__(self, config: Config, device: torch.device, console: Console) -> None:
+        self.config = config
+        self.policy = load_policy(config.policy)
+        self.policy.model.to(device)
+        obstacle = share_prefixes(self.policy.model) if config.policy.shared_prefix else None
+        if obstacle:
+            console.print(f"shared prefix: off, {obstacle}; every question computes its images")
+
+    @property
+    def processor(self) -> Any:
+        """Of the policy."""
+        return self.policy.processor
+
+    @property
+    def family(self) -> Family:
+        """Of the policy."""
+        return self.policy.family
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its part of the settings card."""
+        return policy_settings(self.config.policy, self.policy)
+
+    def predictions(self, rows: Sequence[Row]) -> Iterator[list[Prediction]]:
+        """Batch after batch of `eval.batch_size`."""
+        for batch in batches(rows, self.config.eval.batch_size):
+            yield list(answer(self.policy, batch, self.config))
+
+
+def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Prediction]:
+    """Greedy completions of some rows, with all that scoring needs to know of each.
+
+    With `eval.likelihood` the letters are weighed as well, behind the same computation of what the
+    prompts share.
+    """
+    asked = prepare_conversations(
+        policy,
+        [row.messages for row in rows],
+        [[open_image(Path(name)) for name in row.images] for row in rows],
+        share=config.policy.shared_prefix,
+    )
+    completions = complete_asked(asked, max_new_tokens=config.eval.max_new_tokens)
+    predictions = [prediction_of(*pair) for pair in zip(rows, completions, strict=True)]
+    if not config.eval.likelihood:
+        yield from predictions
+        return
+    questions = [row.question for row in rows]
+    if asks_for_reasoning(config.prompt.template):
+        reasoned = letter_likelihoods(asked, questions, completions)
+        at_once = letter_likelihoods(asked, questions)
+    else:
+        reasoned = at_once = letter_likelihoods(asked, questions, alone=True)
+    for prediction, question, *found in zip(predictions, questions, reasoned, at_once, strict=True):
+        logps = {w: one.logps for w, one in zip(WEIGHS, found, strict=True) if one is not None}
+        yield replace(
+            prediction,
+            score=anomaly_probability(found[0], question),
+            letter_logps=logps or None,
+        )

@@ -1,0 +1,64 @@
+"""vLLM gives the answers of this process; without it one line says so."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from commands import REPOSITORY, run_here
+from tiny_runs import write_config
+
+INSTALLED = importlib.util.find_spec("vllm") is not None
+POLICY = REPOSITORY / "data/tiny-policy"
+CAPS = {"min_pixels": 3136, "max_pixels": 6272}
+
+
+@pytest.fixture
+def config(tmp_path, toy_benchmark) -> Path:
+    return write_config(
+        tmp_path / "eval.yaml",
+        policy={"path": POLICY, "dtype": "float32", **CAPS},
+        prompt={"max_prompt_tokens": 1024},
+        eval={
+            "benchmark": toy_benchmark,
+            "limit": 3,
+            "max_new_tokens": 24,
+            "gallery": 0,
+            "bootstrap": 10,
+            # Where there is no GPU: no compilation for a policy this small.
+            "backend": {"engine": {"enforce_eager": True}},
+        },
+        segmentation={"kind": "none"},
+    )
+
+
+@pytest.mark.skipif(INSTALLED, reason="vLLM is installed here")
+def test_without_vllm_one_line_says_what_to_do(config, tmp_path):
+    run_dir = f"run_dir={tmp_path / 'run'}"
+    said = " ".join(run_here("eval", config, run_dir, "eval.backend.kind=vllm", status=2).split())
+    assert "expected vllm to be installed for eval.backend.kind=vllm, found none" in said
+    assert "eval.backend.kind=openai" in said and not list((tmp_path / "run").glob("pred*"))
+
+
+def test_an_adapter_is_to_be_merged_first(config, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text("{}")
+    from anomalyr1.config import load_config
+    from anomalyr1.errors import InputError
+    from anomalyr1.evaluation.backends.vllm_engine import VllmEngine
+
+    with pytest.raises(InputError, match=r"found an adapter at .*merge it first"):
+        VllmEngine(load_config(config, [f"policy.path={tmp_path / 'adapter'}"]))
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
+def test_the_answers_of_this_process(config, tmp_path):
+    found = {}
+    for kind in ("transformers", "vllm"):
+        run_here("eval", config, f"run_dir={tmp_path / kind}", f"eval.backend.kind={kind}")
+        found[kind] = [json.loads(line) for line in (tmp_path / kind / "predictions.jsonl").open()]
+    assert len({row["completion"] for row in found["vllm"]}) > 4
+    assert found["vllm"] == found["transformers"]
