@@ -38,8 +38,9 @@ class DataConfig:
         balance: repeat the rarer of normal and defective images of each product, so that there are
             as many of both.
         augment: vary the training images; None shows them as they are. Held-out images always are.
-        group_by_image: show an image with all of its questions at once, so that it is computed once
-            for them; `sft` counts its batches in images then. False shuffles questions singly.
+        group_by_image: show the questions of an image one after the other, so that it is computed
+            once for those of a micro-batch; `sft` shows all of them at once and counts its batches
+            in images then. False shuffles questions singly.
     """
 
     benchmark: Text | None = None

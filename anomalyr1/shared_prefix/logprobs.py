@@ -12,7 +12,7 @@ from torch import Tensor
 from anomalyr1.shared_prefix.attention import shares_attention
 from anomalyr1.shared_prefix.flex_attention import pairs_of
 from anomalyr1.shared_prefix.packing import Packed, block_mask, chunked, pack, unpack
-from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.prefixes import Prompt, beginning, families_of, group_equal
 from anomalyr1.shared_prefix.trunk import Chunk
 from anomalyr1.shared_prefix.vision import RowImages, backbone_of
 
@@ -33,6 +33,7 @@ def shared_logps(
     passes: Callable[[int], int] | None = None,
     flex: bool = False,
     chunk_tokens: int | None = None,
+    by_image: bool = False,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities of B completions, each group of equal prompts computed behind one copy.
@@ -55,6 +56,7 @@ def shared_logps(
         chunk_tokens: of completions that are computed at once behind their prompts; more are
             computed in chunks, and again in the backward pass, in the memory of one of them. Not
             with the eager kernel. None computes all at once.
+        by_image: compute what different prompts share once too: system text and images.
         autocast: entered around each forward pass.
 
     Returns:
@@ -77,6 +79,7 @@ def shared_logps(
             completion_mask,
             flex=flex,
             chunk_tokens=chunk_tokens,
+            by_image=by_image,
         )
         with autocast():
             found, entropy = score(model, inputs, packed)
@@ -125,6 +128,7 @@ def pack_inputs(
     *,
     flex: bool = False,
     chunk_tokens: int | None = None,
+    by_image: bool = False,
 ) -> tuple[Packed, dict[str, Any]]:
     """The groups as one sequence, and what the model is called with.
 
@@ -137,6 +141,7 @@ def pack_inputs(
         completion_mask: (B, C), 1 on tokens.
         flex: hand over the pairs that FlexAttention computes.
         chunk_tokens: of completions that are computed at once; None is no limit.
+        by_image: share between prompts what they have in common.
     """
     firsts = [group[0] for group in groups]
     positions = []
@@ -148,15 +153,23 @@ def pack_inputs(
             image_grid_thw=grid,
         )
         positions.append(position[:, 0])
+    asked = [prompts[row] for row in firsts]
+    families: list[list[int]] | None = None
+    shown: Sequence[int] = range(len(groups))
+    if by_image:
+        families = families_of(groups, prompts, images)
+        shown = [n for f in families for n in (f[:1] if beginning([asked[k] for k in f]) else f)]
     packed = pack(
         groups,
-        [prompts[row] for row in firsts],
+        asked,
         positions,
         completion_ids,
         completion_mask,
         chunk_tokens if shares_attention(backbone) else None,
+        families,
     )
-    return packed, model_inputs(backbone, packed, images, firsts, flex=flex)
+    roots = [firsts[number] for number in shown]
+    return packed, model_inputs(backbone, packed, images, roots, flex=flex)
 
 
 def model_inputs(

@@ -21,13 +21,13 @@ and their three-dimensional positions are part of the prefix.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from anomalyr1.shared_prefix.packed_attention import Siblings, lineage, siblings
-from anomalyr1.shared_prefix.prefixes import Prompt
+from anomalyr1.shared_prefix.prefixes import Prompt, beginning
 
 # First place and place after the last, of all stretches that something goes on from.
 Path = tuple[tuple[int, int], ...]
@@ -131,6 +131,7 @@ def pack(
     completion_ids: Tensor,
     completion_mask: Tensor,
     chunk_tokens: int | None = None,
+    families: Sequence[Sequence[int]] | None = None,
 ) -> Packed:
     """Lay out the groups of a pass.
 
@@ -141,18 +142,28 @@ def pack(
         completion_ids: (B, C), right-padded.
         completion_mask: (B, C), 1 on tokens.
         chunk_tokens: of completions that are computed at once; None is no limit.
+        families: numbers of groups whose prompts share their images; every group once. None shares
+            nothing between groups.
     """
     width = completion_ids.size(1)
     lengths = completion_mask.sum(1).tolist()
     rows: dict[int, WholeRow] = {}
-    trees = []
+    of_prompts = []
     for group, prompt, places in zip(groups, prompts, prompt_positions, strict=True):
         shared = len(prompt.ids) - 1
         for row in group:
             tokens = completion_ids[row, : lengths[row]]
             rows[row] = followed(prompt, places, tokens, row * width)
         ends = tuple(Stretch(row, shared, shared + 1 + lengths[row]) for row in group)
-        trees.append(Stretch(group[0], 0, shared, ends))
+        of_prompts.append(Stretch(group[0], 0, shared, ends))
+    trees = []
+    for family in [[number] for number in range(len(groups))] if families is None else families:
+        members = [of_prompts[number] for number in family]
+        begun = beginning([prompts[number] for number in family])
+        if begun:
+            told = tuple(replace(member, start=begun) for member in members)
+            members = [Stretch(members[0].row, 0, begun, told)]
+        trees += members
     return lay_out(trees, rows, chunk_tokens)
 
 

@@ -2,10 +2,10 @@
 
 A packed sequence is a trunk, what several rows share, and the rows' ends. Where the ends are more
 than memory holds, the trunk is computed once and keeps its keys and values, gradients and all; the
-ends are computed behind them in chunks, of which only inputs and outputs are kept. In the backward
-pass each chunk is computed again, adds its part to the gradient of the trunk's keys and values, and
-is forgotten; then the trunk's own backward pass runs once. No token sees anything else than in one
-pass over all, so the numbers are the same.
+ends are computed behind them in chunks, of which only inputs and outputs are kept, but for the last
+one. In the backward pass each chunk is computed again, adds its part to the gradient of the trunk's
+keys and values, and is forgotten; then the trunk's own backward pass runs once. No token sees
+anything else than in one pass over all, so the numbers are the same.
 
 Schedule-level reuse of prefixes is described in arXiv 2606.01143; here it happens within one call
 of the model, so that its loss, its head and its wrappers know nothing of it.
@@ -100,10 +100,11 @@ def _forward(self: Any, *args: Any, chunks: Sequence[Chunk] = (), **kwargs: Any)
         return found
 
     parts = [output.last_hidden_state]
-    for chunk in chunks:
+    for number, chunk in enumerate(chunks, start=1):
         given = hidden[:, end : end + chunk.tokens], places[..., end : end + chunk.tokens], chunk
         end += chunk.tokens
-        learns = torch.is_grad_enabled()
-        parts.append(checkpoint(behind, *given, use_reentrant=False) if learns else behind(*given))
+        # The last one is the first that the backward pass needs, before others are computed again.
+        kept = number == len(chunks) or not torch.is_grad_enabled()
+        parts.append(behind(*given) if kept else checkpoint(behind, *given, use_reentrant=False))
     output.last_hidden_state = torch.cat(parts, 1)
     return output

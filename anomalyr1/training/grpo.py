@@ -21,7 +21,7 @@ from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.guarding import GuardCallback
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
-from anomalyr1.training.image_groups import refuse_groups
+from anomalyr1.training.image_groups import by_image
 from anomalyr1.training.preflight import preflight
 from anomalyr1.training.resuming import RolloutBoundary
 from anomalyr1.training.running import train_policy
@@ -39,7 +39,6 @@ def train(config: Config) -> Path:
         InputError: anything in the config or the data that training would trip over.
     """
     run_dir = Path(config.run_dir)
-    refuse_groups("grpo", config)
     set_seed(config.seed)
     reward_funcs, reward_weights = build_rewards(config.reward)
     arguments = trl_arguments(
@@ -79,6 +78,7 @@ def train(config: Config) -> Path:
         augmented=augmented,
         shared_prefix=config.policy.shared_prefix,
         chunk_completions=config.policy.chunk_completions,
+        images=by_image(rows) if config.data.group_by_image else None,
         flex=config.policy.attention == "flex_attention",
         signal=config.signal,
         run_dir=run_dir,

@@ -77,19 +77,14 @@ class Ungrouped:
             return self.collate(rows)
 
 
-def refuse_groups(section: str, config: Config) -> None:
-    """Say so where rows cannot come by images.
+def refuse_groups(config: Config) -> None:
+    """Say so where the rows of `sft` cannot come by images.
 
     Raises:
         InputError: `data.group_by_image` is on beside what orders single rows.
     """
     if not config.data.group_by_image:
         return
-    if section != "sft":
-        raise InputError(
-            "expected data.group_by_image=false for train, found true: GRPO computes an image once "
-            "a question; leave the key out"
-        )
     strategy = config.sft.get("train_sampling_strategy", "random")
     if strategy not in ("random", "sequential"):
         raise InputError(

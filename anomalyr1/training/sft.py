@@ -69,7 +69,7 @@ def finetune(config: Config) -> Path:
         InputError: anything in the config or the data that training would trip over.
     """
     run_dir = Path(config.run_dir)
-    refuse_groups("sft", config)
+    refuse_groups(config)
     set_seed(config.seed)
     arguments = trl_arguments(
         SFTConfig,

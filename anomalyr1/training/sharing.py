@@ -19,7 +19,7 @@ from anomalyr1.shared_prefix.attention import prepare, shares_attention
 from anomalyr1.shared_prefix.flex_attention import flex_obstacle
 from anomalyr1.shared_prefix.logprobs import shared_logps
 from anomalyr1.shared_prefix.packing import Packed
-from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.prefixes import Prompt, cheapest_beginnings, group_equal
 from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
 from anomalyr1.shared_prefix.trained_rows import pack_rows
 from anomalyr1.shared_prefix.vision import RowImages, backbone_of
@@ -36,6 +36,7 @@ class Sharing:
         regroups: the completions of a prompt are brought into one micro-batch.
         flex: FlexAttention serves packed groups.
         chunk_completions: tokens of completions computed at once; None is no limit.
+        by_image: different prompts share their images.
     """
 
     logps: bool = False
@@ -43,6 +44,7 @@ class Sharing:
     regroups: bool = False
     flex: bool = False
     chunk_completions: int | None = None
+    by_image: bool = False
 
 
 def set_up_sharing(
@@ -125,7 +127,8 @@ def sample_shared(
         torch.no_grad(),
         trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
     ):
-        groups = group_equal(prompts, row_images)
+        alike = cheapest_beginnings if trainer.sharing.by_image else group_equal
+        groups = alike(prompts, row_images)
         settings = trainer.generation_config
         return generate_shared(model, prompts, row_images, groups, generation_config=settings)
 
@@ -170,6 +173,7 @@ def score_shared(
         passes=None if learns else partial(_most_passes, trainer.accelerator),
         flex=trainer.sharing.flex,
         chunk_tokens=trainer.sharing.chunk_completions,
+        by_image=trainer.sharing.by_image,
         autocast=trainer.accelerator.autocast,
     )
 

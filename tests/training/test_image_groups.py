@@ -16,7 +16,6 @@ from anomalyr1.policy.load import load_policy
 from anomalyr1.rows import build_rows, open_benchmark
 from anomalyr1.shared_prefix import trained_rows
 from anomalyr1.training.dataset import to_dataset
-from anomalyr1.training.grpo import train
 from anomalyr1.training.image_groups import ImageGroups, by_image
 from anomalyr1.training.sft import finetune
 
@@ -124,8 +123,6 @@ def test_what_does_not_go_with_it_is_refused(tiny_policy, toy_benchmark, tmp_pat
     config = by_images(tmp_path / "run", tiny_policy, toy_benchmark)
     with pytest.raises(InputError, match=r"expected data.group_by_image or data.augment"):
         replace(config.data, augment=AugmentConfig(mirror=True))
-    with pytest.raises(InputError, match=r"expected data.group_by_image=false for train"):
-        train(config)
     sft = {**config.sft, "train_sampling_strategy": "group_by_length"}
     with pytest.raises(InputError, match="found group_by_length, which orders single rows"):
         finetune(replace(config, sft=sft))
