@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ from anomalyr1.errors import InputError, listed, one_line
 from anomalyr1.file_lock import take, write_all
 
 Row = TypeVar("Row")
+
+_HANDED_OVER = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+
+_MOST_VALUES = 100_000  # of a YAML file; ten aliases of ten aliases of ten grow without end
 
 # A file's first bytes name its encoding; the longer marks first, because they begin alike.
 _MARKS = (
@@ -37,6 +42,11 @@ def read_bytes(path: Path, expected: str) -> bytes:
     Raises:
         InputError: the file is missing or may not be read.
     """
+    special = special_file(path)
+    if special:
+        raise InputError(
+            f"expected {expected} at {path}, found {special}; copy what it gives to a file"
+        )
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
@@ -49,6 +59,21 @@ def read_bytes(path: Path, expected: str) -> bytes:
             f"expected {expected} at {path}, found that it cannot be read ({error.strerror}); "
             "check the path and who may read it"
         ) from None
+
+
+def special_file(path: Path) -> str | None:
+    """What a path names, in words, where it is neither file nor folder nor missing.
+
+    Reading a pipe that nobody writes to never ends, and reading a device may not. What a shell
+    hands over, as `<(zcat a.gz)` and /dev/stdin, is read like a file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says so
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(_HANDED_OVER):
+        return None
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
 def read_text(path: Path, expected: str = "a text file", encoding: str | None = None) -> str:
@@ -75,7 +100,7 @@ def read_text(path: Path, expected: str = "a text file", encoding: str | None = 
 
 
 def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = None) -> Any:
-    """Read JSON in an encoding that `read_text` reads; NaN and infinity are refused.
+    """Read JSON in an encoding that `read_text` reads; NaN, infinity and a key twice are refused.
 
     Raises:
         InputError: the file is missing, or is not JSON (line and column are named).
@@ -103,10 +128,12 @@ def read_yaml(path: Path, expected: str, *, resolve: bool = True) -> Any:
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from yaml import SafeLoader, YAMLError, compose
 
     text = read_text(path, expected)
     try:
+        if _written_out(compose(text, SafeLoader), {}) > _MOST_VALUES:
+            raise ValueError(f"aliases that stand for more than {_MOST_VALUES:,} values")
         return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=resolve)
     except (OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
         raise InputError(
@@ -230,7 +257,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unwritable(path, error.strerror) from None
+        raise unwritable(path, error.strerror or str(error)) from None
 
 
 def unwritable(path: Path, found: str) -> InputError:
@@ -245,6 +272,24 @@ def _as_it_is(row: dict[str, Any], _: int) -> dict[str, Any]:
     return row
 
 
+def _written_out(node: Any, known: dict[int, int]) -> int:
+    """How many values a node of YAML has once its aliases are written out; each is counted once."""
+    if id(node) not in known:
+        inside = getattr(node, "value", ())
+        parts = [part for entry in inside for part in (entry if type(entry) is tuple else (entry,))]
+        parts = parts if isinstance(inside, list) else []
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} is given twice in one object")
+    return found
+
+
 def _finite(number: str) -> float:
     value = float(number)
     if math.isinf(value):
@@ -256,7 +301,9 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number of JSON; write null")
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_once
+)
 
 
 def _decode(content: bytes, path: Path, expected: str, encoding: str | None = None) -> str:

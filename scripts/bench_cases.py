@@ -33,13 +33,14 @@ QUESTION = (
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt of `images` pictures of `side` x `side` pixels, G completions of C tokens."""
+    """Prompts of the same `images` pictures of `side` x `side` pixels, G completions of C each."""
 
     images: int = 2
     side: int = 448
     words: int = 1  # repetitions of the question
     completion: int = 64
     generations: int = 8
+    questions: int = 1  # about the pictures, a prompt each
 
 
 HEADLINE = Case()
@@ -72,12 +73,14 @@ def make_trainer(
     shared: bool,
     copied: bool = True,
     flex: bool = False,
+    by_image: bool = False,
     peft_config: Any = None,
     **options: Any,
 ) -> PolicyTrainer:
     """A trainer on its own copy of the same weights, or on these themselves.
 
-    With `flex`, the shared side's packed groups attend by FlexAttention, where there is a GPU.
+    With `flex`, the shared side's packed groups attend by FlexAttention, where there is a GPU; with
+    `by_image` its prompts share the pictures.
     `options` are TRL's.
     """
     model, processor = policy
@@ -86,7 +89,7 @@ def make_trainer(
         model.load_state_dict(given.state_dict())
         model.generation_config = given.generation_config
     arguments: dict[str, Any] = {
-        "per_device_train_batch_size": case.generations,
+        "per_device_train_batch_size": case.generations * case.questions,
         "num_generations": case.generations,
         "max_completion_length": case.completion,
         # Greedy and of full length: both sides give the same tokens to compare.
@@ -111,6 +114,7 @@ def make_trainer(
         peft_config=peft_config,
         shared_prefix=shared,
         flex=shared and flex,
+        images=[list(range(case.questions))] if by_image else None,
         run_dir=folder / str(shared),
         keep_every=0,
     )
@@ -121,9 +125,7 @@ def make_trainer(
 
 
 def rows(case: Case) -> Dataset:
-    """One question about random pictures."""
-    content = [{"type": "image", "text": None}] * case.images
-    content = [*content, {"type": "text", "text": QUESTION * case.words}]
+    """Questions about random pictures, each in another order of words."""
     pixels = np.random.default_rng(0).integers(0, 255, (case.images, case.side, case.side, 3))
     row = {
         "sample_id": "row",
@@ -131,18 +133,23 @@ def rows(case: Case) -> Dataset:
         "answer": "A",
         "options": None,
         "boxes": None,
-        "prompt": [{"role": "user", "content": content}],
         "images": [PILImage.fromarray(picture.astype(np.uint8)) for picture in pixels],
     }
     part = {"type": Value("string"), "text": Value("string")}
     features = Features(
         {
-            **{name: Value("string") for name in row if name not in ("prompt", "images")},
+            **{name: Value("string") for name in row if name != "images"},
             "prompt": List({"role": Value("string"), "content": List(part)}),
             "images": List(Image()),
         }
     )
-    return Dataset.from_list([row], features=features)
+    words, pictures = QUESTION.split(), [{"type": "image", "text": None}] * case.images
+    asked = [QUESTION * case.words]
+    asked += [" ".join([*words[n:], *words[:n]]) for n in range(1, case.questions)]
+    prompts = [
+        [{"role": "user", "content": [*pictures, {"type": "text", "text": text}]}] for text in asked
+    ]
+    return Dataset.from_list([{**row, "prompt": prompt} for prompt in prompts], features=features)
 
 
 def fill(content: list[dict[str, Any]], images: list[Any]) -> list[dict[str, Any]]:

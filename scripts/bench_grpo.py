@@ -1,6 +1,7 @@
 """Stock TRL against the shared prefix on the same inputs, in one process.
 
 python scripts/bench_grpo.py                          two 448 x 448 images, C 64, G 8
+python scripts/bench_grpo.py --questions 5            five prompts about the images, in a tree
 python scripts/bench_grpo.py --grid --plot bench.png  also other prompts, images, C and G
 
 Three figures a case: the rollout, the log-probabilities with their backward pass, and a whole step
@@ -25,6 +26,7 @@ from measuring import alternate, check_equal, peak_memory
 from rich.console import Console
 
 from anomalyr1.policy.tiny import build_tiny_policy
+from anomalyr1.shared_prefix.prefixes import Prompt, beginning
 from anomalyr1.training.trainer import PolicyTrainer
 
 
@@ -32,34 +34,58 @@ def measure(
     case: Case, policy: tuple[Any, Any], repeats: int, folder: Path, flex: bool
 ) -> dict[str, Any]:
     """Seconds and peak memory of both sides, their ratios, and what sharing could give at most."""
+    names = ("stock", "prompts", "shared") if case.questions > 1 else ("stock", "shared")
     sides = {
-        name: make_trainer(policy, case, folder, name == "shared", flex=flex)
-        for name in ("stock", "shared")
+        name: make_trainer(
+            policy,
+            case,
+            folder / name,
+            name != "stock",
+            flex=flex,
+            by_image=name == "shared" and case.questions > 1,
+        )
+        for name in names
     }
-    inputs = [sides["stock"].train_dataset[0]] * case.generations
+    inputs = [row for row in sides["stock"].train_dataset for _ in range(case.generations)]
     batches = {name: t._generate_and_score_completions(inputs) for name, t in sides.items()}
-    check_equal("tokens", *(batch["completion_ids"] for batch in batches.values()), limit=0)
+    _equal("tokens", [batch["completion_ids"] for batch in batches.values()], limit=0)
     backward = {
         name: lambda t=t: log_probabilities(t, batches["stock"]) for name, t in sides.items()
     }
-    check_equal("log-probabilities", *(run() for run in backward.values()), limit=1e-4)
-    check_equal("gradients", *(flat_gradient(t) for t in sides.values()), limit=1e-3)
+    _equal("log-probabilities", [run() for run in backward.values()], limit=1e-4)
+    _equal("gradients", [flat_gradient(t) for t in sides.values()], limit=1e-3)
     rollout = {name: rollout_of(t, inputs) for name, t in sides.items()}
     step = {name: lambda t=t: whole_step(t, inputs) for name, t in sides.items()}
     prompt = int(batches["stock"]["prompt_mask"][0].sum())
-    g, c = case.generations, case.completion
-    stock_tokens, shared_tokens = g * (prompt + c), prompt + g * c
+    g, c, asked = case.generations, case.completion, case.questions
+    image = beginning(_prompts(batches["stock"])[::g]) if asked > 1 else 0
+    stock_tokens = asked * g * (prompt + c)
+    shared_tokens = image + asked * (prompt - image + g * c)
     result: dict[str, Any] = {**asdict(case), "prompt_tokens": prompt}
     for name, runs in (("rollout", rollout), ("backward", backward), ("step", step)):
         seconds = alternate(runs, repeats)
         result[f"{name}_seconds"] = seconds
         result[f"{name}_ratio"] = round(seconds["stock"] / seconds["shared"], 2)
+        if asked > 1:
+            result[f"{name}_ratio_to_prompts"] = round(seconds["prompts"] / seconds["shared"], 2)
     memory = {name: peak_memory(run, sides[name].model) for name, run in backward.items()}
     result["backward_peak_mib"] = {name: round(value / 2**20) for name, value in memory.items()}
     result["backward_peak_ratio"] = round(memory["shared"] / memory["stock"], 2)
     result["token_limit"] = round(stock_tokens / shared_tokens, 2)
     result["share_of_limit"] = round(result["backward_ratio"] / result["token_limit"], 2)
     return result
+
+
+def _equal(name: str, values: list[torch.Tensor], limit: float) -> None:
+    for value in values[1:]:
+        check_equal(name, values[0], value, limit)
+
+
+def _prompts(batch: dict[str, Any]) -> list[Prompt]:
+    width = batch["prompt_ids"].size(1)
+    kinds = batch.get("mm_token_type_ids", torch.zeros_like(batch["prompt_ids"]))[:, :width]
+    given = {"input_ids": batch["prompt_ids"], "attention_mask": batch["prompt_mask"]}
+    return Prompt.of_batch({**given, "mm_token_type_ids": kinds})
 
 
 def rollout_of(trainer: PolicyTrainer, inputs: list[dict[str, Any]]) -> Callable[[], Any]:
@@ -114,6 +140,7 @@ def main(
     side: Annotated[int, typer.Option(help="Pixels of their sides.")] = HEADLINE.side,
     completion: Annotated[int, typer.Option(help="Tokens C.")] = HEADLINE.completion,
     generations: Annotated[int, typer.Option(help="Completions G.")] = HEADLINE.generations,
+    questions: Annotated[int, typer.Option(help="Prompts about the pictures.")] = 1,
     grid: Annotated[bool, typer.Option(help="Other prompt lengths, images, C and G too.")] = False,
     repeats: Annotated[int, typer.Option(help="Timings of each side; the median counts.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
@@ -127,7 +154,13 @@ def main(
     policy = build_tiny_policy([QUESTION], shape=SHAPE, max_pixels=448 * 448)
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        own = Case(images=images, side=side, completion=completion, generations=generations)
+        own = Case(
+            images=images,
+            side=side,
+            completion=completion,
+            generations=generations,
+            questions=questions,
+        )
         for case in (own, *(GRID if grid else ())):
             results.append(measure(case, policy, repeats, Path(folder), flex))
             show(results[-1:], console)

@@ -348,6 +348,10 @@ def test_the_benchmarks_of_the_readme_run(tmp_path):
     small, once = ["--images", "1", "--side", "56", "--completion", "6"], ["--repeats", "1"]
     record = bench("scripts/bench_grpo.py", *small, "--generations", "2", *once, "--plot", plot)
     assert plot.stat().st_size > 1000 and record["cases"][0]["token_limit"] > 1
+    record = bench("scripts/bench_sft.py", *small, *once, "--questions", "2")
+    assert record["token_limit"] > 1
+    record = bench("scripts/bench_chunks.py", *small, *once, "--generations", "4", "--chunk", "1")
+    assert record["peak_mib"]["chunks"] > 0
     record = bench("scripts/bench_evaluation.py", *small, *once, "--questions", "2")
     assert record["questions_per_second"] > 0
     record = bench("scripts/bench_inspect.py", *small[2:], *once, "--images", "2")

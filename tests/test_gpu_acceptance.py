@@ -164,7 +164,10 @@ def test_the_comparison_sees_a_wrong_attention(wrong, monkeypatch):
         right = attention.packed_attention
 
         def all_seeing(query, key, value, layout, **options):
-            seen = [replace(part, mask=torch.ones_like(part.mask)) for part in layout]
+            seen = [
+                replace(part, mask=None if part.mask is None else torch.ones_like(part.mask))
+                for part in layout
+            ]
             return right(query, key, value, seen, **options)
 
         monkeypatch.setattr(attention, "packed_attention", all_seeing)

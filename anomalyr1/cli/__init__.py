@@ -31,8 +31,10 @@ from anomalyr1.cli import (
 from anomalyr1.cli.verbs import equip
 from anomalyr1.errors import InputError
 from anomalyr1.stopping import is_first_process, terminable
+from anomalyr1.values import printable
 
 _PATIENCE = 60.0  # seconds by which the first of several processes may be slower than another
+_LONGEST = 4_000  # characters of a line that tells of a mistake
 
 
 class _Grouped(TyperGroup):
@@ -107,10 +109,19 @@ def main() -> None:
 def _refuse(message: str) -> NoReturn:
     if not is_first_process():
         _let_the_first_speak()
+    legible = "\n".join(map(_legible, message.splitlines()))
     Console(stderr=True, soft_wrap=True).print(
-        f"[bold red]error:[/] {_escape(message)}", highlight=False
+        f"[bold red]error:[/] {_escape(legible)}", highlight=False
     )
     sys.exit(2)
+
+
+def _legible(line: str) -> str:
+    """A line that moves no cursor and fills no screen, whatever name or value it tells of."""
+    line = printable(line)
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[:_LONGEST]} [... {len(line):,} characters ...] {line[-_LONGEST // 8 :]}"
 
 
 def _let_the_first_speak() -> None:

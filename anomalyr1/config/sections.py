@@ -49,6 +49,9 @@ class DataConfig:
         balance: repeat the rarer of normal and defective images of each product, so that there are
             as many of both.
         augment: vary the training images; None shows them as they are. Held-out images always are.
+        group_by_image: show the questions of an image one after the other, so that it is computed
+            once for those of a micro-batch; `sft` shows all of them at once and counts its batches
+            in images then. False shuffles questions singly.
     """
 
     benchmark: Text | None = None
@@ -62,13 +65,19 @@ class DataConfig:
     root: Text | None = None
     balance: Flag = False
     augment: AugmentConfig | None = None
+    group_by_image: Flag = False
 
     def __post_init__(self) -> None:
-        """Refuse two choices of images, of which one would undo the other."""
+        """Refuse two choices of which one would undo the other."""
         if self.limit is not None and self.shots is not None:
             raise InputError(
                 f"expected data.limit or data.shots, found {self.limit} and {self.shots}; leave "
                 "one of them out"
+            )
+        if self.group_by_image and self.augment is not None and self.augment.changes:
+            raise InputError(
+                "expected data.group_by_image or data.augment, found both: each question would "
+                "show the image in a look of its own; leave one of them out"
             )
 
 
@@ -132,6 +141,9 @@ class PolicyConfig:
         freeze_vision: leave the vision tower as it is.
         freeze_projector: leave the vision-to-language projector as it is.
         shared_prefix: compute a prompt once for all of its completions; false is stock TRL.
+        chunk_completions: tokens of completions that `train` computes at once behind their prompts;
+            more are computed in chunks, and once more in the backward pass, in the memory of one
+            chunk. None computes all of a micro-batch at once.
         learning_rates: of the vision tower and the projector, where not the trainer's.
         lora: train adapters instead of the weights; None trains the weights.
     """
@@ -145,6 +157,7 @@ class PolicyConfig:
     freeze_vision: Flag = True
     freeze_projector: Flag = False
     shared_prefix: Flag = True
+    chunk_completions: Count | None = None
     learning_rates: LearningRates = field(default_factory=LearningRates)
     lora: LoraSection | None = None
 
@@ -154,6 +167,12 @@ class PolicyConfig:
             raise InputError(
                 f"expected max_pixels of at least min_pixels {self.min_pixels}, "
                 f"found {self.max_pixels}; raise it"
+            )
+        if self.chunk_completions and (not self.shared_prefix or self.attention == "eager"):
+            raise InputError(
+                "expected policy.shared_prefix=true and another kernel than eager beside "
+                f"policy.chunk_completions={self.chunk_completions}, which has no effect without; "
+                "leave it out"
             )
 
     @property

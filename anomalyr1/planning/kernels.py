@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-from anomalyr1.shared_prefix.packed_attention import Segments, packed_attention
+from anomalyr1.shared_prefix.packed_attention import Siblings, packed_attention
 
 # Its name among the attention implementations of transformers.
 CUDA_KERNEL = "anomalyr1_planned_cuda"
@@ -24,7 +24,7 @@ def planned_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    layout: Sequence[Segments] | None = None,
+    layout: Sequence[Siblings] | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """CUDA's memory-efficient attention with the copies torch makes around it.

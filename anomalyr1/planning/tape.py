@@ -24,7 +24,7 @@ from anomalyr1.planning.architecture import Architecture, meta_model
 from anomalyr1.planning.kernels import CUDA_KERNEL
 from anomalyr1.planning.live import LiveBytes, nbytes
 from anomalyr1.shared_prefix.attention import NAME
-from anomalyr1.shared_prefix.packed_attention import Segments, segments
+from anomalyr1.shared_prefix.packed_attention import Siblings, segments
 from anomalyr1.shared_prefix.vision import tower_learns
 
 
@@ -58,11 +58,13 @@ class Parts:
         """All of its tokens."""
         return self.prompt + self.count * self.size
 
-    def layout(self, groups: int) -> list[Segments]:
+    def layout(self, groups: int) -> list[Siblings]:
         """What attention is told of so many of them in a sequence."""
         lengths, device = [self.size] * self.count, torch.device("cpu")
         starts = range(0, groups * self.tokens, self.tokens)
-        return [segments(self.prompt, lengths, device, start=start) for start in starts]
+        return [
+            part for start in starts for part in segments(self.prompt, lengths, device, start=start)
+        ]
 
 
 class Layers:

@@ -16,6 +16,7 @@ from anomalyr1.errors import InputError, unknown
 from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
 from anomalyr1.policy.hub import could_be_hub_id
+from anomalyr1.policy.own_code import refuse_own_code
 from anomalyr1.policy.precision import computed_in_float32
 from anomalyr1.policy.weights import saving
 
@@ -146,6 +147,8 @@ def _load_base(base: str, revision: str | None, dtype: str, adapter: Path) -> An
         )
     if not Path(base).is_dir() and not could_be_hub_id(base):
         raise _no_base(adapter, base, "no such folder")
+    refuse_own_code(Path(base))
+    refuse_own_code(adapter)
     try:
         model = _load(base, revision, names.get(dtype, "auto"))
     except Exception as error:  # as above

@@ -14,7 +14,8 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from anomalyr1.shared_prefix.cache import SharedCache
 from anomalyr1.shared_prefix.flex_attention import flex_packed_attention
 from anomalyr1.shared_prefix.images_once import see_once
-from anomalyr1.shared_prefix.packed_attention import Segments, packed_attention
+from anomalyr1.shared_prefix.packed_attention import Siblings, packed_attention
+from anomalyr1.shared_prefix.trunk import Trunk, run_in_chunks
 from anomalyr1.shared_prefix.vision import backbone_of
 
 # The name of our kernel among the attention implementations of transformers.
@@ -57,6 +58,7 @@ def prepare(model: Any) -> str | None:
         language_model.config._attn_implementation = NAME
     if language_model.config._attn_implementation == NAME and not _is_handed_caches(language_model):
         language_model.register_forward_pre_hook(_hand_over_cache, with_kwargs=True)
+        run_in_chunks(language_model)
     return None
 
 
@@ -78,9 +80,11 @@ def shared_attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    layout: Sequence[Segments] | None = None,
+    layout: Sequence[Siblings] | None = None,
     pairs: BlockMask | None = None,
     shared: SharedCache | None = None,
+    keeps: Trunk | None = None,
+    behind: Trunk | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it: of packed groups, over a shared cache, or plain SDPA.
@@ -96,11 +100,17 @@ def shared_attention(
         layout: of a packed sequence.
         pairs: of the same layout, where FlexAttention is to serve it.
         shared: the cache that `key` and `value` come from.
+        keeps: what is to hold `key` and `value` for chunks behind them.
+        behind: what was held, before `key` and `value`.
         kwargs: of plain SDPA.
 
     Returns:
         (B, L, heads, width) and None.
     """
+    if keeps is not None:
+        keeps.keep(module.layer_idx, key, value)
+    if behind is not None:
+        key, value = behind.before(module.layer_idx, key, value)
     if pairs is not None:
         return flex_packed_attention(query, key, value, pairs, scaling=scaling), None
     if layout is not None:

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from anomalyr1.shared_prefix.packed_attention import (
-    Segments,
-    membership,
+    Siblings,
+    lineage,
     packed_attention,
     segments,
 )
@@ -26,16 +26,22 @@ from anomalyr1.shared_prefix.packed_attention import (
 _TOLERANCE = 0.03
 
 
-def pairs_of(layout: Sequence[Segments]) -> BlockMask:
-    """Which pairs of a packed sequence are computed, in blocks of 128 x 128; one for all layers."""
-    group, segment = membership(layout)
+def pairs_of(layout: Sequence[Siblings], asked: int = 0) -> BlockMask:
+    """Which pairs of a packed sequence are computed, in blocks of 128 x 128; one for all layers.
+
+    Args:
+        layout: of all tokens.
+        asked: the first one that looks at others.
+    """
+    own, last = lineage(layout)
 
     def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        own = (segment[key] == segment[query]) | (segment[key] == 0)
-        return (group[key] == group[query]) & own & (key <= query)
+        place = query + asked
+        behind = (own[key] <= own[place]) & (own[place] <= last[key])
+        return behind & (key <= place)
 
     size = layout[-1].end
-    return create_block_mask(sees, None, None, size, size, device=group.device)
+    return create_block_mask(sees, None, None, size - asked, size, device=own.device)
 
 
 def flex_packed_attention(
@@ -96,7 +102,7 @@ def flex_obstacle(config: Any, device: torch.device, dtype: torch.dtype) -> str 
 
 def _try(config: Any, device: torch.device, dtype: torch.dtype) -> float:
     """Largest difference from `packed_attention`, in outputs and gradients of two small groups."""
-    layout = [segments(150, [30, 70], device), segments(40, [9], device, start=250)]
+    layout = [*segments(150, [30, 70], device), *segments(40, [9], device, start=250)]
     heads, key_heads = config.num_attention_heads, config.num_key_value_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     generator = torch.Generator().manual_seed(0)

@@ -12,7 +12,8 @@ from torch import Tensor
 from anomalyr1.shared_prefix.attention import shares_attention
 from anomalyr1.shared_prefix.flex_attention import pairs_of
 from anomalyr1.shared_prefix.packing import Packed, block_mask, chunked, pack, unpack
-from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.prefixes import Prompt, beginning, families_of, group_equal
+from anomalyr1.shared_prefix.trunk import Chunk
 from anomalyr1.shared_prefix.vision import RowImages, backbone_of
 
 # (model, model inputs, packed groups) -> log-probabilities and entropies of tokens, (1, L) each.
@@ -31,6 +32,8 @@ def shared_logps(
     budget: int | None = None,
     passes: Callable[[int], int] | None = None,
     flex: bool = False,
+    chunk_tokens: int | None = None,
+    by_image: bool = False,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities of B completions, each group of equal prompts computed behind one copy.
@@ -50,6 +53,10 @@ def shared_logps(
         passes: how many forward passes to make, given the number needed here: where processes hold
             a part of the weights each, all make equally many. None makes those needed.
         flex: attend by FlexAttention.
+        chunk_tokens: of completions that are computed at once behind their prompts; more are
+            computed in chunks, and again in the backward pass, in the memory of one of them. Not
+            with the eager kernel. None computes all at once.
+        by_image: compute what different prompts share once too: system text and images.
         autocast: entered around each forward pass.
 
     Returns:
@@ -64,7 +71,15 @@ def shared_logps(
     entropies: Tensor | None = None
     for number, chunk in enumerate([*chunks, *[chunks[-1]] * (count - needed)]):
         packed, inputs = pack_inputs(
-            backbone, chunk, prompts, images, completion_ids, completion_mask, flex=flex
+            backbone,
+            chunk,
+            prompts,
+            images,
+            completion_ids,
+            completion_mask,
+            flex=flex,
+            chunk_tokens=chunk_tokens,
+            by_image=by_image,
         )
         with autocast():
             found, entropy = score(model, inputs, packed)
@@ -112,6 +127,8 @@ def pack_inputs(
     completion_mask: Tensor,
     *,
     flex: bool = False,
+    chunk_tokens: int | None = None,
+    by_image: bool = False,
 ) -> tuple[Packed, dict[str, Any]]:
     """The groups as one sequence, and what the model is called with.
 
@@ -123,6 +140,8 @@ def pack_inputs(
         completion_ids: (B, C), right-padded.
         completion_mask: (B, C), 1 on tokens.
         flex: hand over the pairs that FlexAttention computes.
+        chunk_tokens: of completions that are computed at once; None is no limit.
+        by_image: share between prompts what they have in common.
     """
     firsts = [group[0] for group in groups]
     positions = []
@@ -134,10 +153,43 @@ def pack_inputs(
             image_grid_thw=grid,
         )
         positions.append(position[:, 0])
+    asked = [prompts[row] for row in firsts]
+    families: list[list[int]] | None = None
+    shown: Sequence[int] = range(len(groups))
+    if by_image:
+        families = families_of(groups, prompts, images)
+        shown = [n for f in families for n in (f[:1] if beginning([asked[k] for k in f]) else f)]
     packed = pack(
-        groups, [prompts[row] for row in firsts], positions, completion_ids, completion_mask
+        groups,
+        asked,
+        positions,
+        completion_ids,
+        completion_mask,
+        chunk_tokens if shares_attention(backbone) else None,
+        families,
     )
-    return packed, {
+    roots = [firsts[number] for number in shown]
+    return packed, model_inputs(backbone, packed, images, roots, flex=flex)
+
+
+def model_inputs(
+    backbone: Any,
+    packed: Packed,
+    images: RowImages | None,
+    firsts: Sequence[int],
+    *,
+    flex: bool = False,
+) -> dict[str, Any]:
+    """What a model is called with for a packed sequence.
+
+    Args:
+        backbone: the Qwen2.5-VL inside it.
+        packed: the sequence.
+        images: of the rows, or None.
+        firsts: the row of each tree whose images stand in it.
+        flex: hand over the pairs that FlexAttention computes.
+    """
+    return {
         "input_ids": packed.input_ids,
         "position_ids": packed.position_ids,
         "mm_token_type_ids": packed.mm_token_type_ids,
@@ -152,5 +204,13 @@ def _who_sees_whom(backbone: Any, packed: Packed, flex: bool) -> dict[str, Any]:
         unseen = ~block_mask(packed.layout)
         bias = torch.zeros(unseen.shape, device=unseen.device)
         return {"attention_mask": bias.masked_fill(unseen, torch.finfo(torch.float32).min)}
-    who: dict[str, Any] = {"attention_mask": {"full_attention": None}, "layout": packed.layout}
-    return {**who, "pairs": pairs_of(packed.layout)} if flex else who
+    trunk = packed.layout
+    who: dict[str, Any] = {"attention_mask": {"full_attention": None}, "layout": trunk}
+    if flex:
+        who["pairs"] = pairs_of(trunk)
+    if packed.chunks:
+        who["chunks"] = [
+            Chunk(part, pairs_of([*trunk, *part], trunk[-1].end) if flex else None)
+            for part in packed.chunks
+        ]
+    return who

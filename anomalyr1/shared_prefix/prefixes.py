@@ -79,6 +79,39 @@ def group_by_images(prompts: Sequence[Prompt], images: RowImages | None) -> list
     return _grouped(prompts, images, lambda prompt: prompt.ids[: prompt.illustrated or None])
 
 
+def families_of(
+    groups: Sequence[Sequence[int]], prompts: Sequence[Prompt], images: RowImages | None
+) -> list[list[int]]:
+    """Numbers of groups that are the same up to the end of their last image.
+
+    Args:
+        groups: row numbers of each group; its rows have one prompt.
+        prompts: of the rows.
+        images: of the rows, or None.
+    """
+    firsts = [group[0] for group in groups]
+    asked = [prompts[row] for row in firsts]
+    return group_by_images(asked, None if images is None else images.rows(firsts))
+
+
+def cheapest_beginnings(prompts: Sequence[Prompt], images: RowImages | None) -> list[list[int]]:
+    """Rows that begin alike: those of a prompt, or of an image where that makes fewer tokens.
+
+    What follows a beginning is computed once a row, so that few rows behind a large image share
+    that, and many rows of a long question share the prompt.
+    """
+    groups = group_equal(prompts, images)
+    found: list[list[int]] = []
+    for family in families_of(groups, prompts, images):
+        members = [groups[number] for number in family]
+        rows = [row for member in members for row in member]
+        shared = common_prefix([prompts[row].ids for row in rows])
+        together = shared + sum(len(prompts[row].ids) - shared for row in rows)
+        apart = sum(len(prompts[member[0]].ids) for member in members)
+        found += [rows] if len(members) > 1 and together < apart else members
+    return found
+
+
 def common_prefix(rows: Sequence[Tensor]) -> int:
     """Leading tokens that are the same in all rows, short of the last token of the shortest.
 
@@ -91,6 +124,17 @@ def common_prefix(rows: Sequence[Tensor]) -> int:
     stacked = torch.stack([row[:length] for row in rows])
     alike = (stacked == stacked[0]).all(0)
     return int(alike.long().cumprod(0).sum())
+
+
+def beginning(prompts: Sequence[Prompt]) -> int:
+    """How many tokens different prompts share, their images included; 0 where not all of those.
+
+    Of each at least two are left: one that is its own, and the last, which its completions repeat.
+    """
+    if len(prompts) < 2:
+        return 0
+    shared = common_prefix([prompt.ids[:-1] for prompt in prompts])
+    return shared if shared >= max(prompt.illustrated for prompt in prompts) else 0
 
 
 def left_padded(prompts: Sequence[Prompt], pad_id: int) -> dict[str, Tensor]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from anomalyr1.shared_prefix.micro_batches import take_rows
-from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.prefixes import Prompt, families_of, group_equal
 from anomalyr1.shared_prefix.vision import RowImages
 
 
 def regroup(
-    batches: Sequence[dict[str, Any]], per_update: int, pad_id: int
+    batches: Sequence[dict[str, Any]], per_update: int, pad_id: int, *, by_image: bool = False
 ) -> list[dict[str, Any]]:
     """Micro-batches with the rows of each optimiser step sorted by prompt.
 
@@ -25,24 +25,19 @@ def regroup(
         batches: the micro-batches of one rollout.
         per_update: micro-batches an optimiser step takes.
         pad_id: token that fills short rows.
+        by_image: prompts that share their images stand one after the other too.
     """
     if per_update == 1 or len(batches) % per_update:
         return list(batches)
     regrouped = []
     for start in range(0, len(batches), per_update):
-        regrouped += _sorted(batches[start : start + per_update], pad_id)
+        regrouped += _sorted(batches[start : start + per_update], pad_id, by_image)
     return regrouped
 
 
-def _sorted(batches: Sequence[dict[str, Any]], pad_id: int) -> list[dict[str, Any]]:
+def _sorted(batches: Sequence[dict[str, Any]], pad_id: int, by_image: bool) -> list[dict[str, Any]]:
     rows = [(b, row) for b, batch in enumerate(batches) for row in range(len(batch["prompt_ids"]))]
-    prompts = [
-        prompt
-        for batch in batches
-        for prompt in Prompt.of_batch(
-            {"input_ids": batch["prompt_ids"], "attention_mask": batch["prompt_mask"]}
-        )
-    ]
+    prompts = [prompt for batch in batches for prompt in Prompt.of_batch(_prompts(batch))]
     images = None
     if batches[0].get("pixel_values") is not None:
         split = [RowImages.of_batch(batch) for batch in batches]
@@ -52,9 +47,21 @@ def _sorted(batches: Sequence[dict[str, Any]], pad_id: int) -> list[dict[str, An
             [row for part in held for row in part.grids],
         )
     groups = group_equal(prompts, images)
+    if by_image:
+        families = families_of(groups, prompts, images)
+        groups = [groups[number] for family in families for number in family]
     order = [rows[index] for group in groups for index in group]
     size = len(rows) // len(batches)
     return [
         take_rows(batches, order[start : start + size], pad_id)
         for start in range(0, len(order), size)
     ]
+
+
+def _prompts(batch: dict[str, Any]) -> dict[str, Any]:
+    kinds, width = batch.get("mm_token_type_ids"), batch["prompt_ids"].size(1)
+    return {
+        "input_ids": batch["prompt_ids"],
+        "attention_mask": batch["prompt_mask"],
+        **({} if kinds is None else {"mm_token_type_ids": kinds[:, :width]}),
+    }

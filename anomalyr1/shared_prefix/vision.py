@@ -55,6 +55,10 @@ class RowImages:
             self.pixels[row], self.pixels[other]
         )
 
+    def rows(self, rows: Sequence[int]) -> RowImages:
+        """Those of some of the rows, in that order."""
+        return RowImages([self.pixels[row] for row in rows], [self.grids[row] for row in rows])
+
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Model inputs for some of the rows, in that order; empty when none has an image."""
         grids = torch.cat([self.grids[row] for row in rows])

@@ -24,6 +24,7 @@ _FREE_KEYS = (
     "early_stop_patience",
     "policy.attention",
     "policy.shared_prefix",
+    "policy.chunk_completions",
 )
 _FREE_ARGUMENTS = (
     "max_steps",

@@ -21,6 +21,7 @@ from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.guarding import GuardCallback
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
+from anomalyr1.training.image_groups import by_image
 from anomalyr1.training.preflight import preflight
 from anomalyr1.training.resuming import RolloutBoundary
 from anomalyr1.training.running import train_policy
@@ -78,6 +79,8 @@ def train(config: Config) -> Path:
         learning_rates=config.policy.learning_rates,
         augmented=augmented,
         shared_prefix=config.policy.shared_prefix,
+        chunk_completions=config.policy.chunk_completions,
+        images=by_image(rows) if config.data.group_by_image else None,
         flex=config.policy.attention == "flex_attention",
         signal=config.signal,
         run_dir=run_dir,

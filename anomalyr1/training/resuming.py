@@ -10,7 +10,7 @@ tokens from none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -36,24 +36,57 @@ def load_weights(model: Any, checkpoint: str) -> None:
 class EpochSampler(RepeatSampler):  # type: ignore[misc]
     """TRL's sampler, its order a function of seed and epoch.
 
+    Args:
+        epoch: the one that is to be drawn.
+        images: row numbers by the image they are about, which then come one after the other: images
+            in the order in which TRL's shuffle first comes to one of their rows. None leaves rows
+            single.
+
     >>> sampler = EpochSampler("abcd", mini_repeat_count=1, seed=0, epoch=lambda: 1)
     >>> list(sampler) == list(sampler)
     True
     """
 
-    def __init__(self, *args: Any, epoch: Callable[[], int], **kwargs: Any) -> None:
+    shuffle: bool
+
+    def __init__(
+        self,
+        *args: Any,
+        epoch: Callable[[], int],
+        images: Sequence[Sequence[int]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.epoch = epoch
+        self.epoch, self.images = epoch, images
 
     def __iter__(self) -> Iterator[int]:
         """Row numbers of this epoch."""
         if self.shuffle:
             # The first epoch is in the order that TRL gives it.
             self.generator = torch.Generator().manual_seed((self.seed or 0) + self.epoch())
-        yield from super().__iter__()
+        if self.images is None:
+            yield from super().__iter__()
+            return
+        order = self._by_image(self.images)
+        shuffle, self.shuffle = self.shuffle, False
+        places = list(super().__iter__())
+        self.shuffle = shuffle
+        yield from (order[place] for place in places)
+
+    def _by_image(self, images: Sequence[Sequence[int]]) -> list[int]:
+        rows = list(range(self.num_samples))
+        if self.shuffle:
+            rows = torch.randperm(self.num_samples, generator=self.generator).tolist()
+        image_of = {row: number for number, image in enumerate(images) for row in image}
+        drawn = dict.fromkeys(image_of[row] for row in rows)
+        return [row for number in drawn for row in images[number]]
 
 
-def epoch_sampler(stock: RepeatSampler, epoch: Callable[[], int]) -> EpochSampler:
+def epoch_sampler(
+    stock: RepeatSampler,
+    epoch: Callable[[], int],
+    images: Sequence[Sequence[int]] | None = None,
+) -> EpochSampler:
     """TRL's sampler of the same rows, the same after a resumption in a later epoch."""
     return EpochSampler(
         stock.data_source,
@@ -63,6 +96,7 @@ def epoch_sampler(stock: RepeatSampler, epoch: Callable[[], int]) -> EpochSample
         stock.shuffle,
         stock.seed,
         epoch=epoch,
+        images=images,
     )
 
 

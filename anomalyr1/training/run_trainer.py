@@ -67,7 +67,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
 
     def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         """The stock log, its durations by a steady clock."""
-        super().log(self._clock.corrected(logs), *args, **kwargs)
+        logs.update(self._clock.corrected(logs))  # in place: TRL adds what an evaluation gives
+        super().log(logs, *args, **kwargs)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """The card of the folder that is pushed to a hub."""

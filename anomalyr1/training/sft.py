@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
@@ -19,13 +20,41 @@ from anomalyr1.training.continuing import feeding, refuse_changed
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
+from anomalyr1.training.image_groups import ImageGroups, Ungrouped, by_image, refuse_groups
 from anomalyr1.training.resuming import TokensGoOn
 from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.running import train_policy
+from anomalyr1.training.sharing import rows_packed, shares_rows
 
 
 class TuningTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer with exact resumption, learning rates of the parts and a card."""
+    """TRL's trainer with exact resumption, learning rates of the parts and a card.
+
+    Args:
+        images: the rows by the images they are about; None leaves them single.
+        shared_prefix: compute what the rows of a batch share once; False is stock TRL.
+    """
+
+    train_dataset: Any
+    data_collator: Any
+
+    def __init__(
+        self,
+        *args: Any,
+        images: ImageGroups | None = None,
+        shared_prefix: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if images is not None:
+            self.train_dataset = images
+            self.data_collator = Ungrouped(self.data_collator)
+        self.shares = shared_prefix and shares_rows(self)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """TRL's loss; what rows share is computed once."""
+        called = rows_packed(self, model) if self.shares else model
+        return super().compute_loss(called, inputs, *args, **kwargs)
 
 
 @alone_in_its_folder
@@ -41,6 +70,7 @@ def finetune(config: Config) -> Path:
         InputError: anything in the config or the data that training would trip over.
     """
     run_dir = Path(config.run_dir)
+    refuse_groups(config)
     set_seed(config.seed)
     refuse_without_effect(config, "sft", trl_defaults(SFTConfig))
     arguments = trl_arguments(
@@ -60,6 +90,7 @@ def finetune(config: Config) -> Path:
     dataset = to_dataset(rows, with_completion=True)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
     history = HistoryCallback(run_dir)
+    grouped = config.data.group_by_image
     trainer = TuningTrainer(
         model=policy.model,
         processing_class=policy.processor,
@@ -71,6 +102,8 @@ def finetune(config: Config) -> Path:
         card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
         augmented=augmented,
+        images=ImageGroups(dataset, by_image(rows)) if grouped else None,
+        shared_prefix=grouped and config.policy.shared_prefix,
     )
     trainer.add_callback(TokensGoOn(trainer))
     return train_policy(trainer, "sft", config, used, checkpoint, augmented)

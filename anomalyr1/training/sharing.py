@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
@@ -18,8 +19,9 @@ from anomalyr1.shared_prefix.attention import prepare, shares_attention
 from anomalyr1.shared_prefix.flex_attention import flex_obstacle
 from anomalyr1.shared_prefix.logprobs import shared_logps
 from anomalyr1.shared_prefix.packing import Packed
-from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
+from anomalyr1.shared_prefix.prefixes import Prompt, cheapest_beginnings, group_equal
 from anomalyr1.shared_prefix.rollout import generate_shared, generation_obstacle
+from anomalyr1.shared_prefix.trained_rows import pack_rows
 from anomalyr1.shared_prefix.vision import RowImages, backbone_of
 from anomalyr1.terminal import notes
 
@@ -33,15 +35,21 @@ class Sharing:
         rollout: prompts, in the rollout.
         regroups: the completions of a prompt are brought into one micro-batch.
         flex: FlexAttention serves packed groups.
+        chunk_completions: tokens of completions computed at once; None is no limit.
+        by_image: different prompts share their images.
     """
 
     logps: bool = False
     rollout: bool = False
     regroups: bool = False
     flex: bool = False
+    chunk_completions: int | None = None
+    by_image: bool = False
 
 
-def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing:
+def set_up_sharing(
+    trainer: GRPOTrainer, *, wanted: bool, flex: bool, chunk_completions: int | None = None
+) -> Sharing:
     """Prepare the trainer's models and find out what can be shared; each obstacle is one line.
 
     Where a prefix cannot be shared (another model class, FlashAttention-2, which takes no mask)
@@ -51,6 +59,7 @@ def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing
         trainer: with its model, before training.
         wanted: share prefixes at all.
         flex: let FlexAttention serve packed groups, where it can.
+        chunk_completions: tokens of completions computed at once, where there may be a limit.
     """
 
     def say(obstacle: str | None, consequence: str, how: str = "in part", what: str = "") -> bool:
@@ -73,7 +82,19 @@ def set_up_sharing(trainer: GRPOTrainer, *, wanted: bool, flex: bool) -> Sharing
     if flex:
         obstacle = _flex_obstacle(trainer, sharing)
         sharing.flex = say(obstacle, "SDPA takes over", "off", "FlexAttention")
+    if chunk_completions and sharing.logps:
+        obstacle = _chunking_obstacle(trainer)
+        if say(obstacle, "all completions are computed at once", "off", "chunks of completions"):
+            sharing.chunk_completions = chunk_completions
     return sharing
+
+
+def shares_rows(trainer: Any) -> bool:
+    """Prepare the model of a supervised training; what keeps it from sharing is one line."""
+    obstacle = share_prefixes(trainer.model)
+    if obstacle and trainer.accelerator.is_main_process:
+        notes().print(f"shared prefix: off, {obstacle}; images are computed once a question")
+    return obstacle is None
 
 
 def sample_shared(
@@ -106,7 +127,8 @@ def sample_shared(
         torch.no_grad(),
         trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
     ):
-        groups = group_equal(prompts, row_images)
+        alike = cheapest_beginnings if trainer.sharing.by_image else group_equal
+        groups = alike(prompts, row_images)
         settings = trainer.generation_config
         return generate_shared(model, prompts, row_images, groups, generation_config=settings)
 
@@ -150,8 +172,30 @@ def score_shared(
         budget=None if learns else trainer.chunk_tokens,
         passes=None if learns else partial(_most_passes, trainer.accelerator),
         flex=trainer.sharing.flex,
+        chunk_tokens=trainer.sharing.chunk_completions,
+        by_image=trainer.sharing.by_image,
         autocast=trainer.accelerator.autocast,
     )
+
+
+def rows_packed(trainer: Any, model: Any) -> Callable[..., Any]:
+    """The model as TRL's supervised loss calls it, with rows about the same images packed.
+
+    What is not asked of the fused head, which sums over labels, goes through as it is.
+
+    Args:
+        trainer: whose model it is.
+        model: as the trainer holds it, wrapped or not, prepared.
+    """
+    backbone = backbone_of(trainer.accelerator.unwrap_model(model))
+
+    def call(**inputs: Any) -> Any:
+        if not inputs.get("fused_lm_head"):
+            return model(**inputs)
+        _, packed = pack_rows(backbone, inputs)
+        return model(**packed, fused_lm_head=True, use_cache=False)
+
+    return call
 
 
 def _most_passes(accelerator: Any, own: int) -> int:
@@ -178,6 +222,18 @@ def _flex_obstacle(trainer: Any, sharing: Sharing) -> str | None:
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}
     dtype = half.get(trainer.accelerator.mixed_precision, trainer.model.dtype)
     return flex_obstacle(config, trainer.accelerator.device, dtype)
+
+
+def _chunking_obstacle(trainer: Any) -> str | None:
+    """Why all completions of a micro-batch are computed at once though chunks were asked for."""
+    if not shares_attention(trainer.model):
+        return "the eager kernel attends by a mask of all tokens"
+    if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
+        return "processes that hold a part of the weights each would need equally many"
+    given = trainer.args.gradient_checkpointing_kwargs or {}
+    if trainer.args.gradient_checkpointing and given.get("use_reentrant"):
+        return "reentrant checkpointing gives the keys and values of a prompt no gradient"
+    return None
 
 
 def _rollout_obstacle(trainer: Any) -> str | None:

@@ -5,6 +5,7 @@ What an override does stands in a function of its own file; here is who calls it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
     Args:
         shared_prefix: compute a prompt once for all of its completions; False is stock TRL.
         flex: let FlexAttention serve packed groups where it can.
+        chunk_completions: tokens of completions computed at once behind their prompts, where this
+            is possible; None is no limit.
+        images: row numbers by the image they are about, whose questions then come together and
+            share it; None leaves rows single.
         signal: what is done about groups that teach little; None leaves them alone.
         run_dir: where heartbeats and kept completions go; None keeps none.
         keep_every: steps between two files of completions, each valid input of
@@ -57,14 +62,20 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         reward_funcs: Any,
         shared_prefix: bool = True,
         flex: bool = False,
+        chunk_completions: int | None = None,
+        images: Sequence[Sequence[int]] | None = None,
         signal: SignalConfig | None = None,
         run_dir: Path | None = None,
         keep_every: int = 0,
         **kwargs: Any,
     ) -> None:
+        self._images = images
         given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         super().__init__(*args, reward_funcs=[Remembered.of(term) for term in given], **kwargs)
-        self.sharing = set_up_sharing(self, wanted=shared_prefix, flex=flex)
+        self.sharing = set_up_sharing(
+            self, wanted=shared_prefix, flex=flex, chunk_completions=chunk_completions
+        )
+        self.sharing.by_image = self.sharing.logps and images is not None
         self.signal = signal or SignalConfig()
         if self.signal.difficulty == "emit":
             require_accuracy(self.reward_func_names)
@@ -84,7 +95,9 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         stock = super()._get_train_sampler(dataset)
         self._micro_steps: int = stock.num_samples // stock.batch_size * stock.repeat_count
         return epoch_sampler(
-            stock, lambda: divmod(self.state.global_step, self._steps_per_epoch)[0]
+            stock,
+            lambda: divmod(self.state.global_step, self._steps_per_epoch)[0],
+            images=self._images,
         )
 
     @property
@@ -113,6 +126,7 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             self._buffered_inputs,
             self.args.gradient_accumulation_steps,
             self._tokenizer.pad_token_id,
+            by_image=self.sharing.by_image,
         )
         batch: dict[str, Any] = self._buffered_inputs[self._step % self.args.steps_per_generation]
         return batch

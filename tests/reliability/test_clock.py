@@ -8,9 +8,11 @@ import json
 import os
 import time
 
+import numpy as np
 import pytest
 from pictures import noise
 from rich.console import Console
+from safetensors.numpy import save_file
 from tiny_runs import toy_run
 
 from anomalyr1.inspection.file_run import FileRun
@@ -58,6 +60,9 @@ def test_the_last_checkpoint_is_the_one_of_the_last_step(tmp_path):
         folder = tmp_path / f"checkpoints/checkpoint-{step}"
         folder.mkdir(parents=True)
         (folder / "trainer_state.json").write_text("{}")
+        save_file({"weight": np.zeros(2, np.float32)}, folder / "model.safetensors")
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            (folder / name).write_bytes(b"state")
         for path in (folder / "trainer_state.json", folder):
             os.utime(path, (2e9 - step * HOUR, 2e9 - step * HOUR))
     assert last_whole_checkpoint(tmp_path).name == "checkpoint-4"

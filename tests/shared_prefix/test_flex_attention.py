@@ -28,9 +28,9 @@ def uncompiled(monkeypatch):
 
 
 def layouts():
-    yield [segments(5, [2, 1, 3], CPU), segments(3, [4], CPU, start=11)]
-    yield [segments(0, [2, 3], CPU)]
-    yield [segments(150, [30, 70], CPU), segments(40, [9], CPU, start=250)]
+    yield [*segments(5, [2, 1, 3], CPU), *segments(3, [4], CPU, start=11)]
+    yield [*segments(0, [2, 3], CPU)]
+    yield [*segments(150, [30, 70], CPU), *segments(40, [9], CPU, start=250)]
 
 
 @pytest.mark.parametrize("layout", layouts())
@@ -106,7 +106,7 @@ def test_one_compilation_serves_every_layout():
     }
     with torch.no_grad():
         for number, prompt in enumerate((150, 281, 72)):
-            layout = [segments(prompt, [30, 70], CPU), segments(0, [9], CPU, start=prompt + 100)]
+            layout = [*segments(prompt, [30, 70], CPU), *segments(0, [9], CPU, start=prompt + 100)]
             values = states[layout[-1].end]
             with torch._dynamo.config.patch(error_on_recompile=number > 0):
                 found = flex_packed_attention(values, values, values, pairs_of(layout))

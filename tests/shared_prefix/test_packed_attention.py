@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 def test_it_is_masked_attention():
     generator = torch.Generator().manual_seed(0)
     # Two groups: a prompt of five tokens with three segments, one of three with one.
-    layout = [segments(5, [2, 1, 3], CPU), segments(3, [4], CPU, start=11)]
+    layout = [*segments(5, [2, 1, 3], CPU), *segments(3, [4], CPU, start=11)]
     size = layout[-1].end
     query = torch.randn(1, 4, size, 8, generator=generator)
     key, value = (torch.randn(1, 2, size, 8, generator=generator) for _ in range(2))
@@ -28,7 +28,7 @@ def test_it_is_masked_attention():
 def test_a_prompt_of_one_token_is_all_segments():
     # Its only token is the last of the prompt, which stands in front of every segment.
     states = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(1))
-    layout = [segments(0, [2, 3], CPU)]
+    layout = [*segments(0, [2, 3], CPU)]
     ours = packed_attention(states, states, states, layout)
     for start, end in ((0, 2), (2, 5)):
         own = states[:, :, start:end]

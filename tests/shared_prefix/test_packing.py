@@ -51,7 +51,7 @@ def test_a_common_prefix_leaves_every_row_a_token():
 
 def test_block_mask_by_hand():
     # prompt p0 p1, completion 0 (a0 a1), completion 1 (b0); then a group of one token each
-    layout = [segments(2, [2, 1], CPU), segments(1, [1], CPU, start=5)]
+    layout = [*segments(2, [2, 1], CPU), *segments(1, [1], CPU, start=5)]
     assert block_mask(layout)[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0, 0],

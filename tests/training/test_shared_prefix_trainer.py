@@ -154,6 +154,52 @@ def test_chunks_change_nothing(tiny_policy, tmp_path):
     assert torch.allclose(whole, parts, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("policy_options", "options"),
+    [
+        ({}, {"beta": 0.1, "num_iterations": 2, "max_steps": 2}),
+        (
+            {"lora": LoraSection(r=4, alpha=8, dropout=0.0), "freeze_vision": True},
+            {"gradient_checkpointing": True},
+        ),
+    ],
+)
+def test_a_step_in_chunks_of_completions_gives_the_same_weights(
+    policy_options, options, tiny_policy, tmp_path
+):
+    weights = []
+    for limit in (None, 20):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            dataset([[SMALL], [WIDE]]),
+            policy_options=policy_options,
+            trainer_options={"chunk_completions": limit},
+            **options,
+        )
+        assert run.sharing.chunk_completions == limit
+        run.train()
+        weights.append({k: v.detach().clone() for k, v in run.model.named_parameters()})
+    whole, ours = weights
+    assert max((whole[k] - ours[k]).abs().max().item() for k in whole) < 1e-4
+    assert any((whole[k] != ours[k]).any() for k in whole)  # another order of sums
+
+
+def test_what_keeps_completions_from_chunks_is_said(tiny_policy, tmp_path, capsys):
+    given = {"trainer_options": {"chunk_completions": 20}}
+    reentrant = {
+        "gradient_checkpointing": True,
+        "gradient_checkpointing_kwargs": {"use_reentrant": True},
+    }
+    for options, reason in (
+        ({"policy_options": {"attention": "eager"}}, "the eager kernel attends by a mask"),
+        (reentrant, "reentrant checkpointing gives the keys and values of a prompt no gradient"),
+    ):
+        run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), **given, **options)
+        assert run.sharing.logps and run.sharing.chunk_completions is None
+        assert f"chunks of completions: off, {reason}" in capsys.readouterr().out
+
+
 def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
     data = dataset([[SMALL, WIDE], [], [WIDE]])
     found = [

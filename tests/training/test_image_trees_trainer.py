@@ -1,0 +1,109 @@
+"""GRPO by images: the questions of an image come together, and the numbers are those of stock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from test_resuming import assert_same, cut
+from tiny_runs import toy_run
+from tiny_trainer import SMALL, WIDE, dataset, greedy, make_trainer
+
+from anomalyr1.config import DataConfig, LoraSection
+from anomalyr1.shared_prefix import logprobs
+from anomalyr1.shared_prefix.packing import pack
+from anomalyr1.training.grpo import train
+from anomalyr1.training.resuming import EpochSampler
+
+IMAGES = [[0, 1], [2], [3, 4, 5]]
+CASES = {
+    "two updates, reference copy": ({}, {"beta": 0.1, "num_iterations": 2, "max_steps": 2}),
+    "adapters, frozen, checkpointing": (
+        {"lora": LoraSection(r=4, alpha=8, dropout=0.0), "freeze_vision": True},
+        {"gradient_checkpointing": True, "beta": 0.1},
+    ),
+    "eager, accumulation": (
+        {"attention": "eager"},
+        {"per_device_train_batch_size": 6, "gradient_accumulation_steps": 2},
+    ),
+}
+
+
+def questions(count=2):
+    """Questions about one pair of pictures, then about another, then one without any."""
+    data = dataset([[SMALL, WIDE]] * count + [[WIDE]] * count + [[]])
+    images = [data[(n // count) * count]["images"] for n in range(2 * count)] + [[]]
+    return data.map(lambda row, n: {**row, "images": images[n]}, with_indices=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_step_gives_the_same_weights(name, tiny_policy, tmp_path, monkeypatch):
+    policy_options, options = CASES[name]
+    trees = []
+
+    def packed(*given):
+        found = pack(*given)
+        trees.append(found.layout)
+        return found
+
+    monkeypatch.setattr(logprobs, "pack", packed)
+    data, weights = questions(), []
+    for shared in (False, True):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            data,
+            shared=shared,
+            policy_options=policy_options,
+            trainer_options={"images": [[0, 1], [2, 3], [4]]},
+            **{"per_device_train_batch_size": 12, **options},
+        )
+        assert run.sharing.by_image is shared
+        run.train()
+        weights.append({k: v.detach().clone() for k, v in run.model.named_parameters()})
+    stock, ours = weights
+    assert max((stock[k] - ours[k]).abs().max().item() for k in stock) < 1e-4
+    # Completions that see an image and a question see two stretches.
+    assert any(len(part.seen) == 2 for layout in trees for part in layout)
+
+
+def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
+    found = []
+    for images in (None, [[0, 1], [2, 3], [4]]):
+        run = make_trainer(
+            tiny_policy,
+            tmp_path,
+            questions(),
+            shared=images is not None,
+            trainer_options={"images": images},
+            per_device_train_batch_size=15,
+        )
+        found.append(greedy(run))
+    assert found[0] == found[1]
+    assert max(len(completion) for completion in found[0]) > 1
+
+
+def test_the_questions_of_an_image_come_one_after_the_other():
+    def drawn(images, epoch=0):
+        return list(EpochSampler(range(6), 2, 3, 2, seed=1, epoch=lambda: epoch, images=images))
+
+    seen = drawn(IMAGES)
+    assert sorted(seen) == sorted(drawn(None)) and seen == drawn(IMAGES)
+    assert len({tuple(drawn(IMAGES, epoch)) for epoch in range(6)}) > 2
+    # Three rows a rollout, each twice, the rollout twice.
+    firsts = [seen[at] for start in (0, 12) for at in range(start, start + 6, 2)]
+    order = [image for image in IMAGES if image[0] in firsts]
+    order.sort(key=lambda image: firsts.index(image[0]))
+    assert firsts == [row for image in order for row in image]
+    assert seen[:6] == seen[6:12] == [row for row in firsts[:3] for _ in range(2)]
+
+
+def test_it_goes_on_exactly(tiny_policy, toy_benchmark, tmp_path):
+    config = toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
+    data = DataConfig(benchmark=str(toy_benchmark), limit=2, group_by_image=True)
+    grpo = {**config.grpo, "per_device_train_batch_size": 12, "max_steps": 3}
+    config = replace(config, data=data, grpo=grpo)
+    train(config)
+    resumed = cut(config, tmp_path, 1)
+    train(resumed)
+    assert_same(config, resumed, tmp_path)
