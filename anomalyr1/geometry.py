@@ -20,6 +20,7 @@ BoxUnit = Literal["pixels", "thousandths"]
 # The image processors of Qwen's families refuse an image whose sides differ by a larger factor.
 LARGEST_ASPECT_RATIO = 200
 
+_FARTHEST = 1e150  # of a corner from the origin: areas, and sums of some, stay finite
 _READING_ORDER = attrgetter("y1", "x1")
 
 
@@ -207,16 +208,27 @@ def pixel_boxes(boxes: Sequence[Box], width: int, height: int) -> list[tuple[int
     return corners
 
 
+def corner_array(boxes: Sequence[Box]) -> NDArray[np.float64]:
+    """The corners of boxes, (len(boxes), 4), none so far out that an area would overflow.
+
+    A policy may write 200 digits: a valid number, whose square is none.
+    """
+    corners = np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 4)
+    return np.clip(corners, -_FARTHEST, _FARTHEST)
+
+
+def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of corners (..., 4), the areas (...); 0 for a degenerate box."""
+    return np.asarray(np.clip(corners[..., 2:] - corners[..., :2], 0, None).prod(axis=-1))
+
+
 def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
     """Intersection over union of every pair: (len(first), len(second)), 0 where both are empty."""
-    a = np.array([box.xyxy for box in first], dtype=np.float64).reshape(-1, 4)
-    b = np.array([box.xyxy for box in second], dtype=np.float64).reshape(-1, 4)
+    a, b = corner_array(first), corner_array(second)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = np.clip(high - low, 0, None).prod(axis=-1)
-    area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=-1)
-    area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=-1)
-    union = area_a[:, None] + area_b[None] - intersection
+    intersection = areas(np.concatenate([low, high], axis=-1))
+    union = areas(a)[:, None] + areas(b)[None] - intersection
     scores = np.zeros(union.shape, dtype=np.float64)
     np.divide(intersection, union, out=scores, where=union > 0)
     return scores

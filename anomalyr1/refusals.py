@@ -1,7 +1,8 @@
 """What a policy's processor would refuse or misread, named with its rows before any work starts.
 
-An image of too extreme a shape ends a run in its middle. A special token inside a question is read
-as the mark itself: the conversation falls apart, or an image is looked for that is not there.
+An image that does not decode, or of too extreme a shape, ends a run in its middle. A special token
+inside a question is read as the mark itself: the conversation falls apart, or an image is looked
+for that is not there.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.config import PromptConfig
-from anomalyr1.data.images import image_size
+from anomalyr1.data.images import open_image
 from anomalyr1.data.knowledge import Knowledge, knowledge_for, load_knowledge
+from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import choose_references
 from anomalyr1.errors import InputError, listed
 from anomalyr1.geometry import LARGEST_ASPECT_RATIO, too_extreme
@@ -26,6 +28,7 @@ from anomalyr1.prompts import (
     template_for,
 )
 from anomalyr1.schema import Question, Sample
+from anomalyr1.terminal import Bar
 
 Asked = tuple[Sample, list[tuple[int, Question]]]  # an image, its questions with their numbers
 Size = tuple[int, int]  # (width, height)
@@ -82,6 +85,8 @@ def refused_rows(
 ) -> list[str]:
     """What the processor refuses of the questions that a run asks: a line each, its row in front.
 
+    Every image is decoded: its header may be whole where its pixels are cut off.
+
     Args:
         samples: of the run.
         prompt: says which references and which knowledge are shown.
@@ -90,24 +95,26 @@ def refused_rows(
         sizes: is filled with the sizes of the images shown, by file.
 
     Raises:
-        InputError: an image, or the knowledge, cannot be read.
+        InputError: the knowledge cannot be read.
     """
     tokens = SPECIAL_TOKENS if processor is None else special_tokens(processor.tokenizer)
     path = prompt.domain_knowledge
     knowledge: Knowledge = {} if path is None else load_knowledge(Path(path))
     sizes = {} if sizes is None else sizes
+    questions = list(asked_questions(samples, question_types))
+    unread = _open_images(questions, prompt, sizes)
     told: set[tuple[str, str]] = set()
     faults: list[str] = []
-    for sample, asked in asked_questions(samples, question_types):
+    for sample, asked in questions:
         first = f"{sample.image}#{asked[0][0]}"
-        references = choose_references(sample, prompt.references, prompt.reference_kind)
-        for key in (sample.image, *references):
+        for key in _shown(sample, prompt):
             file = sample.root / key
-            if file not in sizes:
-                sizes[file] = image_size(file)
-            refusal = refused_size(sizes[file], processor)
             what = "the image" if key == sample.image else f"the reference {key}"
-            faults += [f"{first}: {what} has {refusal}"] if refusal else []
+            if file in sizes:
+                refusal = refused_size(sizes[file], processor)
+                faults += [f"{first}: {what} has {refusal}"] if refusal else []
+            elif file in unread:  # told once, however many show it
+                faults.append(f"{first}: {what} is {unread.pop(file)}")
         for index, question in asked:
             boxes = question.boxes or sample.boxes or ()
             found = smuggled_tokens(question, boxes, tokens)
@@ -119,6 +126,33 @@ def refused_rows(
             found = special_tokens_in(text, tokens)
             faults += [f"{first}: the knowledge of {product[1]} holds {token}" for token in found]
     return list(dict.fromkeys(faults))
+
+
+def _open_images(
+    questions: Sequence[Asked], prompt: PromptConfig, sizes: dict[Path, Size]
+) -> dict[Path, str]:
+    """Fill in the sizes of the images shown; returns what is found in place of the others."""
+    files = {sample.root / key: None for sample, _ in questions for key in _shown(sample, prompt)}
+    wanted = [file for file in files if file not in sizes]
+    unread: dict[Path, str] = {}
+    with Bar("opening images", len(wanted), plain=False) as bar:
+        for number, (file, found) in enumerate(over_files(_size, wanted), start=1):
+            bar.to(number)
+            if isinstance(found, InputError):
+                unread[file] = str(found).partition("found ")[2].rpartition("; ")[0]
+            else:
+                sizes[file] = found
+    return unread
+
+
+def _size(path: Path) -> Size:
+    return open_image(path).size
+
+
+def _shown(sample: Sample, prompt: PromptConfig) -> tuple[str, ...]:
+    """The image and its references, by key."""
+    references = choose_references(sample, prompt.references, prompt.reference_kind)
+    return sample.image, *references
 
 
 def refuse(faults: Sequence[str]) -> None:

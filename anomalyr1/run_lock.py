@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import functools
 import json
 import os
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from anomalyr1.errors import InputError
+from anomalyr1.file_lock import Held, Taken, take
 from anomalyr1.run_folder import LOCK
 from anomalyr1.stopping import is_first_process
 from anomalyr1.storage import writing
@@ -23,7 +22,6 @@ from anomalyr1.terminal import notes
 Work = TypeVar("Work", bound=Callable[..., Any])
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux, one for all containers of a machine
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def alone_in_its_folder(work: Work) -> Work:
@@ -61,44 +59,35 @@ def run_lock(folder: Path) -> Iterator[None]:
     path = folder / LOCK
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _lock(path)
+        held = _take(path)
     try:
-        _claim(handle, path)
+        _claim(held, path)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
     finally:
-        os.close(handle)
+        held.close()
 
 
-def _lock(path: Path) -> int:
+def _take(path: Path) -> Held:
     """The open and locked file."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(handle)
-            os.close(handle)
-            raise InputError(
-                f"expected no other run at work in {path.parent}, found {_named(holder)}; wait for "
-                "its end, or choose another run_dir"
-            ) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                os.close(handle)
-                raise
-            notes().print(f"{path}: no lock, the file system has none; start one run at a time")
-        if _stands_at(handle, path):
-            return handle
-        os.close(handle)  # the holder was just leaving and took the file with it
+    try:
+        held = take(path)
+    except Taken as taken:
+        raise InputError(
+            f"expected no other run at work in {path.parent}, found {_named(_read(taken.said))}; "
+            "wait for its end, or choose another run_dir"
+        ) from None
+    if not held.locked:
+        notes().print(f"{path}: no lock, the file system has none; start one run at a time")
+    return held
 
 
-def _claim(handle: int, path: Path) -> None:
+def _claim(held: Held, path: Path) -> None:
     """Write into the file who holds it now."""
     here = {"host": socket.gethostname(), "boot": _boot()}
-    before = _holder(handle)
+    before = _read(held.said())
     if before:
         if all(before.get(key) != value for key, value in here.items()):
             raise InputError(
@@ -108,14 +97,13 @@ def _claim(handle: int, path: Path) -> None:
         notes().print(f"{path}: taken over from {_named(before)}, which has ended")
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with writing(path):
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), **here, "since": since}).encode(), 0)
+        held.say(json.dumps({"pid": os.getpid(), **here, "since": since}).encode())
 
 
-def _holder(handle: int) -> dict[str, Any]:
+def _read(said: bytes) -> dict[str, Any]:
     """What the file says; nothing where it says nothing yet."""
     try:
-        found = json.loads(os.pread(handle, 4096, 0))
+        found = json.loads(said)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -130,10 +118,3 @@ def _named(holder: dict[str, Any]) -> str:
 
 def _boot() -> str | None:
     return _BOOT.read_text().strip() if _BOOT.exists() else None
-
-
-def _stands_at(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False

@@ -11,14 +11,20 @@ import io
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from anomalyr1.errors import InputError, listed, one_line
+from anomalyr1.file_lock import take, write_all
 
 Row = TypeVar("Row")
+
+_HANDED_OVER = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+
+_MOST_VALUES = 100_000  # of a YAML file; ten aliases of ten aliases of ten grow without end
 
 # A file's first bytes name its encoding; the longer marks first, because they begin alike.
 _MARKS = (
@@ -36,6 +42,11 @@ def read_bytes(path: Path, expected: str) -> bytes:
     Raises:
         InputError: the file is missing or may not be read.
     """
+    special = special_file(path)
+    if special:
+        raise InputError(
+            f"expected {expected} at {path}, found {special}; copy what it gives to a file"
+        )
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
@@ -48,6 +59,21 @@ def read_bytes(path: Path, expected: str) -> bytes:
             f"expected {expected} at {path}, found that it cannot be read ({error.strerror}); "
             "check the path and who may read it"
         ) from None
+
+
+def special_file(path: Path) -> str | None:
+    """What a path names, in words, where it is neither file nor folder nor missing.
+
+    Reading a pipe that nobody writes to never ends, and reading a device may not. What a shell
+    hands over, as `<(zcat a.gz)` and /dev/stdin, is read like a file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says so
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(_HANDED_OVER):
+        return None
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
 def read_text(path: Path, expected: str = "a text file", encoding: str | None = None) -> str:
@@ -74,7 +100,7 @@ def read_text(path: Path, expected: str = "a text file", encoding: str | None = 
 
 
 def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = None) -> Any:
-    """Read JSON in an encoding that `read_text` reads; NaN and infinity are refused.
+    """Read JSON in an encoding that `read_text` reads; NaN, infinity and a key twice are refused.
 
     Raises:
         InputError: the file is missing, or is not JSON (line and column are named).
@@ -102,10 +128,12 @@ def read_yaml(path: Path, expected: str, *, resolve: bool = True) -> Any:
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from yaml import SafeLoader, YAMLError, compose
 
     text = read_text(path, expected)
     try:
+        if _written_out(compose(text, SafeLoader), {}) > _MOST_VALUES:
+            raise ValueError(f"aliases that stand for more than {_MOST_VALUES:,} values")
         return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=resolve)
     except (OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
         raise InputError(
@@ -174,17 +202,24 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write under a temporary name beside `path`, then rename: readers never see half a file.
 
+    The name is always the same, and held while it is written: what a killed process left of it is
+    gone when the file is written again.
+
     Raises:
         InputError: the system refuses to write there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        held = take(temporary, wait=True)
         try:
-            temporary.write_bytes(content)
+            held.say(content)
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            held.close()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -198,14 +233,18 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Append whole lines and flush them to the disk."""
+    """Append whole lines and flush them to the disk; where there is no room, none of them."""
     content = _encode(_lines(rows))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                write_all(file.fileno(), content)
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(before)
+                raise
 
 
 @contextmanager
@@ -218,14 +257,37 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"expected to write {path}, found that it cannot be written ({error.strerror}); "
-            "choose another place or make room"
-        ) from None
+        raise unwritable(path, error.strerror or str(error)) from None
+
+
+def unwritable(path: Path, found: str) -> InputError:
+    """The error of a place that cannot be written, with what was said of it."""
+    return InputError(
+        f"expected to write {path}, found that it cannot be written ({found}); choose another "
+        "place or make room"
+    )
 
 
 def _as_it_is(row: dict[str, Any], _: int) -> dict[str, Any]:
     return row
+
+
+def _written_out(node: Any, known: dict[int, int]) -> int:
+    """How many values a node of YAML has once its aliases are written out; each is counted once."""
+    if id(node) not in known:
+        inside = getattr(node, "value", ())
+        parts = [part for entry in inside for part in (entry if type(entry) is tuple else (entry,))]
+        parts = parts if isinstance(inside, list) else []
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} is given twice in one object")
+    return found
 
 
 def _finite(number: str) -> float:
@@ -239,7 +301,9 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number of JSON; write null")
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_once
+)
 
 
 def _decode(content: bytes, path: Path, expected: str, encoding: str | None = None) -> str:

@@ -80,3 +80,19 @@ def test_set_iou_by_hand(predicted, gold, expected):
 )
 def test_grid_cells(box, words):
     assert grid_cell(Box(*box), 100, 100) == words
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("corners", "iou_with_itself"),
+    [
+        ((0, 0, 1e200, 1e200), 1.0),  # a square whose area no float holds
+        ((-1e308, -1e308, 1e308, 1e308), 1.0),  # nor its sides
+        ((-1e308, 5, 1e308, 5), 0.0),  # no height
+        ((1e200, 0, 1e300, 10), 0.0),  # beyond what is told apart
+    ],
+)
+def test_boxes_of_any_numbers_have_an_overlap(corners, iou_with_itself):
+    far = Box(*corners)
+    assert iou(far, far) == iou_with_itself
+    assert set_iou([far, Box(0, 0, 2, 2)], [Box(0, 0, 2, 2)]) == 0.5

@@ -8,8 +8,9 @@ from collections import Counter
 from commands import REPOSITORY, completed
 
 TESTS = REPOSITORY / "tests"
-# Not of one room: the whole command line, and programs that tests start in several processes.
-ELSEWHERE = {"integration", "launched"}
+# Not of one room: the whole command line, what is hostile to it, and programs that tests start in
+# several processes.
+ELSEWHERE = {"integration", "launched", "reliability"}
 
 
 def test_every_folder_of_tests_is_one_of_the_package():
@@ -27,7 +28,7 @@ def test_every_room_has_tests():
 
 def test_no_file_name_of_tests_is_there_twice():
     """Helpers are imported by their name alone, and so does pytest import the tests."""
-    names = Counter(path.name for path in TESTS.rglob("*.py"))
+    names = Counter(path.name for path in TESTS.rglob("*.py") if path.name != "conftest.py")
     assert [name for name, count in names.items() if count > 1] == []
     launched = {path.name for path in (TESTS / "launched").glob("*.py")}
     assert launched and not [name for name in launched if name.startswith("test_")]

@@ -13,6 +13,7 @@ from pictures import save
 from anomalyr1.cli import app
 from anomalyr1.config import Config, DataConfig, EvalConfig, PolicyConfig, PromptConfig
 from anomalyr1.data.checking.check import check_benchmark
+from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.doctor.policy_and_data import input_lines
 from anomalyr1.errors import SHOWN, InputError
@@ -29,7 +30,9 @@ from anomalyr1.training.sft import finetune
 
 STRIP = "Toy/tile/test/good/strip.png"
 ASKS = "Toy/tile/test/good/asks.png"
-FIVE = (
+CUT = "Toy/tile/test/good/cut.png"
+FOUND = (
+    f"{CUT}#0: the image is a file that does not decode (image file is truncated",
     f"{STRIP}#0: the image has 5000 x 20 pixels, more than 200 to 1",
     f"{ASKS}#0: the reference Toy/tile/train/good/wire.png has 3 x 900 pixels, more than 200 to 1",
     f"{ASKS}#0: the question holds <|image_pad|>",
@@ -44,21 +47,25 @@ def grey(path: Path, width: int, height: int) -> None:
 
 @pytest.fixture
 def bench(toy_benchmark, tmp_path) -> Path:
-    """The toy benchmark, sound, and two images that no policy here could be asked about."""
+    """The toy benchmark, sound, and three images that no policy here could be asked about."""
     root = tmp_path / "bench"
     records = json.loads((toy_benchmark / "mmad.json").read_text())
     for key in (*records, "Toy/tile/train/good/000.png"):
         (root / key).parent.mkdir(parents=True, exist_ok=True)
         (root / key).hardlink_to(toy_benchmark / key)
+    grey(root / CUT, 112, 112)
+    (root / CUT).write_bytes((root / CUT).read_bytes()[:60])  # its header is whole
     grey(root / STRIP, 5000, 20)
     grey(root / ASKS, 112, 112)
     grey(root / "Toy/tile/train/good/wire.png", 3, 900)
     letters = {"A": "Yes.", "B": "No."}
     plain = {"Answer": "B", "Options": letters, "type": "Anomaly Detection"}
-    records[STRIP] = {
-        "image_path": "test/good/strip.png", "similar_templates": ["Toy/tile/train/good/000.png"],
-        "random_templates": [], "conversation": [{"Question": "Is there a defect?", **plain}],
-    }  # fmt: skip
+    for key in (CUT, STRIP):
+        records[key] = {
+            "image_path": key.removeprefix("Toy/tile/"),
+            "similar_templates": ["Toy/tile/train/good/000.png"], "random_templates": [],
+            "conversation": [{"Question": "Is there a defect?", **plain}],
+        }  # fmt: skip
     records[ASKS] = {
         "image_path": "test/good/asks.png", "similar_templates": ["Toy/tile/train/good/wire.png"],
         "random_templates": [],
@@ -97,15 +104,15 @@ def test_a_verb_names_all_rows_at_once(verb, config):
     with pytest.raises(InputError) as refusal:
         verb(config)
     message = str(refusal.value)
-    assert "\n" not in message and f"found {len(FIVE)} that it refuses" in message
-    for fault in FIVE:
+    assert "\n" not in message and f"found {len(FOUND)} that it refuses" in message
+    for fault in FOUND:
         assert fault in message
     assert no_work(config)
 
 
 def test_plan_names_them_without_the_policy_too(config):
     config = Config(data=config.data, prompt=config.prompt)  # the 3B policy is not here
-    with pytest.raises(InputError, match="found 5 that it refuses"):
+    with pytest.raises(InputError, match="found 6 that it refuses"):
         make_plan(config)
 
 
@@ -114,18 +121,21 @@ def test_doctor_names_them(config, tmp_path):
     for name in ("data.benchmark", "eval.benchmark"):
         (line,) = [line for line in lines if line.name == name]
         assert line.status == "problem" and line.advice.startswith("mend them")
-        assert all(fault in line.found for fault in FIVE)
+        assert all(fault in line.found for fault in FOUND)
     nowhere = Config(policy=PolicyConfig(path="some/where"), data=config.data, prompt=config.prompt)
     (line,) = [line for line in input_lines(nowhere)[0] if line.name == "data.benchmark"]
-    assert "found 5 that it refuses" in line.found
+    assert "found 6 that it refuses" in line.found
 
 
 def test_data_check_names_them(bench):
+    with pytest.raises(InputError, match="does not decode") as cut:
+        open_image(bench / CUT)
     found = {(f.kind, f.image, f.message) for f in check_benchmark(bench, near_bits=-1)}
     wire = "Toy/tile/train/good/wire.png"
     takes = "more than 200 to 1: no policy here takes it"
     reads = "which policies read as a mark"
     for finding in (
+        ("file", CUT, str(cut.value)),
         ("shape", STRIP, f"5000 x 20 pixels, {takes}"),
         ("shape", wire, f"reference of {ASKS}: 3 x 900 pixels, {takes}"),
         ("special token", ASKS, f"question 0: the question holds <|image_pad|>, {reads}"),

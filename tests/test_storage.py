@@ -1,4 +1,8 @@
+import errno
 import json
+import os
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -187,3 +191,41 @@ def test_yaml_with_anchors_and_references(tmp_path):
     path.write_text("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: '${a.b}'}\n")
     assert read_yaml(path, "a readable config")["d"] == {"b": 1, "e": 1}
     assert read_yaml(path, "a readable config", resolve=False)["d"]["e"] == "${a.b}"
+
+
+def test_what_a_killed_process_left_is_gone_with_the_next_writing(tmp_path):
+    child = os.fork()
+    if child == 0:
+        os.replace = Path.replace = lambda *_: os._exit(9)
+        write_text(tmp_path / "a.json", "half")
+    os.waitpid(child, 0)
+    assert [entry.name for entry in tmp_path.iterdir()] == [".a.json.tmp"]
+    write_text(tmp_path / "a.json", "1")
+    assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"a.json": "1"}
+
+
+def test_threads_that_write_one_file_leave_one_of_their_texts(tmp_path):
+    path, texts = tmp_path / "a", [letter * 300_000 for letter in "abcdef"]
+    threads = [threading.Thread(target=write_text, args=(path, text)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_text() in texts
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_lines_that_find_no_room_are_not_begun(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    append_jsonl(path, [{"n": 1}])
+    write = os.write
+
+    def full(handle: int, content: memoryview) -> int:
+        if len(content) < 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, content[: len(content) // 2])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        append_jsonl(path, [{"n": 2}, {"n": 3}])
+    assert path.read_text() == '{"n": 1}\n'

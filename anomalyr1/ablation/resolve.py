@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.config import Config, load_config
+from anomalyr1.config import Config, load_config, refuse_without_effect
+from anomalyr1.config.effects import SECTIONS
 from anomalyr1.data.fingerprint import file_sha256
 from anomalyr1.data.mixture import read_mixture
 from anomalyr1.data.mmad import BENCHMARK_NAME
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.rewards.build import build_rewards
+from anomalyr1.training.arguments import trl_defaults, trl_keys
 
 VERBS = ("train", "sft", "none")
 
@@ -58,10 +60,14 @@ def resolve(verb: str, base: Path, evaluation: Path, shared: Sequence[str], seed
         InputError: a config cannot be used.
     """
     own = [*shared, f"seed={seed}"]
-    training = load_config(base, own, _verbatim(verb))
-    if verb == "train":
-        build_rewards(training.reward)
+    kind = _kind(verb)
+    training = load_config(base, own, {} if kind is None else {SECTIONS[verb]: trl_keys(kind)})
+    terms = build_rewards(training.reward)[0] if verb == "train" else []
+    if kind is not None:
+        names = [term.__name__ for term in terms]
+        refuse_without_effect(training, verb, trl_defaults(kind), names)
     asked_config = load_config(evaluation, shared)
+    refuse_without_effect(asked_config, "eval")
     trained, asked = asdict(training), asdict(asked_config)
     asked = {name: asked[name] for name in _OF_EVALUATION}
     del asked["policy"]["path"]
@@ -76,15 +82,11 @@ def resolve(verb: str, base: Path, evaluation: Path, shared: Sequence[str], seed
     return Resolved(verb, base, own, evaluation, shared, training, digest)
 
 
-def _verbatim(verb: str) -> dict[str, frozenset[str]]:
-    """The keys that the section of a verb may hold."""
-    if verb == "none":
-        return {}
+def _kind(verb: str) -> type | None:
+    """TRL's arguments of a verb that trains."""
     from trl import GRPOConfig, SFTConfig
 
-    from anomalyr1.training.arguments import trl_keys
-
-    return {"grpo": trl_keys(GRPOConfig)} if verb == "train" else {"sft": trl_keys(SFTConfig)}
+    return {"train": GRPOConfig, "sft": SFTConfig}.get(verb)
 
 
 def _contents(training: Config, evaluation: Config, verb: str) -> list[str | None]:

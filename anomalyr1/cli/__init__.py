@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from typing import Any, NoReturn
 
 import typer
@@ -29,7 +30,11 @@ from anomalyr1.cli import (
 )
 from anomalyr1.cli.verbs import equip
 from anomalyr1.errors import InputError
-from anomalyr1.stopping import terminable
+from anomalyr1.stopping import is_first_process, terminable
+from anomalyr1.values import printable
+
+_PATIENCE = 60.0  # seconds by which the first of several processes may be slower than another
+_LONGEST = 4_000  # characters of a line that tells of a mistake
 
 
 class _Grouped(TyperGroup):
@@ -80,7 +85,10 @@ def _root(
 
 
 def main() -> None:
-    """Run a verb; a user's mistake prints one line and exits with status 2."""
+    """Run a verb; a user's mistake prints one line and exits with status 2.
+
+    Of the processes of a launch the first prints it.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no failure
             stream.reconfigure(errors="backslashreplace")
@@ -99,10 +107,35 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
+    if not is_first_process():
+        _let_the_first_speak()
+    legible = "\n".join(map(_legible, message.splitlines()))
     Console(stderr=True, soft_wrap=True).print(
-        f"[bold red]error:[/] {_escape(message)}", highlight=False
+        f"[bold red]error:[/] {_escape(legible)}", highlight=False
     )
     sys.exit(2)
+
+
+def _legible(line: str) -> str:
+    """A line that moves no cursor and fills no screen, whatever name or value it tells of."""
+    line = printable(line)
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[:_LONGEST]} [... {len(line):,} characters ...] {line[-_LONGEST // 8 :]}"
+
+
+def _let_the_first_speak() -> None:
+    """End in silence when the first process of the launch has met the same mistake.
+
+    The launcher ends all others as soon as one has ended; a process that came to an end before the
+    first would have it ended with its line unsaid. Where nothing of the kind happens, the mistake
+    is one of this process alone (a file that its machine lacks), which nobody else can tell.
+    """
+    with terminable():
+        try:
+            time.sleep(_PATIENCE)
+        except KeyboardInterrupt:
+            sys.exit(2)
 
 
 def _escape(text: str) -> str:

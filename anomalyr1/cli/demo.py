@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +40,7 @@ def demo(
     """Serve a page to inspect images on: for this machine alone, unless --host says otherwise.
 
     Nobody is asked for a password: whoever reaches the page may use it. Uploads are deleted when it
-    ends.
+    ends; those of a page that was killed, when the next one begins.
 
     Example: anomalyr1 demo --policy data/tiny-policy
     """
@@ -54,6 +53,7 @@ def demo(
     from anomalyr1.demo.inspect_request import Desk
     from anomalyr1.demo.serving import served
     from anomalyr1.demo.shown_examples import draw_benchmark, read_examples
+    from anomalyr1.demo.temporary_folder import temporary_folder
 
     inspector = options.load_inspector(
         policy,
@@ -66,8 +66,8 @@ def demo(
         max_pixels=max_pixels,
         device=device,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        shown = read_examples(examples or draw_benchmark(Path(folder) / "drawn"))
+    with temporary_folder() as folder:
+        shown = read_examples(examples or draw_benchmark(folder / "drawn"))
         with served(Desk(inspector, shown), host, port) as (page, url):
             print(f"page: {url} (Ctrl-C ends it)", flush=True)
             page.block_thread()

@@ -104,24 +104,24 @@ def predict(
     from anomalyr1.inspection.ledger import Ledger, file_id
 
     files = [(file_id(path), path) for path in find_images(images or (), out)]
-    inspector = options.load_inspector(
-        policy,
-        template=template,
-        segmenter=segmenter,
-        segmenter_checkpoint=segmenter_checkpoint,
-        threshold=threshold,
-        weigh=weigh,
-        batch_size=batch_size,
-        max_new_tokens=max_new_tokens,
-        max_pixels=max_pixels,
-        device=device,
-    )
-    run = FileRun(inspector, reference or (), question, _text(knowledge), defect_type or ())
     rows = []
     with ExitStack() as held:
         if out is not None:
             held.enter_context(resumable())
             held.enter_context(run_lock(out))
+        inspector = options.load_inspector(
+            policy,
+            template=template,
+            segmenter=segmenter,
+            segmenter_checkpoint=segmenter_checkpoint,
+            threshold=threshold,
+            weigh=weigh,
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            max_pixels=max_pixels,
+            device=device,
+        )
+        run = FileRun(inspector, reference or (), question, _text(knowledge), defect_type or ())
         ledger = Ledger(out, run.settings())
         done = [ledger.rows[known] for known, _ in files if known in ledger.rows]
         coming: Iterable[dict[str, Any]]

@@ -29,10 +29,10 @@ def plan(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Estimate parameters, tokens and memory per GPU of a GRPO run from its config alone.
+    """Estimate parameters, tokens and memory per GPU of `train` from its config alone.
 
     No weights are read. Memory is that of a step with the longest prompts and completions; where it
-    is too much, changes are listed with what each would save.
+    is too much, changes are listed with what each would save. Configs of other verbs are refused.
 
     Example: anomalyr1 plan configs/grpo/qwen2_5_vl_3b_roam.yaml --accelerate
     configs/accelerate/zero3.yaml

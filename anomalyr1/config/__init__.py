@@ -2,6 +2,7 @@
 
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
+from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
@@ -36,4 +37,6 @@ __all__ = [
     "SignalConfig",
     "dump_config",
     "load_config",
+    "refuse_without_effect",
+    "verbs_of",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -17,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 from typing_extensions import dataclass_transform
 
-from anomalyr1.errors import InputError, unknown_key
+from anomalyr1.errors import InputError, one_line, unknown_key
 from anomalyr1.values import has_half_character, places
 
 Kind = TypeVar("Kind", bound=type)
@@ -29,6 +30,17 @@ def _storable(value: Any) -> Any:
         where = f" at {place}" if place else ""
         raise InputError(f"expected a text or a number, found {found!r}{where}; replace it")
     return value
+
+
+def _expression(text: str) -> str:
+    """Refuse what is no regular expression."""
+    try:
+        re.compile(text)
+    except (re.error, OverflowError) as error:
+        raise InputError(
+            f"expected a regular expression, found {text!r} ({one_line(error)}); correct it"
+        ) from None
+    return text
 
 
 def _cannot_be_stored(value: Any) -> bool:
@@ -44,6 +56,8 @@ Number = Annotated[float, Strict()]
 AnyWhole = Annotated[int, Strict()]
 Whole = Annotated[int, Strict(), Field(ge=0)]
 Count = Annotated[int, Strict(), Field(ge=1)]
+Texts = Annotated[list[Text], Field(min_length=1)]
+Pattern = Annotated[Text, AfterValidator(_expression)]
 Verbatim = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 _FORM = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -58,6 +72,7 @@ _EXPECTED = {
     "string_unicode": "a text",
     "string_too_short": "a text that is not empty",
     "finite_number": "a finite number",
+    "too_short": "a list that is not empty",
 }
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 

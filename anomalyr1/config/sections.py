@@ -11,7 +11,18 @@ from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
-from anomalyr1.config.section import AnyWhole, Count, Flag, Number, Text, Verbatim, Whole, section
+from anomalyr1.config.section import (
+    AnyWhole,
+    Count,
+    Flag,
+    Number,
+    Pattern,
+    Text,
+    Texts,
+    Verbatim,
+    Whole,
+    section,
+)
 from anomalyr1.errors import InputError
 
 Rate = Annotated[Number, Field(ge=0)]
@@ -47,7 +58,7 @@ class DataConfig:
     mixture: Text | None = None
     heldout: Text | None = None
     heldout_limit: Count = 64
-    question_types: list[Text] | None = None
+    question_types: Texts | None = None
     shuffle_options: AnyWhole | None = None
     limit: Count | None = None
     shots: Count | None = None
@@ -104,7 +115,7 @@ class LoraSection:
     r: Count = 64
     alpha: Count = 128
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.05
-    target_modules: Text | list[Text] = r"^(?!.*visual).*\.(q|k|v|o|gate|up|down)_proj$"
+    target_modules: Pattern | Texts = r"^(?!.*visual).*\.(q|k|v|o|gate|up|down)_proj$"
 
 
 @section
@@ -236,7 +247,7 @@ class EvalConfig:
     shard: Text | None = None
     bootstrap: Count = 2000
     gallery: Whole = 48
-    question_types: list[Text] | None = None
+    question_types: Texts | None = None
     shuffle_options: AnyWhole | None = None
     root: Text | None = None
     allow_seen: Flag = False

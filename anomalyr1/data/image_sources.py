@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalyr1.data.grey_levels import to_eight_bits
-from anomalyr1.data.images import decoded, not_an_image, open_image, quietly
+from anomalyr1.data.image_files import opened_image
+from anomalyr1.data.images import decoded, not_an_image, open_image
 from anomalyr1.errors import InputError
 
 ImageSource: TypeAlias = "Path | str | bytes | NDArray[Any] | Image.Image"
@@ -39,7 +40,7 @@ def read_image(source: ImageSource) -> Image.Image:
     try:
         if isinstance(source, Image.Image):
             return decoded(source, b"")[0]
-        with quietly(), Image.open(io.BytesIO(source)) as opened:
+        with opened_image(io.BytesIO(source)) as opened:
             return decoded(opened, source)[0]
     except InputError:
         raise

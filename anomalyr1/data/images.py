@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
 from anomalyr1.data.grey_levels import is_deep, read_deep
+from anomalyr1.data.image_files import load_unturned, opened_image, upright_size
 from anomalyr1.data.mask_marks import Mask as Mask
 from anomalyr1.data.mask_marks import marked_pixels
 from anomalyr1.errors import InputError, one_line
@@ -23,7 +20,6 @@ from anomalyr1.schema import Box
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
-_EXIF_ORIENTATION = 0x0112
 _TRANSPOSES = {
     Turn(mirrored=True): Image.Transpose.FLIP_LEFT_RIGHT,
     Turn(mirrored=True, upside_down=True): Image.Transpose.ROTATE_180,
@@ -81,18 +77,18 @@ def turn_image(image: Image.Image, turn: Turn) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of the upright image; reads the header only.
+    """(width, height) of the upright image; reads the header only, of a rare PNG all.
 
     Raises:
         InputError: the file is missing or is not an image.
     """
     try:
-        with quietly(), Image.open(path) as image:
-            width, height = image.size
-            turned = _orientation(image) in (5, 6, 7, 8)
+        with opened_image(path) as image:
+            return upright_size(image, path)
+    except InputError:
+        raise
     except Exception as error:  # PIL's decoders raise whatever a damaged file drives them to
         raise _unreadable(path, error) from None
-    return (height, width) if turned else (width, height)
 
 
 def is_image(path: Path) -> bool:
@@ -203,28 +199,6 @@ def _gap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> int:
     return max(b[0] - a[2], a[0] - b[2], b[1] - a[3], a[1] - b[3], 0)
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation from the header; a PNG is not decoded for it."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
-    value: Any = image.getexif().get(_EXIF_ORIENTATION, 1)
-    return value if isinstance(value, int) else 1
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without PIL's remarks on damaged EXIF and large images: no user can mend them.
-
-    Filters belong to the process, not to a thread: whoever starts threads does this around them.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def decoded(
     opened: Image.Image, source: Path | bytes, to_rgb: bool = True
 ) -> tuple[Image.Image, int, str | None]:
@@ -238,21 +212,21 @@ def decoded(
     Raises:
         InputError: levels that are no numbers. A damaged file raises whatever PIL does.
     """
-    orientation, rule = _orientation(opened), None
+    rule = None
     deep = to_rgb and is_deep(opened)
-    opened.load()
+    orientation, left = load_unturned(opened)
     if deep:
         image, rule = read_deep(opened, source)
         image = image.convert("RGB")
     else:
         image = opened.convert("RGB") if to_rgb else opened.copy()
-    return turn_image(image, EXIF_TURNS.get(orientation, UNTURNED)), orientation, rule
+    return turn_image(image, EXIF_TURNS.get(left, UNTURNED)), orientation, rule
 
 
 def _load(path: Path, to_rgb: bool) -> tuple[Image.Image, int, str | None, str | None]:
     """The upright image, its EXIF orientation, the rule of its levels, and the file's format."""
     try:
-        with quietly(), Image.open(path) as opened:
+        with opened_image(path) as opened:
             form = opened.format
             return (*decoded(opened, path, to_rgb), form)
     except InputError:

@@ -6,12 +6,15 @@ in MMAD (DS-MVTec), the same path was trained on, be it as a question's image or
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, fingerprint, near_pairs
+from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, file_sha256, fingerprint, near_pairs
 from anomalyr1.data.manifest import Manifest, make_manifest, read_files, read_groups
+from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import Benchmark, ReferenceKind, choose_references
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
@@ -74,6 +77,29 @@ def overlap(
         if known is None or bits < known.bits:
             found[rest[row]] = Overlap(rest[row], names[column], "near", bits)
     return [found[image] for image in images if image in found]
+
+
+def same_files(asked: Iterable[Path], seen: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """The files asked about whose bytes were seen, each with the file they were seen in.
+
+    Only files of one size are read, for others cannot be equal.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for path in dict.fromkeys(seen):
+        sizes[path.stat().st_size].append(path)
+    near = [path for path in dict.fromkeys(asked) if path.stat().st_size in sizes]
+    wanted = {path.stat().st_size for path in near}
+    known = [path for size in wanted for path in sizes[size]]
+    hashes: dict[Path, str] = {}
+    for path, found in over_files(file_sha256, list(dict.fromkeys([*near, *known]))):
+        if isinstance(found, InputError):
+            raise found
+        hashes[path] = found
+    first = {hashes[path]: path for path in reversed(known)}
+    return [(path, first[hashes[path]]) for path in near if hashes[path] in first]
 
 
 def own_references(samples: Iterable[Sample], prints: Mapping[str, Fingerprint]) -> list[Overlap]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from anomalyr1.data.images import quietly
+from anomalyr1.data.image_files import quietly
 from anomalyr1.errors import InputError
 
 T = TypeVar("T")

@@ -111,9 +111,9 @@ def write_benchmark(
     """
     records = records or {}
     file = folder / BENCHMARK_NAME
-    write_json(file, {s.image: write_record(s, records.get(s.image)) for s in samples})
-    if manifest is not None:
+    if manifest is not None:  # first: the records are not read without the root that it names
         write_json(folder / MANIFEST_NAME, dict(manifest))
+    write_json(file, {s.image: write_record(s, records.get(s.image)) for s in samples})
     return file
 
 

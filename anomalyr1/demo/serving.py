@@ -62,7 +62,7 @@ def served(desk: Desk, host: str, port: int) -> Iterator[tuple[gr.Blocks, str]]:
         InputError: that port is not free, or the address is none of this machine.
     """
     before = os.environ.get("GRADIO_TEMP_DIR")
-    with tempfile.TemporaryDirectory(prefix="anomalyr1-demo-") as uploads:
+    with tempfile.TemporaryDirectory(prefix="uploads-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         page = build_page(desk)
         try:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.config import Config, ConfigFaults, load_config
+from anomalyr1.config import Config, ConfigFaults, load_config, refuse_without_effect, verbs_of
+from anomalyr1.config.effects import SECTIONS
 from anomalyr1.doctor.lines import Line, refused
 from anomalyr1.doctor.packages import OPTIONAL, installed
 from anomalyr1.doctor.probe import Facts
@@ -25,7 +26,7 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
     from trl import GRPOConfig, SFTConfig
 
     from anomalyr1.rewards.build import build_rewards
-    from anomalyr1.training.arguments import trl_arguments, trl_keys
+    from anomalyr1.training.arguments import trl_arguments, trl_defaults, trl_keys
 
     kinds = {"grpo": GRPOConfig, "sft": SFTConfig}
     try:
@@ -36,10 +37,17 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
         found = "\n".join(error.faults)
         return None, [Line("file", "problem", found, f"correct {path}; nothing more was read")]
     lines = []
+    terms: list[str] | None = None
     try:
-        build_rewards(config.reward)
+        terms = [term.__name__ for term in build_rewards(config.reward)[0]]
     except InputError as error:
         lines.append(refused("reward", error))
+    for verb in verbs_of(config):
+        kind = kinds.get(SECTIONS.get(verb, ""))
+        try:
+            refuse_without_effect(config, verb, kind and trl_defaults(kind), terms)
+        except InputError as error:
+            lines.append(refused(verb, error))
     for name, given in training_sections(config).items():
         fixed: dict[str, Any] = {"max_length": None} if name == "sft" else {}
         try:
@@ -47,7 +55,8 @@ def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config | None, li
                 trl_arguments(kinds[name], name, {**given, **_ANY_MACHINE}, config, **fixed)
         except InputError as error:
             lines.append(refused(name, error))
-    return config, lines or [Line("file", "ok", f"{path}: every key and value is known")]
+    lines = lines or [Line("file", "ok", f"{path}: every key and value is known")]
+    return config, [*lines, *_verb_lines(config)]
 
 
 def need_lines(config: Config, facts: Facts, broken: Mapping[str, str]) -> list[Line]:
@@ -68,6 +77,20 @@ def need_lines(config: Config, facts: Facts, broken: Mapping[str, str]) -> list[
         lines.append(Line("policy.dtype", "note", f"{dtype} is slow on a CPU", advice))
     if config.segmentation.kind == "sam2" and installed("sam2") is None:
         lines.append(_absent("segmentation.kind=sam2", "sam2", "segmentation.kind=grabcut"))
+    return lines
+
+
+def _verb_lines(config: Config) -> list[Line]:
+    """Which verbs the config was looked at for, and what one of them would refuse at once."""
+    verbs = verbs_of(config)
+    if not verbs:
+        found = "no key in grpo or sft, no eval.benchmark: looked at for no verb"
+        return [Line("verb", "note", found, "give one of them")]
+    lines = [Line("verb", "ok", f"looked at for {' and '.join(verbs)}")]
+    trained = [verb for verb in verbs if verb != "eval"]
+    if trained and config.data.benchmark is None and config.data.mixture is None:
+        found = f"{' and '.join(trained)} without data.benchmark or data.mixture"
+        lines.append(Line("verb", "problem", found, "data.benchmark=FOLDER"))
     return lines
 
 

@@ -155,6 +155,8 @@ def _benchmarks(
         for key, path, root, types in named
         if path
     ]
+    if all(line.status == "ok" for line in lines if line.name.startswith("data.")):
+        lines += _shared_images(config)
     if data.mixture is not None:
         asking = _Asking(config.prompt, reader, data.question_types)
         lines += _mixture(data.mixture, asking, progress)
@@ -201,6 +203,23 @@ def _benchmark(key: str, path: str, root: str | None, asking: _Asking, progress:
         found += f" (the first: {errors[0].image}: {errors[0].message})"
         return Line(key, "problem", found, f"anomalyr1 data check {path} lists all of them")
     return Line(key, "ok", found)
+
+
+def _shared_images(config: Config) -> Iterator[Line]:
+    """A line where held-out images are trained on."""
+    from anomalyr1.training.feed import training_samples
+    from anomalyr1.training.heldout import heldout_samples
+
+    if config.data.heldout is None:
+        return
+    try:
+        used = training_samples(config)
+    except InputError:  # which has a line of its own
+        return
+    try:
+        heldout_samples(config, used)
+    except InputError as error:
+        yield refused("data.heldout", error)
 
 
 def _segmentation(config: Config) -> Line:

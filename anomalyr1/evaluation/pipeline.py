@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from anomalyr1 import run_folder
-from anomalyr1.config import Config
+from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.evaluation.cells import told_empty
 from anomalyr1.evaluation.masks import make_masks
@@ -36,6 +36,7 @@ def evaluate(config: Config, console: Console | None = None) -> Path:
         InputError: anything in the config, the data or the checkpoints that cannot be used; the
             segmenter is tried before the first question is asked.
     """
+    refuse_without_effect(config, "eval")
     return _evaluate(in_own_folder(config), console)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalyr1.config import Config
+from trl import GRPOConfig
+
+from anomalyr1.config import Config, refuse_without_effect, verbs_of
+from anomalyr1.errors import InputError
 from anomalyr1.planning.advice import Advice, advise
 from anomalyr1.planning.architecture import Architecture, read_architecture
 from anomalyr1.planning.cards import CARDS, fit
@@ -13,6 +16,10 @@ from anomalyr1.planning.memory import Estimate, estimate
 from anomalyr1.planning.settings import Settings, read_settings, shares_prefix
 from anomalyr1.planning.sharding import Sharding, read_sharding
 from anomalyr1.planning.tokens import MEAN_COMPLETION, PromptTokens, prompt_tokens, sharing_ratio
+from anomalyr1.rewards.build import build_rewards
+from anomalyr1.training.arguments import trl_defaults
+
+VERB = "train"  # what is planned
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,17 @@ def make_plan(config: Config, accelerate: Path | None = None, gpus: int | None =
         gpus: processes, instead of the file's number.
 
     Raises:
-        InputError: the policy, the launch file or the batch sizes cannot be used.
+        InputError: the config is one of other verbs, or the policy, the launch file, the batch
+            sizes or other keys cannot be used.
     """
+    verbs = verbs_of(config)
+    if verbs and VERB not in verbs:
+        raise InputError(
+            f"expected a config of `anomalyr1 {VERB}`, the verb that can be planned, found one of "
+            f"{' and '.join(verbs)}; give one with keys in grpo"
+        )
+    terms = [term.__name__ for term in build_rewards(config.reward)[0]]
+    refuse_without_effect(config, VERB, trl_defaults(GRPOConfig), terms)
     deepspeed = config.grpo.get("deepspeed")
     sharding = read_sharding(accelerate, gpus, None if deepspeed is None else str(deepspeed))
     settings = read_settings(config, sharding.processes, sharding.mixed)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from anomalyr1.planning.cards import CARDS, GIB, USABLE, fit
 from anomalyr1.planning.memory import PARTS, PassPlan
-from anomalyr1.planning.plan import Plan
+from anomalyr1.planning.plan import VERB, Plan
 from anomalyr1.planning.tokens import MEAN_COMPLETION
 
 _STYLES = {"yes": "green", "tight": "yellow", "no": "red"}
@@ -36,6 +36,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; sizes in bytes."""
     found = plan.estimate
     return {
+        "verb": VERB,
         "policy": plan.config.policy.path,
         "architecture": plan.architecture.source,
         "sharding": dataclasses.asdict(plan.sharding),
@@ -90,7 +91,7 @@ def _heading(plan: Plan) -> Text:
             "that ZeRO\nand FSDP keep; steps much smaller than a weight are rounded away"
         )
     return Text(
-        f"{plan.config.policy.path}: {plan.architecture.source}\n"
+        f"anomalyr1 {VERB}, {plan.config.policy.path}: {plan.architecture.source}\n"
         f"{count}{scheme} ({sharding.source}), weights in {plan.estimate.dtype}{cast}\n"
         f"{settings.rows} completions a pass, {settings.generations} a prompt, "
         f"{settings.rollout_rows} a rollout ({passes} pass{'es' if passes > 1 else ''}), "

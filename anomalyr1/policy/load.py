@@ -21,6 +21,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
 from anomalyr1.policy.family import FAMILIES, Family, family_of
 from anomalyr1.policy.hub import could_be_hub_id
+from anomalyr1.policy.own_code import refuse_own_code
 from anomalyr1.policy.resizing import require_pixel_limits
 from anomalyr1.shared_prefix.attention import prepare
 
@@ -80,6 +81,7 @@ def load_processor(config: PolicyConfig) -> ProcessorMixin:
         InputError: nothing loadable is at `config.path`.
     """
     _require_local(config.path)
+    refuse_own_code(Path(config.path))
     try:
         processor = AutoProcessor.from_pretrained(
             config.path, revision=config.revision, trust_remote_code=False
@@ -163,6 +165,7 @@ def _load_model(path: str, revision: str | None, config: PolicyConfig) -> PreTra
         "dtype": config.dtype if config.dtype == "auto" else getattr(torch, config.dtype),
         "attn_implementation": config.kernel,
     }
+    refuse_own_code(Path(path))
     try:
         return AutoModelForImageTextToText.from_pretrained(
             path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from anomalyr1.errors import InputError, unknown
-from anomalyr1.output_folder import require_new
+from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
 from anomalyr1.policy.hub import could_be_hub_id
+from anomalyr1.policy.own_code import refuse_own_code
 from anomalyr1.policy.precision import computed_in_float32
+from anomalyr1.policy.weights import saving
 
 # Largest allowed difference of two logits, as a share of the largest logit. Beside the base an
 # adapter keeps its own 24 bits; once merged, every weight is rounded to the base's dtype: 24 bits
@@ -82,22 +83,21 @@ def merge_adapter(
     tolerance = TOLERANCES[model.dtype]
     difference = _difference(before, merged)
     _require_equal(difference, tolerance, f"the merge of {adapter} into {base}")
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        model.save_pretrained(temporary)
-        processor.save_pretrained(temporary)
+    written = model.dtype
+    with new_folder(out):
+        temporary = out / ".unproven"
+        with saving(temporary):
+            model.save_pretrained(temporary)
+            processor.save_pretrained(temporary)
         for name in carry:
             if (adapter / name).is_file():
                 shutil.copyfile(adapter / name, temporary / name)
-        written = model.dtype
         del model  # two whole models need not fit beside each other
         reloaded = _difference(merged, _logits(_load(str(temporary), None, written), inputs))
         _require_equal(reloaded, tolerance, "the saved policy once it is loaded again")
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for file in sorted(temporary.iterdir()):
+            file.rename(out / file.name)
+        temporary.rmdir()
     name = str(written).removeprefix("torch.")
     return Merge(base, out, name, max(difference, reloaded), tolerance, moved)
 
@@ -147,6 +147,8 @@ def _load_base(base: str, revision: str | None, dtype: str, adapter: Path) -> An
         )
     if not Path(base).is_dir() and not could_be_hub_id(base):
         raise _no_base(adapter, base, "no such folder")
+    refuse_own_code(Path(base))
+    refuse_own_code(adapter)
     try:
         model = _load(base, revision, names.get(dtype, "auto"))
     except Exception as error:  # as above

@@ -1,10 +1,25 @@
-"""Which weights a policy has, told by a hash."""
+"""Weights on the disk: written whole or not at all, and told by a hash."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from anomalyr1.errors import one_line
+from anomalyr1.storage import unwritable
+
+_OF_DISKS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+)
+_OF_TORCH = "inline_container"  # the file that torch's writer names where it finds no room
 
 
 def weights_digest(folder: Path) -> str | None:
@@ -21,3 +36,31 @@ def weights_digest(folder: Path) -> str | None:
                 content.seek(offset)
                 digest.update(content.read(1 << 16))
     return digest.hexdigest()
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """A folder that libraries save weights into; where there is no room for all, it goes again.
+
+    Each library has an error of its own for a full disk.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        found = _no_room(error)
+        if found is None:
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        raise unwritable(folder, found) from error
+
+
+def _no_room(error: Exception) -> str | None:
+    """What the disk said; None where it was something else, a network's failure for instance."""
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _OF_DISKS else None
+    if isinstance(error, SafetensorError):
+        return one_line(error)
+    return "a file was cut off" if _OF_TORCH in str(error) else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from anomalyr1.config.reward import IouOptions
-from anomalyr1.geometry import iou_matrix
+from anomalyr1.geometry import areas, corner_array, iou_matrix
 from anomalyr1.rewards.reading import Reading
 from anomalyr1.schema import Box
 
@@ -70,8 +70,8 @@ def similarities(
     if options.similarity == "giou":
         scores = (1 + scores - _gap(predicted, gold, scores)) / 2
     elif options.similarity == "siou":
-        areas = np.add.outer([box.area for box in predicted], [box.area for box in gold])
-        decay = np.exp(-np.sqrt(areas) / (np.sqrt(2) * options.size_scale))
+        both = np.add.outer(areas(corner_array(predicted)), areas(corner_array(gold)))
+        decay = np.exp(-np.sqrt(both) / (np.sqrt(2) * options.size_scale))
         scores = scores ** (1 - options.size_gamma * decay)
     if options.threshold is not None:
         scores = (scores >= options.threshold).astype(np.float64)
@@ -84,12 +84,11 @@ def _gap(
     predicted: Sequence[Box], gold: Sequence[Box], ious: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The share of the smallest box around both that neither covers; 1 where that box is empty."""
-    a = np.array([box.xyxy for box in predicted], dtype=np.float64)[:, None]
-    b = np.array([box.xyxy for box in gold], dtype=np.float64)[None]
-    sides = np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])
-    around = np.clip(sides, 0, None).prod(axis=-1)
-    areas = np.add.outer([box.area for box in predicted], [box.area for box in gold])
-    union = areas / (1 + ious)  # IoU = I / U and areas = U + I
+    a, b = corner_array(predicted)[:, None], corner_array(gold)[None]
+    low = np.minimum(a[..., :2], b[..., :2])
+    high = np.maximum(a[..., 2:], b[..., 2:])
+    around = areas(np.concatenate([low, high], axis=-1))
+    union = (areas(a) + areas(b)) / (1 + ious)  # IoU = I / U and the areas are U + I
     covered = np.divide(union, around, out=np.zeros_like(around), where=around > 0)
     return np.asarray(1 - covered, dtype=np.float64)
 

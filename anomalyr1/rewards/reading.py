@@ -11,6 +11,8 @@ from anomalyr1.parsing import Gate, parse_response
 from anomalyr1.rewards.luggage import COLUMNS, boxes_of, shown_options
 from anomalyr1.schema import GROUNDING, Box, Question, Response
 
+_LONG = 16_384  # characters of a completion of which few are kept: thousands would fill a memory
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -90,14 +92,18 @@ def _reading(text: str, luggage: Mapping[str, Any], gate: Gate) -> Reading:
             options=options,
             answer=luggage.get("answer"),
         ),
-        response=_parse(text, tuple(options.items()), gate),
+        response=(_parsed if len(text) <= _LONG else _parsed_long)(
+            text, tuple(options.items()), gate
+        ),
         gold_in_model=boxes_of(luggage.get("boxes"), luggage.get("box_labels")),
         frame=(float(frame[0]), float(frame[1])) if frame else None,
         tokens=luggage.get("completion_ids"),
     )
 
 
-@lru_cache(maxsize=4096)
 def _parse(text: str, options: tuple[tuple[str, str], ...], gate: Gate) -> Response:
     """Parsing is a pure function of these three, so the terms of a batch can share it."""
     return parse_response(text, Question("", "", dict(options)), gate=gate)
+
+
+_parsed, _parsed_long = lru_cache(maxsize=4096)(_parse), lru_cache(maxsize=8)(_parse)

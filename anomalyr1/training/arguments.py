@@ -33,6 +33,16 @@ def trl_keys(kind: type) -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(kind)) - _DECIDED_BY.keys()
 
 
+def trl_defaults(kind: type) -> dict[str, Any]:
+    """What TRL takes where a key is left out."""
+    assert dataclasses.is_dataclass(kind)
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING
+    }
+
+
 def trl_arguments(
     kind: type[Arguments], section: str, given: Mapping[str, Any], config: Config, **fixed: Any
 ) -> Arguments:
@@ -56,7 +66,6 @@ def trl_arguments(
             )
     _refuse_values(kind, section, given)
     refuse_vllm(section, given)
-    _refuse_without_effect(section, given)
     ours = {"output_dir": str(Path(config.run_dir) / CHECKPOINTS), "seed": config.seed}
     try:
         return kind(**ours, **fixed, **given)
@@ -139,19 +148,4 @@ def refuse_vllm(section: str, given: Mapping[str, Any]) -> None:
             f"expected rollouts of transformers, found {section}.use_vllm=true: with images TRL "
             "has vLLM sample from another prompt than the one trained on, or from image features "
             "of older weights, and says nothing; leave the key out"
-        )
-
-
-def _refuse_without_effect(section: str, given: Mapping[str, Any]) -> None:
-    """A key that another key makes pointless is a mistake, not a default to pass over."""
-    for key in given:
-        if key.startswith("vllm_"):
-            raise InputError(
-                f"expected {section}.use_vllm=true beside {section}.{key}, found use_vllm off, so "
-                "that the key has no effect; leave the key out"
-            )
-    if given.get("sync_ref_model") and not given.get("beta"):
-        raise InputError(
-            f"expected {section}.beta above 0 beside {section}.sync_ref_model=true, found no "
-            "reference policy to synchronise; set one of the two"
         )

@@ -6,18 +6,23 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from accelerate import PartialState
 
 from anomalyr1.errors import InputError
+from anomalyr1.policy.weights import saving
 from anomalyr1.run_folder import CHECKPOINTS, POLICY
+from anomalyr1.training.checkpoint_files import FILES, lost_files
 
 _STATE = "trainer_state.json"
 # What a checkpoint holds beside the policy.
 _TRAINER = (
     _STATE,
+    FILES,
     "*.pt",
     "*.pth",
     "*.bin",
@@ -30,17 +35,8 @@ _TRAINER = (
 
 
 def last_whole_checkpoint(run_dir: Path) -> Path | None:
-    """The newest checkpoint that was written to its end.
-
-    The trainer writes `trainer_state.json` last, so a folder without a readable one was cut off
-    while it was being saved.
-    """
-    found = []
-    for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
-        match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
-        if match and _is_whole(folder):
-            found.append((int(match[1]), folder))
-    return max(found)[1] if found else None
+    """The newest checkpoint that was written to its end and has lost nothing since."""
+    return next((folder for folder in _written(run_dir) if not _lost(folder)), None)
 
 
 def prepare_run(run_dir: Path, resume: Literal["auto", "never", "force"]) -> Path | None:
@@ -50,17 +46,25 @@ def prepare_run(run_dir: Path, resume: Literal["auto", "never", "force"]) -> Pat
         The checkpoint to continue from, or None for a start from step 0.
 
     Raises:
-        InputError: `resume` is `never` and the folder holds a run.
+        InputError: `resume` is `never` and the folder holds a run; or the newest checkpoint has
+            lost files since it was written.
     """
-    checkpoint = last_whole_checkpoint(run_dir)
+    checkpoint = next(_written(run_dir), None)
     if resume == "never" and (checkpoint or (run_dir / POLICY).exists()):
         raise InputError(
             f"expected an empty run folder at {run_dir} (resume: never), found a run; "
             "choose another run_dir or set resume=auto"
         )
+    if checkpoint is not None and (lost := _lost(checkpoint)):
+        whole = last_whole_checkpoint(run_dir)
+        rest = f"go on from {whole.name}" if whole else "begin anew, for no other one is whole"
+        raise InputError(
+            f"expected a whole checkpoint at {checkpoint}, found {', '.join(lost)}; put back what "
+            f"is lost, or take the folder away to {rest}"
+        )
     if PartialState().is_main_process:
         for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
-            if not _is_whole(folder):
+            if _is_torn(folder):
                 shutil.rmtree(folder)
     return checkpoint
 
@@ -80,20 +84,86 @@ def is_finished(checkpoint: Path, max_steps: int, epochs: float) -> bool:
     return same and bool(state["global_step"] >= state["max_steps"])
 
 
-def publish(checkpoint: Path, policy: Path) -> None:
-    """Copy the policy out of a run's last checkpoint, or out of the best one where it names one."""
-    state = json.loads((checkpoint / _STATE).read_text())
-    best = checkpoint.parent / Path(state.get("best_model_checkpoint") or checkpoint).name
-    temporary = policy.with_name(f".{policy.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(
-        best if best.is_dir() else checkpoint, temporary, ignore=shutil.ignore_patterns(*_TRAINER)
+def evaluations_in_vain(checkpoint: Path) -> int:
+    """Evaluations in a row without a better one, up to a checkpoint."""
+    callbacks = json.loads((checkpoint / _STATE).read_text()).get("stateful_callbacks") or {}
+    return without_better(callbacks.get("EarlyStop", {}))
+
+
+def without_better(kept: Mapping[str, Any]) -> int:
+    """The same from what the callback that counts them (`heldout.EarlyStop`) keeps of itself."""
+    return int(kept.get("attributes", {}).get("early_stopping_patience_counter", 0))
+
+
+def stopped_early(evaluations: int) -> str:
+    """What is said of a run that ended before its last step."""
+    return (
+        f"stopped early, {evaluations} evaluation(s) in a row without a better one; a larger "
+        "early_stop_patience goes on"
     )
-    shutil.rmtree(policy, ignore_errors=True)
-    temporary.rename(policy)
 
 
-def _is_whole(folder: Path) -> bool:
+@contextmanager
+def published(policy: Path) -> Iterator[Path]:
+    """A folder beside `policy` that takes its place, whole, when all processes are done with it.
+
+    Raises:
+        InputError: there is no room for it; what stood there before still does.
+    """
+    state, folder = PartialState(), policy.with_name(f".{policy.name}.tmp")
+    if state.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+    state.wait_for_everyone()
+    try:
+        with saving(folder):
+            yield folder
+            state.wait_for_everyone()
+            if state.is_main_process:
+                for name in folder.glob("training_args.bin"):  # pickled; no part of a policy
+                    name.unlink()
+                shutil.rmtree(policy, ignore_errors=True)
+                folder.rename(policy)
+    finally:
+        if state.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_policy(checkpoint: Path, folder: Path, *, best: bool) -> None:
+    """Copy the policy out of a run's last checkpoint.
+
+    Args:
+        checkpoint: the last one.
+        folder: where to; not there yet or empty.
+        best: take the best one instead, where the last names one.
+    """
+    state = json.loads((checkpoint / _STATE).read_text())
+    named = state.get("best_model_checkpoint") if best else None
+    source = checkpoint.parent / Path(named or checkpoint).name
+    shutil.copytree(
+        source if source.is_dir() else checkpoint, folder, ignore=shutil.ignore_patterns(*_TRAINER)
+    )
+
+
+def _written(run_dir: Path) -> Iterator[Path]:
+    """The checkpoints that were written to their end, the newest first."""
+    found = []
+    for folder in (run_dir / CHECKPOINTS).glob("checkpoint-*"):
+        match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
+        if match and not _is_torn(folder):
+            found.append((int(match[1]), folder))
+    yield from (folder for _, folder in sorted(found, reverse=True))
+
+
+def _is_torn(folder: Path) -> bool:
+    """True where the run was killed while it was saving, before the last files were there."""
+    return not (folder / FILES).is_file() and not _has_state(folder)
+
+
+def _lost(folder: Path) -> list[str]:
+    return lost_files(folder) or ([] if _has_state(folder) else [f"{_STATE} that cannot be read"])
+
+
+def _has_state(folder: Path) -> bool:
     try:
         json.loads((folder / _STATE).read_text())
     except (OSError, ValueError):

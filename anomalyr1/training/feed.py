@@ -15,11 +15,25 @@ from anomalyr1.policy.family import Family
 from anomalyr1.rows import Row, build_rows, open_benchmark, require_files, shuffled
 from anomalyr1.schema import Sample
 
+Used = list[tuple[Benchmark, list[Sample]]]
+
 
 def training_rows(
     config: Config, processor: ProcessorMixin, family: Family
-) -> tuple[list[tuple[Benchmark, list[Sample]]], list[Row]]:
+) -> tuple[Used, list[Row]]:
     """What is trained on: each benchmark with its samples in use, repetitions too, and all rows."""
+    used = training_samples(config)
+    samples = [sample for _, part in used for sample in part]
+    types = config.data.question_types
+    return used, build_rows(samples, config.prompt, processor, family, question_types=types)
+
+
+def training_samples(config: Config) -> Used:
+    """Each benchmark that is trained on with its samples in use, repetitions too.
+
+    Raises:
+        InputError: there is none, or images are missing.
+    """
     data = config.data
     if data.mixture is not None:
         used = _mixture(config)
@@ -37,12 +51,10 @@ def training_rows(
         used = [(benchmark, samples)]
     if data.balance:
         used = [(benchmark, balanced(samples, config.seed)) for benchmark, samples in used]
-    samples = [sample for _, part in used for sample in part]
-    rows = build_rows(samples, config.prompt, processor, family, question_types=data.question_types)
-    return used, rows
+    return used
 
 
-def _mixture(config: Config) -> list[tuple[Benchmark, list[Sample]]]:
+def _mixture(config: Config) -> Used:
     """The parts of a mixture, sampled and repeated by weight, every file there."""
     data = config.data
     beside = [key for key in ("benchmark", "limit", "shots") if getattr(data, key) is not None]

@@ -7,11 +7,11 @@ from pathlib import Path
 from transformers import set_seed
 from trl import GRPOConfig
 
-from anomalyr1.config import Config
+from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.run_lock import alone_in_its_folder
-from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.arguments import trl_arguments, trl_defaults
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
@@ -41,6 +41,8 @@ def train(config: Config) -> Path:
     run_dir = Path(config.run_dir)
     set_seed(config.seed)
     reward_funcs, reward_weights = build_rewards(config.reward)
+    terms = [term.__name__ for term in reward_funcs]
+    refuse_without_effect(config, "train", trl_defaults(GRPOConfig), terms)
     arguments = trl_arguments(
         GRPOConfig,
         "grpo",
@@ -53,7 +55,7 @@ def train(config: Config) -> Path:
         refuse_changed(run_dir, "train", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
-    heldout = heldout_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
     if checkpoint is None and not config.preflight.skip:
@@ -71,7 +73,7 @@ def train(config: Config) -> Path:
             history,
             GuardCallback(run_dir, config.guard, history.console),
             RolloutBoundary(arguments.steps_per_generation * arguments.num_iterations),
-            *early_stop(config),
+            *early_stop(config, history.console),
         ],
         card=model_card("train", config, used),
         learning_rates=config.policy.learning_rates,

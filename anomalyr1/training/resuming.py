@@ -1,10 +1,11 @@
-"""An interrupted run goes on exactly: the weights, and the order of the rows.
+"""An interrupted run goes on exactly: the weights, the order of the rows, the count of tokens.
 
-Two things keep a stock trainer from that. Qwen2.5-VL's modules are named otherwise in memory
+Three things keep a stock trainer from that. Qwen2.5-VL's modules are named otherwise in memory
 (`model.language_model...`) than in a saved checkpoint (`model...`), and transformers puts a
 checkpoint back with `load_state_dict(strict=False)`: no name matches, nothing is loaded, and the
 run goes on from the weights it first started with, without a word. And TRL's sampler draws a new
-order each epoch from one generator, which starts over in a resumed process.
+order each epoch from one generator, which starts over in a resumed process; its SFT trainer counts
+tokens from none.
 """
 
 from __future__ import annotations
@@ -124,3 +125,31 @@ class RolloutBoundary(TrainerCallback):  # type: ignore[misc]
             self.waiting = False
         elif control.should_save:
             control.should_save, self.waiting = False, True
+
+
+class TokensGoOn(TrainerCallback):  # type: ignore[misc]
+    """The tokens that SFT has seen are counted on in a resumed run.
+
+    They go into the checkpoint as GRPO's do; where transformers counts there itself it is left
+    alone.
+
+    Args:
+        trainer: TRL's, which has the count.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Take up the count of the checkpoint."""
+        if args.include_num_input_tokens_seen == "no":
+            self.trainer._total_train_tokens = state.num_input_tokens_seen
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Hand it to the checkpoint that may follow."""
+        if args.include_num_input_tokens_seen == "no":
+            state.num_input_tokens_seen = self.trainer._total_train_tokens

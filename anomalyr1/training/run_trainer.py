@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import Trainer
+from transformers.trainer_utils import rotate_checkpoints
 
 from anomalyr1.config import LearningRates
+from anomalyr1.policy.weights import saving
 from anomalyr1.shared_prefix.vision import spare_frozen_tower
 from anomalyr1.training.augmented_rows import AugmentedRows, EpochBegins
 from anomalyr1.training.card import write_card
 from anomalyr1.training.rates import set_part_rates
 from anomalyr1.training.resuming import load_weights
+from anomalyr1.training.steady_clock import SteadyClock
 
 
 class RunTrainer(Trainer):  # type: ignore[misc]
@@ -36,6 +39,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         self._card = card
         self._rates = learning_rates or LearningRates()
+        self._clock = SteadyClock()
         super().__init__(*args, **kwargs)
         spare_frozen_tower(self.model)
         if augmented is not None:
@@ -50,6 +54,22 @@ class RunTrainer(Trainer):  # type: ignore[misc]
             set_part_rates(optimizer, self.model if model is None else model, self._rates)
         return optimizer
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """The stock training; how long it takes is noted."""
+        self._clock.begins("train")
+        return super().train(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The stock evaluation; how long it takes is noted."""
+        self._clock.begins("eval")
+        figures: dict[str, float] = super().evaluate(*args, **kwargs)
+        return figures
+
+    def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """The stock log, its durations by a steady clock."""
+        logs.update(self._clock.corrected(logs))  # in place: TRL adds what an evaluation gives
+        super().log(logs, *args, **kwargs)
+
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """The card of the folder that is pushed to a hub."""
         if self.is_world_process_zero():
@@ -59,6 +79,22 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         """A saved policy carries its card."""
         super()._save(output_dir, state_dict)
         write_card(Path(output_dir or self.args.output_dir), self._card, self.state.global_step)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint is written whole or not at all, and the first steps are the first to go.
+
+        By the time of writing, as transformers has it, the newest would go where the clock was put
+        back.
+        """
+        run, most = Path(self._get_output_dir(trial=trial)), self.args.save_total_limit
+        self.args.save_total_limit = None
+        try:
+            with saving(run / f"checkpoint-{self.state.global_step}"):
+                super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = most
+        if self.args.should_save:
+            rotate_checkpoints(str(run), most, self.state.best_model_checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Continue from these weights, every one of them."""

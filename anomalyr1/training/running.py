@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import PartialState
-from transformers import Trainer
+from transformers import Trainer, TrainingArguments
 
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import Benchmark
@@ -22,7 +22,14 @@ from anomalyr1.stopping import postponed
 from anomalyr1.terminal import notes
 from anomalyr1.training.augmented_rows import AugmentedRows
 from anomalyr1.training.callbacks import quiet
-from anomalyr1.training.checkpoints import is_finished, publish
+from anomalyr1.training.checkpoint_files import RecordFiles
+from anomalyr1.training.checkpoints import (
+    copy_policy,
+    evaluations_in_vain,
+    is_finished,
+    published,
+    stopped_early,
+)
 from anomalyr1.training.continuing import feeding, refuse_other_data
 from anomalyr1.training.stop_at_checkpoint import StopAtCheckpoint
 
@@ -66,28 +73,35 @@ def train_policy(
             print(line)
         _tell_few_shots(config, used)
     policy = run_dir / POLICY
-    finished = checkpoint and is_finished(
-        checkpoint, arguments.max_steps, arguments.num_train_epochs
-    )
+    end = None if checkpoint is None else _end(checkpoint, config, arguments)
     if checkpoint and PartialState().is_main_process:
-        left = "nothing is left to train" if finished else "going on from it"
-        notes().print(f"{checkpoint}: {left}")
-    if checkpoint and finished:
-        # Only the last lines of an earlier start are left to do.
-        if PartialState().is_main_process:
-            publish(checkpoint, policy)
-    else:
-        start = None if checkpoint is None else str(checkpoint)
-        with postponed("stopping once a checkpoint is written; again: at once") as wish:
-            trainer.add_callback(StopAtCheckpoint(wish))
+        notes().print(f"{checkpoint}: {end or 'going on from it'}")
+    with postponed("stopping once a checkpoint is written; again: at once") as wish:
+        if end is None:
+            start = None if checkpoint is None else str(checkpoint)
+            trainer.add_callback(RecordFiles())
+            trainer.add_callback(StopAtCheckpoint(wish))  # which may leave behind a checkpoint
             try:
                 trainer.train(resume_from_checkpoint=start)
             except ValueError as error:
                 raise _launch_mismatch(error, verb) or error from None
-            trainer.save_model(str(policy))
-    if PartialState().is_main_process:
-        write_exposure(policy, config.policy.path, used, config.prompt)
+        with published(policy) as folder:
+            if end is None:
+                trainer.save_model(str(folder))
+            elif checkpoint and PartialState().is_main_process:
+                # Only the last lines of an earlier start are left to do.
+                copy_policy(checkpoint, folder, best=arguments.load_best_model_at_end)
+            if PartialState().is_main_process:
+                write_exposure(folder, config.policy.path, used, config.prompt)
     return policy
+
+
+def _end(checkpoint: Path, config: Config, arguments: TrainingArguments) -> str | None:
+    """Why a run does not go on from its last checkpoint; None where it does."""
+    if is_finished(checkpoint, arguments.max_steps, arguments.num_train_epochs):
+        return "nothing is left to train"
+    patience, in_vain = config.early_stop_patience, evaluations_in_vain(checkpoint)
+    return stopped_early(in_vain) if patience and in_vain >= patience else None
 
 
 def _tell_few_shots(config: Config, used: Sequence[tuple[Benchmark, Sequence[Sample]]]) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
-from anomalyr1.config import Config
+from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.run_lock import alone_in_its_folder
-from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.arguments import trl_arguments, trl_defaults
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
@@ -21,6 +21,7 @@ from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
 from anomalyr1.training.image_groups import ImageGroups, Ungrouped, by_image, refuse_groups
+from anomalyr1.training.resuming import TokensGoOn
 from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.running import train_policy
 from anomalyr1.training.sharing import rows_packed, shares_rows
@@ -71,6 +72,7 @@ def finetune(config: Config) -> Path:
     run_dir = Path(config.run_dir)
     refuse_groups(config)
     set_seed(config.seed)
+    refuse_without_effect(config, "sft", trl_defaults(SFTConfig))
     arguments = trl_arguments(
         SFTConfig,
         "sft",
@@ -84,9 +86,10 @@ def finetune(config: Config) -> Path:
         refuse_changed(run_dir, "sft", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
-    heldout = heldout_rows(config, policy.processor, policy.family)
+    heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows, with_completion=True)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
+    history = HistoryCallback(run_dir)
     grouped = config.data.group_by_image
     trainer = TuningTrainer(
         model=policy.model,
@@ -95,11 +98,12 @@ def finetune(config: Config) -> Path:
         train_dataset=dataset,
         eval_dataset=None if heldout is None else to_dataset(heldout, with_completion=True),
         peft_config=lora_config(config.policy),
-        callbacks=[HistoryCallback(run_dir), *early_stop(config)],
+        callbacks=[history, *early_stop(config, history.console)],
         card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
         augmented=augmented,
         images=ImageGroups(dataset, by_image(rows)) if grouped else None,
         shared_prefix=grouped and config.policy.shared_prefix,
     )
+    trainer.add_callback(TokensGoOn(trainer))
     return train_policy(trainer, "sft", config, used, checkpoint, augmented)

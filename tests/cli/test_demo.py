@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -44,3 +45,25 @@ def test_it_listens_on_this_machine_alone_until_it_is_stopped():
         assert {c.laddr.ip for c in listening if c.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
         process.send_signal(signal.SIGINT)
         assert process.wait(30) in (0, 130)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs the extra `demo`")
+def test_no_upload_outlives_the_page_and_the_next_one(tmp_path):
+    """Asked to end, with an upload there, it leaves nothing; killed, what the next takes away."""
+    line = command("demo", *OPTIONS, "--port", 7898)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        with subprocess.Popen(
+            line,
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        ) as process:
+            address = process.stdout.readline().split()[1]
+            sent = {"files": ("part.png", b"\x89PNG of a part", "image/png")}
+            assert httpx.post(f"{address}gradio_api/upload", files=sent).status_code == 200
+            assert len(list(tmp_path.rglob("part.png"))) == 1
+            process.send_signal(number)
+            process.wait(30)
+        assert any(tmp_path.iterdir()) == (number == signal.SIGKILL)

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 import typer
-from commands import command, completed, run_here
+from commands import command, completed, run_here, torchrun
 
 from anomalyr1 import cli
 from anomalyr1.cli import data, panels
@@ -160,3 +160,19 @@ def test_data_verbs_leave_nothing_half_done(
         " ".join(map(str, words)) + "\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_the_first_process_of_a_launch_alone_says_what_is_wrong(tmp_path, monkeypatch):
+    verb = ("-m", "anomalyr1", "score", tmp_path / "none.jsonl")
+    said = completed(torchrun(*verb), status=None).stderr
+    assert said.count("error: expected") == 1 and "exitcode  : 2" in said
+    # Nobody ended it, so that the mistake was its own.
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(cli, "_PATIENCE", 0.0)
+    assert run_here(*verb[2:], status=2).startswith("error: expected")
+
+    def ended(_: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(cli.time, "sleep", ended)
+    assert run_here(*verb[2:], status=2) == ""

@@ -1,6 +1,8 @@
 import pickle
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -91,6 +93,9 @@ CONTRADICTIONS = [
     ("policy: {lora: {alpha: 0}}", "policy.lora.alpha: expected at least 1, found 0"),
     ("policy: {lora: {dropout: 1.0}}", "policy.lora.dropout: expected below 1, found 1.0"),
     ("policy: {lora: {target_modules: 3}}", "target_modules: expected str or list, found 3"),
+    ("policy: {lora: {target_modules: '('}}", "target_modules: expected a regular expression"),
+    ("policy: {lora: {target_modules: []}}", "target_modules: expected str or a list that is"),
+    ("eval: {question_types: []}", "eval.question_types: expected a list that is not empty, f"),
     ("policy: {lora: {target_modules: [q, 3]}}", "target_modules[1]: expected str, found 3"),
     ("policy: {learning_rates: {vision: -1}}", "learning_rates.vision: expected at least 0"),
     ("prompt: {references: -1}", "prompt.references: expected at least 0, found -1"),
@@ -148,6 +153,26 @@ def test_values_out_of_range_are_told_at_once_across_sections(tmp_path):
         load_config(write(tmp_path, text), ["data.limit=0"])
     assert str(caught.value).count(": expected ") == 4
     assert "unknown key reward.iou.siou (nearest: " in str(caught.value)
+
+
+def sections(kind=Config, name=""):
+    """Every section by its name, those that are off by default too."""
+    yield name, kind
+    for key, hint in get_type_hints(kind, include_extras=True).items():
+        for part in (hint, *get_args(hint)):
+            if isinstance(part, type) and hasattr(part, "__pydantic_fields__"):
+                yield from sections(part, f"{name}.{key}".strip("."))
+
+
+@pytest.mark.parametrize(("name", "kind"), sections())
+def test_every_number_has_a_range(name, kind):
+    """Or is one of these, of which every one makes sense."""
+    free = {"data.shuffle_options", "eval.shuffle_options"}
+    free |= {"reward.weights", "reward.table", "reward.terms.weight"}
+    for key, hint in get_type_hints(kind, include_extras=True).items():
+        if re.search(r"\b(int|float)\b", str(hint)) and f"{name}.{key}" not in free:
+            bounded = re.search(r"\b(Ge|Gt|Le|Lt)\(", str(hint))
+            assert bounded, f"{name}.{key}: {hint}"
 
 
 def test_the_limits_themselves_are_taken(tmp_path):

@@ -202,6 +202,20 @@ def test_it_fits_a_phone_and_the_dark_and_asks_no_other_machine(tab, address):
     asked = [e["params"]["request"]["url"] for e in tab.events if "request" in e.get("params", {})]
     assert len(asked) > 20
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert tab.complaints() == []
+
+
+@chromium
+def test_the_page_is_used_without_a_word_of_the_browser(tab, tmp_path):
+    """Nothing that a visit needs is against the page's own policy, whatever the file is called."""
+    tab.events.clear()
+    noise(4).save(tmp_path / f"{HACK}.png")
+    tab.upload("#image input[type=file]", tmp_path / f"{HACK}.png")
+    tab.until("document.querySelector('#picture img')")
+    tab.js(CLICK.format("#inspect"))
+    tab.until("document.querySelectorAll('#past img').length == 1")
+    assert not tab.js("window.hacked || document.querySelector('[onerror]')")
+    assert tab.complaints() == []
 
 
 def test_who_finds_the_queue_full_is_turned_away(address, monkeypatch):

@@ -141,6 +141,18 @@ def test_an_absent_package_shows_how_to_get_it(write, monkeypatch):
     assert "grpo" not in needs  # the same is not said twice
 
 
+def test_it_says_which_verbs_it_looked_for(write):
+    path = write()
+    assert look(path)["verb"].found == "looked at for train and eval"
+    lines = look(path, "eval.benchmark=null", "grpo.sapo_temperature_pos=2.0")
+    assert lines["verb"].found == "looked at for train"
+    assert (lines["train"].status, lines["train"].advice[:14]) == ("problem", "leave them out")
+    assert "sapo_temperature_pos=2.0 (needs grpo.loss_type one of sapo" in lines["train"].found
+    assert look(path, "data.benchmark=null")["verb"].status == "problem"
+    path.write_text("seed: 3\n")
+    assert look(path)["verb"].status == "note"
+
+
 @pytest.mark.parametrize("mode", ["colocate", "server"])
 def test_vllm_is_refused_as_train_refuses_it(mode, write):
     path, overrides = write(), ["grpo.use_vllm=true", f"grpo.vllm_mode={mode}"]
@@ -312,4 +324,4 @@ def test_every_word_fits_eighty_columns():
 )
 def test_the_shipped_configs_are_accepted(name):
     config, lines = read_config(REPOSITORY / f"configs/{name}.yaml", ())
-    assert config is not None and [line.status for line in lines] == ["ok"]
+    assert config is not None and {line.status for line in lines} == {"ok"}

@@ -145,6 +145,8 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path, monkeypatch):
         folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
         folder.mkdir(parents=True)
         (folder / "trainer_state.json").write_text(state)
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "pytorch_model_fsdp.bin"):
+            (folder / name).touch()
     (tmp_path / "checkpoints" / "checkpoint-6").mkdir()
     assert last_whole_checkpoint(tmp_path).name == "checkpoint-2"
     with monkeypatch.context() as patch:  # one process of several removes it

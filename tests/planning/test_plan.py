@@ -127,6 +127,7 @@ def test_the_command_on_configs_of_the_project(name, launch, monkeypatch):
         arguments += ["--accelerate", str(LAUNCHES / f"{launch}.yaml")]
     done = invoke(app, *arguments)
     assert done.exit_code == 0
+    assert done.stdout.startswith("anomalyr1 train, ")
     for words in ("Parameters", "G(P+C) / (P+GC)", "training pass", "Peak: "):
         assert words in done.stdout
     assert ("published numbers" in done.stdout) is (launch is not None)
@@ -158,6 +159,11 @@ def test_what_train_refuses_is_not_planned():
     with pytest.raises(InputError) as error:
         trl_arguments(GRPOConfig, "grpo", {"use_vllm": True}, Config())
     assert str(caught.value) == str(error.value)
+    for name in ("sft/tiny_cpu", "eval/tiny_cpu"):
+        with pytest.raises(InputError, match=rf"`anomalyr1 train`.* one of {name[:3]}"):
+            invoke(app, "plan", REPOSITORY / f"configs/{name}.yaml")
+    with pytest.raises(InputError, match=r"grpo\.epsilon_high=0\.3 \(needs grpo\.loss_type"):
+        invoke(app, "plan", GRPO / "tiny_cpu.yaml", "grpo.epsilon_high=0.3", "grpo.loss_type=sapo")
 
 
 @pytest.mark.slow

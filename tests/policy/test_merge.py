@@ -193,7 +193,7 @@ def test_logits_that_move_are_refused(adapter, tmp_path, monkeypatch):
 
     def spoilt(path, revision, dtype):
         model = real(path, revision, dtype)
-        if Path(path).parent == tmp_path:  # the folder just written
+        if Path(path).parent == out:  # what was just written
             model.get_output_embeddings().weight.data.mul_(1.01)
         return model
 

@@ -9,7 +9,7 @@ from anomalyr1.config.reward import IouOptions
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import iou, set_iou
 from anomalyr1.rewards.iou import Localization, similarities
-from anomalyr1.rewards.reading import Reading
+from anomalyr1.rewards.reading import Reading, read_batch
 from anomalyr1.schema import Box, Question, Response
 
 SQUARE = Box(0, 0, 2, 2)
@@ -135,3 +135,17 @@ def test_similarities_stay_in_the_unit_interval(similarity):
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         IouOptions(**wrong)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("similarity", ["iou", "giou", "siou"])
+@pytest.mark.parametrize("corner", ["1e308", "1" * 200, "-1e308"])
+def test_numbers_whose_squares_are_none_end_no_training(similarity, corner):
+    """A policy that repeats a digit writes such a box."""
+    term = Localization(IouOptions(similarity=similarity))
+    near, far = "[[10, 10, 30, 30]]", f"[[10, 10, 30, {corner}], [{corner}, 0, 9, 9]]"
+    for gold in ([[10, 10, 30, 30]], [[0, 0, 1e308, 1e308]], [[5, 5, 5, 5]]):
+        for answer in (near, far):
+            text = f"<think>Bent.</think><answer>{answer}</answer>"
+            [reading] = read_batch([text], {"boxes": [gold], "frame": [[100, 100]]})
+            assert 0 <= term(reading) <= 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +13,11 @@ from safetensors.torch import load_file
 from tiny_runs import history, toy_run
 
 from anomalyr1.config import Config, DataConfig
+from anomalyr1.data.mmad import load_benchmark, write_benchmark
+from anomalyr1.doctor.policy_and_data import input_lines
 from anomalyr1.errors import InputError
 from anomalyr1.training.arguments import trl_arguments
+from anomalyr1.training.feed import training_samples
 from anomalyr1.training.grpo import train
 from anomalyr1.training.heldout import with_heldout
 from anomalyr1.training.sft import finetune
@@ -23,8 +28,17 @@ def config(tmp_path, tiny_policy, toy_benchmark) -> Config:
     return toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
 
 
-def test_the_checkpoint_with_the_best_held_out_reward_is_the_policy(config, tmp_path):
-    data = replace(config.data, heldout=config.data.benchmark, heldout_limit=4)
+@pytest.fixture
+def heldout(config, toy_benchmark, tmp_path) -> Path:
+    """A benchmark of the toy images that `config` does not train on."""
+    ((whole, used),) = training_samples(config)
+    rest = [sample for sample in whole.samples if sample.image != used[0].image]
+    manifest = {"root": str(toy_benchmark)}
+    return write_benchmark(tmp_path / "heldout", rest, manifest=manifest).parent
+
+
+def test_the_checkpoint_with_the_best_held_out_reward_is_the_policy(config, heldout, tmp_path):
+    data = replace(config.data, heldout=str(heldout), heldout_limit=4)
     train(replace(config, data=data, grpo={**config.grpo, "max_steps": 3, "beta": 0.0}))
     run = tmp_path / "whole"
     scored = history(run, "eval_reward")
@@ -39,39 +53,54 @@ def test_the_checkpoint_with_the_best_held_out_reward_is_the_policy(config, tmp_
     assert all(torch.equal(kept[name], saved[name]) for name in saved)
 
 
-def test_training_ends_when_the_held_out_loss_stops_falling(config, tmp_path):
-    data = replace(config.data, heldout=config.data.benchmark, heldout_limit=4)
-    # Steps this long only make it worse.
+def test_a_run_that_stopped_early_stays_stopped(config, heldout, tmp_path, capsys):
+    data = replace(config.data, heldout=str(heldout), heldout_limit=4)
+    # Steps this long only make it worse. Between two checkpoints it stops behind one of its own.
     section = {**config.sft, "max_steps": 30, "learning_rate": 1.0, "lr_scheduler_type": "constant"}
-    finetune(replace(config, data=data, sft=section, early_stop_patience=2))
-    assert max(entry["step"] for entry in history(tmp_path / "whole", "step")) < 30
+    section |= {"save_steps": 30, "eval_steps": 1, "load_best_model_at_end": False}
+    finetune(replace(config, data=data, sft={**section, "max_steps": 1}))
+    config = replace(config, data=data, sft=section, early_stop_patience=2)  # a later idea
+    finetune(config)
+    ended = max(entry["step"] for entry in history(tmp_path / "whole", "step"))
+    assert ended < 30
+    assert f"step {ended}: stopped early, 2 evaluation(s) in a row" in capsys.readouterr().out
+    policy = tmp_path / "whole/policy/model.safetensors"
+    before = policy.read_bytes()
+    policy.unlink()
+    finetune(config)
+    said = capsys.readouterr().out
+    assert f"checkpoint-{ended}: stopped early" in said and "early_stop_patience goes on" in said
+    assert policy.read_bytes() == before
+    assert max(entry["step"] for entry in history(tmp_path / "whole", "step")) == ended
+    finetune(replace(config, early_stop_patience=3))  # counts on: the third is one more
+    assert "stopped early, 3 evaluation(s)" in capsys.readouterr().out
+    assert max(entry["step"] for entry in history(tmp_path / "whole", "step")) == ended + 1
 
 
-@pytest.mark.parametrize(
-    ("data", "section", "stop", "message"),
-    [
-        (DataConfig(), {"eval_strategy": "steps"}, None, r"data\.heldout beside grpo\.eval"),
-        (DataConfig(), {}, 3, r"data\.heldout beside early_stop_patience"),
-        (DataConfig(heldout="b"), {"eval_strategy": "no"}, None, r"eval_strategy=no beside"),
-    ],
-)
-def test_a_setting_without_effect_is_refused(data, section, stop, message):
-    with pytest.raises(InputError, match=message):
-        with_heldout("grpo", section, Config(data=data, early_stop_patience=stop), metric="x")
+def test_held_out_images_are_not_trained_on(config, heldout, toy_benchmark, tmp_path):
+    data = replace(config.data, heldout=config.data.benchmark)
+    with pytest.raises(InputError, match=r"found 1 of its 8 in the training set: .*\.png; name"):
+        finetune(replace(config, data=data))
+    # The same bytes under another name, among images that are not trained on.
+    ((_, (used,)),) = training_samples(config)
+    copy = tmp_path / "copied"
+    shutil.copytree(toy_benchmark, copy)
+    (bench, (one, *_)) = (load_benchmark(copy), load_benchmark(heldout).samples)
+    shutil.copy(used.path, copy / one.image)
+    kept = [sample for sample in bench.samples if sample.image != used.image]
+    write_benchmark(copy, kept)
+    data = replace(config.data, heldout=str(copy))
+    with pytest.raises(InputError, match=rf"found 1 of its 7 .*{one.image} is .*{used.image}"):
+        finetune(replace(config, data=data))
+    doctor = {line.name: line for line in input_lines(replace(config, data=data))[0][2:]}
+    assert "found 1 of its 7" in doctor["data.heldout"].found
+    assert not (tmp_path / "whole/checkpoints").exists()
 
 
-@pytest.mark.parametrize(
-    ("section", "message"),
-    [
-        ({"vllm_mode": "colocate"}, r"use_vllm=true beside grpo\.vllm_mode"),
-        ({"sync_ref_model": True, "beta": 0.0}, r"beta above 0"),
-    ],
-)
-def test_trl_keys_without_effect_are_refused(section, message):
-    from trl import GRPOConfig
-
-    with pytest.raises(InputError, match=message):
-        trl_arguments(GRPOConfig, "grpo", section, Config())
+def test_held_out_questions_are_scored():
+    config = Config(data=DataConfig(heldout="b"))
+    with pytest.raises(InputError, match=r"grpo\.eval_strategy=no beside data\.heldout"):
+        with_heldout("grpo", {"eval_strategy": "no"}, config, metric="x")
 
 
 @pytest.mark.parametrize("mode", [{}, {"vllm_mode": "colocate"}, {"vllm_mode": "server"}])

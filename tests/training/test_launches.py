@@ -9,6 +9,8 @@ import pytest
 from commands import REPOSITORY, accelerate, completed
 from tiny_runs import history, write_config
 
+from anomalyr1.training.checkpoint_files import FILES
+
 KINDS = {"fsdp2": "FSDP", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED"}
 SETTINGS = {
     "max_steps": 3,
@@ -64,7 +66,9 @@ def test_a_resumed_launch_equals_an_unbroken_one(kind, lora, config, tmp_path):
     shutil.copytree(tmp_path / "run", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut/policy")
     # Killed while the last checkpoint was being written.
-    (tmp_path / "cut/checkpoints/checkpoint-3/trainer_state.json").write_text('{"torn')
+    last = tmp_path / "cut/checkpoints/checkpoint-3"
+    (last / "trainer_state.json").write_text('{"torn')
+    (last / FILES).unlink()  # is written last
     resumed = train(config, kind, tmp_path / "cut", *options)
     assert [entry["step"] for entry in resumed] == [1, 2, 3]
     for key in ("loss", "reward", "kl", "entropy", "grad_norm", "completions/mean_length"):

@@ -14,6 +14,8 @@ from tiny_runs import history, toy_run
 from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
+from anomalyr1.training.checkpoint_files import FILES
+from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.grpo import train
 from anomalyr1.training.resuming import EpochSampler, RolloutBoundary, load_weights
 from anomalyr1.training.sft import finetune
@@ -108,6 +110,37 @@ def test_sft_goes_on_exactly(config, tmp_path):
     resumed = cut(config, tmp_path, 4)
     finetune(resumed)
     assert_same(config, resumed, tmp_path)
+
+
+def test_a_checkpoint_that_lost_a_file_is_refused_by_name(config, tmp_path):
+    config = replace(config, sft={**config.sft, "max_steps": 2})
+    finetune(config)
+    checkpoints = tmp_path / "whole/checkpoints"
+    last = checkpoints / "checkpoint-2"
+    assert prepare_run(tmp_path / "whole", "auto") == last
+    offered = r"take the folder away to go on from checkpoint-1$"
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"):
+        (last / name).rename(tmp_path / name)
+        with pytest.raises(InputError, match=rf"checkpoint-2, found {name} missing; .*{offered}"):
+            finetune(config)
+        (tmp_path / name).rename(last / name)
+    content = (last / "model.safetensors").read_bytes()
+    for _ in range(2):  # a checkpoint of an earlier version has no list
+        (last / "model.safetensors").write_bytes(content[:-9])
+        with pytest.raises(InputError, match=rf"found model.safetensors cut.*{offered}"):
+            prepare_run(tmp_path / "whole", "auto")
+        (last / "model.safetensors").write_bytes(content)
+        (last / FILES).unlink(missing_ok=True)
+    assert prepare_run(tmp_path / "whole", "auto") == last
+    (last / "scheduler.pt").unlink()
+    with pytest.raises(InputError, match=rf"found no scheduler; .*{offered}"):
+        prepare_run(tmp_path / "whole", "auto")
+    (checkpoints / "checkpoint-1/optimizer.pt").unlink()
+    with pytest.raises(InputError, match=r"to begin anew, for no other one is whole"):
+        prepare_run(tmp_path / "whole", "auto")
+    shutil.rmtree(last)
+    with pytest.raises(InputError, match=r"checkpoint-1, found optimizer\.pt missing"):
+        prepare_run(tmp_path / "whole", "auto")
 
 
 def test_every_weight_comes_back(config, tmp_path):

@@ -104,7 +104,10 @@ def build_benchmark(
     items, renamed = safe_items(source.items)
     refuse_collisions(items)
     source = replace(source, items=tuple(items))
-    with pieces(source, options.tile, out, options.boxes, options.seed, progress) as source:
+    with (
+        new_folder(out),
+        pieces(source, options.tile, out, options.boxes, options.seed, progress) as source,
+    ):
         return _build(source, renamed, out, options, facts, progress)
 
 
@@ -139,10 +142,9 @@ def _build(
         groups={one.item.key: one.item.group for one in written if one.item.group is not None},
     )
     manifest |= _records(source, written, renamed, [*notes, *_unasked(asked)])
-    with new_folder(out):
-        for one in written:
-            place(one.item, one.size, out)
-        return write_benchmark(out, samples, manifest=manifest)
+    for one in written:
+        place(one.item, one.size, out)
+    return write_benchmark(out, samples, manifest=manifest)
 
 
 def _examine(

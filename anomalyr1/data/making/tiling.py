@@ -41,7 +41,7 @@ SMALLEST_PIECE = 28  # pixels a side: what one token of Qwen2.5-VL shows
 def pieces(
     source: Source,
     side: int | None,
-    near: Path,
+    out: Path,
     boxes: BoxOptions,
     seed: int,
     progress: Progress[Item] = iter,
@@ -53,7 +53,8 @@ def pieces(
     Args:
         source: what a reader found.
         side: of a piece; an image that is smaller gives pieces of its own width or height.
-        near: the folder that the files lie beside, on one file system with it.
+        out: the folder that the pieces are for, already there: their files lie hidden in it, so
+            that they are on one file system and go with it.
         boxes: how boxes are read from masks.
         seed: of all places.
         progress: wraps the loop over images, for a progress bar.
@@ -64,8 +65,7 @@ def pieces(
     if side is None:
         yield source
         return
-    near.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=near.absolute().parent, prefix=".pieces-") as folder:
+    with tempfile.TemporaryDirectory(dir=out.absolute(), prefix=".pieces-") as folder:
         yield _cut_up(source, side, Path(folder), boxes, seed, progress)
 
 

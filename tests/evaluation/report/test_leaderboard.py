@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from chromium import PROGRAM, browser
 from evaluation_data import letter, question, write
 
 from anomalyr1.evaluation.report.leaderboard_page import write_leaderboard
@@ -14,7 +15,6 @@ from anomalyr1.evaluation.score import score
 from anomalyr1.evaluation.standings import read_metrics, standings
 from anomalyr1.storage import read_json, write_json
 from tests.commands import run_here
-from tests.demo.chromium import PROGRAM, browser
 from tests.evaluation.report.test_report_page import HOSTILE, Page
 from tests.evaluation.test_published_figures import mmad_run
 

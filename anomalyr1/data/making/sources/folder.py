@@ -29,12 +29,9 @@ warning that says what it cannot tell.
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from anomalyr1.data.images import is_image, missing_image
 from anomalyr1.data.making.labels import is_in_order, is_nameless
@@ -50,9 +47,9 @@ from anomalyr1.data.making.sources.item import (
 )
 from anomalyr1.data.making.sources.mask_index import MaskIndex, is_mask_folder, without_masks
 from anomalyr1.data.making.sources.other_forms import refuse_other_form
-from anomalyr1.errors import InputError, listed, one_line
+from anomalyr1.errors import InputError, listed
 from anomalyr1.schema import Box
-from anomalyr1.storage import read_text
+from anomalyr1.storage import read_json
 from anomalyr1.values import is_number
 
 TREE = "train/good and test/<good|defect>, or good/ and <defect>/ folders, of one or more products"
@@ -203,7 +200,7 @@ def _read_boxes(product: Path) -> dict[str, tuple[Box, ...]]:
     file = product / "boxes.json"
     if not file.exists():
         return {}
-    entries = _once(file)
+    entries = read_json(file, "boxes by image path")
     if not isinstance(entries, dict):
         raise InputError(
             f"expected an object of boxes by image path in {file}, found {type(entries).__name__}; "
@@ -227,27 +224,6 @@ def _read_boxes(product: Path) -> dict[str, tuple[Box, ...]]:
 
 def _twice(name: str, file: Path) -> InputError:
     return InputError(f"expected one entry for {name!r} in {file}, found two; mend the file")
-
-
-def _once(file: Path) -> Any:
-    """The JSON of a file in which no key is given twice; Python would keep the last one."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        for name, number in Counter(name for name, _ in pairs).items():
-            if number > 1:
-                raise _twice(name, file)
-        return dict(pairs)
-
-    text = read_text(file, "boxes by image path")
-    try:
-        return json.loads(text, object_pairs_hook=once)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"expected boxes by image path in {file}, found broken JSON ({one_line(error)}); "
-            "mend the file"
-        ) from None
 
 
 def _is_box(value: object) -> bool:

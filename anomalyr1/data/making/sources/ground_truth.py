@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from anomalyr1.data.image_files import opened_image
+from anomalyr1.data.images import not_an_image
 from anomalyr1.data.making.shapes import from_mask
 from anomalyr1.data.making.sources.annotated import (
     Annotated,
@@ -178,12 +179,12 @@ def _regions(file: Path, meta: dict[str, Any], where: str) -> tuple[tuple[int, i
     if not isinstance(colours, dict) or not colours:
         raise InputError(f"expected internal-color-map of {where}, found none; mend the line")
     try:
-        with Image.open(file) as image:
+        with opened_image(file) as image:
             pixels = np.asarray(image.convert("RGBA"))
+    except InputError:
+        raise
     except Exception as error:  # Pillow raises whatever a damaged file drives it to
-        raise InputError(
-            f"expected a mask at {file}, found a file that does not decode ({error}); replace it"
-        ) from None
+        raise not_an_image(str(file), error) from None
     known = np.zeros(pixels.shape[:2], bool)
     marks = []
     for entry in colours.values():

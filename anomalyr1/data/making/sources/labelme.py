@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from anomalyr1.data.image_files import opened_image
 from anomalyr1.data.images import Mask, image_size
 from anomalyr1.data.making.shapes import Shape, from_mask, polygon
 from anomalyr1.data.making.sources.annotated import (
@@ -203,7 +203,7 @@ def _mask(text: Any, points: list[tuple[float, float]], size: tuple[int, int], w
     """LabelMe's mask: a PNG of the box that the two points (both included) span."""
     try:
         content = base64.b64decode(text, validate=True)
-        with Image.open(io.BytesIO(content)) as image:
+        with opened_image(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert("L")) > 0
     except Exception:  # no base64, no PNG, or a damaged one
         raise InputError(

@@ -85,6 +85,13 @@ class Tab:
             assert time.monotonic() < deadline, (ends, urls)
             time.sleep(0.05)
 
+    def complaints(self) -> list[str]:
+        """What the browser holds against the page since `events`: refused, failed or raised."""
+        self.js("true")  # takes in what has happened
+        told = {"Log.entryAdded": "entry", "Runtime.exceptionThrown": "exceptionDetails"}
+        found = [e["params"][told[e["method"]]] for e in self.events if e.get("method") in told]
+        return [f"{said['text']} {said.get('url', '')}".strip() for said in found]
+
     def open(self, url: str, ready: str) -> None:
         """Go to a page and wait until an expression is true there."""
         self.call("Page.navigate", url=url)

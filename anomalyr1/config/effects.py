@@ -1,0 +1,258 @@
+"""Keys that have no effect beside others: one table, held against what a verb reads.
+
+A key is set where its value is neither its default nor null: what is written down and neutral
+changes nothing, and may stand. Switches that turn something off as a whole (`preflight.skip`,
+`guard.enabled`, `prompt.references=0`) leave its keys alone, for they are set on top of a config
+that is kept; so does `max_steps`, which cuts a long run short.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from anomalyr1.config.augmentation import AugmentConfig
+from anomalyr1.config.sections import Config, DataConfig
+from anomalyr1.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """What another key has to be: in words that follow its name, and as a test of its value."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Keys that have an effect only where another is as they need it.
+
+    Attributes:
+        keys: by their dotted names, `*` in front for those of `grpo` and of `sft`.
+        other: what they depend on; TERMS stands for the terms of the reward.
+        need: what that has to be.
+        only: the one value that depends on it; None where every value does.
+        always: refuse a default that was written down, too.
+    """
+
+    keys: tuple[str, ...]
+    other: str
+    need: Need
+    only: Any = None
+    always: bool = False
+
+
+def _one_of(*values: str) -> Need:
+    return Need(f" one of {', '.join(values)}", lambda value: str(value) in values)
+
+
+def _other_than(*values: str) -> Need:
+    return Need(f" other than {', '.join(values)}", lambda value: str(value) not in values)
+
+
+def _is(wanted: bool) -> Need:
+    return Need(f"={str(wanted).lower()}", lambda value: bool(value) is wanted)
+
+
+def _term(name: str) -> Need:
+    return Need(f" with {name}", lambda terms: name in terms)
+
+
+TERMS = "a reward"
+_SET = Need(" to be set", lambda value: value is not None)
+_ABOVE_0 = Need(" above 0", lambda value: value is not None and value > 0)
+_CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+_HUB = ("model_id", "token", "strategy", "private_repo", "always_push", "revision")
+_SAMS = ("sam2", "sam2-transformers", "sam3-transformers")
+_SERVER = (
+    *("url", "server", "model", "images", "concurrency", "timeout", "retries", "backoff"),
+    *("key_variable", "body"),
+)
+_IOU = ("similarity", "threshold", "label_aware")
+
+RULES = (
+    # The schedule, saving and logging: transformers.
+    Rule(
+        ("*.warmup_steps",),
+        "*.lr_scheduler_type",
+        _other_than("constant", "reduce_lr_on_plateau", "greedy"),
+    ),
+    Rule(
+        ("*.adam_beta1", "*.adam_beta2"),
+        "*.optim",
+        _other_than("sgd", "adafactor", "adagrad", "rmsprop"),
+    ),
+    Rule(("*.save_steps",), "*.save_strategy", _one_of("steps")),
+    Rule(("*.save_total_limit",), "*.save_strategy", _other_than("no")),
+    Rule(("*.logging_steps",), "*.logging_strategy", _one_of("steps")),
+    Rule(tuple(f"*.hub_{key}" for key in _HUB), "*.push_to_hub", _is(True)),
+    Rule(("*.gradient_checkpointing_kwargs",), "*.gradient_checkpointing", _other_than("False")),
+    Rule(("*.dataloader_persistent_workers",), "*.dataloader_num_workers", _ABOVE_0),
+    # Held-out questions.
+    Rule(
+        (
+            "data.heldout_limit",
+            "early_stop_patience",
+            "*.eval_strategy",
+            "*.eval_steps",
+            "*.eval_delay",
+            "*.eval_on_start",
+            "*.per_device_eval_batch_size",
+            "*.load_best_model_at_end",
+            "*.metric_for_best_model",
+            "*.greater_is_better",
+            "grpo.num_generations_eval",
+            "sft.eval_packing",
+        ),
+        "data.heldout",
+        _SET,
+    ),
+    Rule(("sft.packing_strategy",), "sft.packing", _is(True)),
+    # The objective and the rollout: TRL's GRPOTrainer._compute_loss and its generation_config.
+    Rule(("grpo.epsilon", "grpo.delta"), "grpo.loss_type", _one_of(*_CLIPPED)),
+    Rule(("grpo.epsilon_high",), "grpo.loss_type", _one_of(*_CLIPPED, "cispo")),
+    Rule(
+        ("grpo.sapo_temperature_neg", "grpo.sapo_temperature_pos"),
+        "grpo.loss_type",
+        _one_of("sapo"),
+    ),
+    Rule(
+        tuple(f"grpo.vespo_{key}" for key in ("k_pos", "k_neg", "lambda_pos", "lambda_neg")),
+        "grpo.loss_type",
+        _one_of("vespo"),
+    ),
+    Rule(("grpo.sync_ref_model", "grpo.use_bias_correction_kl", "guard.kl"), "grpo.beta", _ABOVE_0),
+    Rule(
+        ("grpo.ref_model_mixup_alpha", "grpo.ref_model_sync_steps"),
+        "grpo.sync_ref_model",
+        _is(True),
+    ),
+    Rule(
+        tuple(f"grpo.entropy_{key}" for key in ("coef_min", "coef_max", "coef_delta", "target")),
+        "grpo.use_adaptive_entropy",
+        _is(True),
+    ),
+    Rule(
+        ("grpo.top_k", "grpo.top_p", "grpo.min_p"),
+        "grpo.generation_kwargs",
+        Need(" without do_sample=false", lambda given: (given or {}).get("do_sample", True)),
+    ),
+    Rule(("grpo.vllm_*",), "grpo.use_vllm", _is(True), always=True),
+    Rule(
+        (
+            "grpo.num_completions_to_print",
+            "grpo.log_unique_prompts",
+            "grpo.log_completions_hub_repo",
+            "grpo.log_multimodal",
+        ),
+        "grpo.log_completions",
+        _is(True),
+    ),
+    # Our own sections.
+    Rule(("signal.max_rounds",), "signal.zero_variance", _one_of("resample")),
+    Rule(("reward.table",), TERMS, _term("consistency")),
+    Rule(tuple(f"reward.iou.{key}" for key in _IOU), TERMS, _term("iou")),
+    Rule(
+        ("reward.iou.size_gamma", "reward.iou.size_scale"), "reward.iou.similarity", _one_of("siou")
+    ),
+    Rule(("reward.length.max_tokens", "reward.length.soft_tokens"), TERMS, _term("length")),
+    Rule(("reward.repetition.ngram", "reward.repetition.max_penalty"), TERMS, _term("repetition")),
+    Rule(("prompt.knowledge_tokens",), "prompt.domain_knowledge", _SET),
+    Rule(("policy.learning_rates.vision",), "policy.freeze_vision", _is(False)),
+    Rule(("policy.learning_rates.projector",), "policy.freeze_projector", _is(False)),
+    Rule(("policy.attention",), "policy.shared_prefix", _is(True), only="flex_attention"),
+    Rule(("data.augment.keep",), "data.augment.crop", Need(" below 1", lambda crop: crop < 1)),
+    Rule(("segmentation.checkpoint",), "segmentation.kind", _one_of(*_SAMS)),
+    Rule(("segmentation.model_config",), "segmentation.kind", _one_of("sam2")),
+    Rule(("eval.stratified",), "eval.limit", _SET),
+    Rule(tuple(f"eval.backend.{key}" for key in _SERVER), "eval.backend.kind", _one_of("openai")),
+    Rule(("eval.backend.engine",), "eval.backend.kind", _one_of("vllm")),
+)
+
+# What each verb reads; a file may hold sections of others.
+_TRAINING = ("data", "prompt", "policy", "early_stop_patience")
+_READ = {
+    "train": (*_TRAINING, "reward", "signal", "guard", "grpo"),
+    "sft": (*_TRAINING, "sft"),
+    "eval": ("prompt", "segmentation", "eval"),
+}
+_NEUTRAL = Config(data=DataConfig(augment=AugmentConfig()))
+SECTIONS = {"train": "grpo", "sft": "sft"}
+
+
+def verbs_of(config: Config) -> list[str]:
+    """The verbs that a config is for: those of which it says something."""
+    asked = {"train": config.grpo, "sft": config.sft, "eval": config.eval.benchmark}
+    return [verb for verb, given in asked.items() if given]
+
+
+def refuse_without_effect(
+    config: Config,
+    verb: str,
+    defaults: Mapping[str, Any] | None = None,
+    terms: Collection[str] | None = None,
+) -> None:
+    """Stop where keys are set that change nothing, all of them at once.
+
+    Args:
+        config: of the run.
+        verb: train, sft or eval.
+        defaults: of the keys of TRL's section of that verb.
+        terms: names of the terms that the reward has; None where that is not known.
+
+    Raises:
+        InputError: each key with what it needs and what was found there.
+    """
+    found = list(_without_effect(config, verb, defaults or {}, terms))
+    if found:
+        raise InputError(
+            f"expected keys that have an effect beside the others, found {', '.join(found)}; leave "
+            "them out, or set what they need"
+        )
+
+
+def _without_effect(
+    config: Config, verb: str, defaults: Mapping[str, Any], terms: Collection[str] | None
+) -> Iterator[str]:
+    section = SECTIONS.get(verb, "")
+    given = {f"{section}.{key}": value for key, value in getattr(config, section, {}).items()}
+    neutral = {**_flat(_NEUTRAL), **{f"{section}.{key}": defaults[key] for key in defaults}}
+    values = {**neutral, **_flat(config), **given, TERMS: terms}
+    for rule in RULES:
+        other = rule.other.replace("*", section)
+        found = values.get(other)
+        if (other == TERMS and terms is None) or rule.need.holds(found):
+            continue
+        for key in _matching(rule, section, values):
+            read = key.split(".")[0] in _READ[verb]
+            if read and _is_set(rule, values[key], neutral.get(key), key in given):
+                shown = "" if other == TERMS else f", found {found}"
+                yield f"{key}={values[key]} (needs {other}{rule.need.words}{shown})"
+
+
+def _matching(rule: Rule, section: str, values: Mapping[str, Any]) -> Iterator[str]:
+    for key in rule.keys:
+        if key.endswith("*"):
+            yield from (name for name in values if name.startswith(key[:-1]))
+        elif (name := key.replace("*", section)) in values:
+            yield name
+
+
+def _is_set(rule: Rule, value: Any, neutral: Any, given: bool) -> bool:
+    if rule.always:
+        return given
+    return value is not None and value != neutral and rule.only in (None, value)
+
+
+def _flat(section: Any, prefix: str = "") -> dict[str, Any]:
+    """Sections in sections as one level of dotted keys, with the keys of sections that are off."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= _flat(value, f"{prefix}{field.name}.")
+        else:
+            found[f"{prefix}{field.name}"] = value
+    return found
