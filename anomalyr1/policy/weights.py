@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 from anomalyr1.errors import one_line
 from anomalyr1.storage import unwritable
@@ -19,6 +18,7 @@ _OF_DISKS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
 )
+_OF_RUST = re.compile(r"(?:.*I/O error: )?(.*) \(os error (\d+)\)")  # safetensors, tokenizers
 _OF_TORCH = "inline_container"  # the file that torch's writer names where it finds no room
 
 
@@ -49,7 +49,7 @@ def saving(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except Exception as error:
         found = _no_room(error)
         if found is None:
             raise
@@ -61,6 +61,7 @@ def _no_room(error: Exception) -> str | None:
     """What the disk said; None where it was something else, a network's failure for instance."""
     if isinstance(error, OSError):
         return error.strerror if error.errno in _OF_DISKS else None
-    if isinstance(error, SafetensorError):
-        return one_line(error)
+    said = _OF_RUST.fullmatch(one_line(error))
+    if said and int(said[2]) in _OF_DISKS:
+        return said[1]
     return "a file was cut off" if _OF_TORCH in str(error) else None

@@ -66,4 +66,7 @@ def test_no_upload_outlives_the_page_and_the_next_one(tmp_path):
             assert len(list(tmp_path.rglob("part.png"))) == 1
             process.send_signal(number)
             process.wait(30)
-        assert any(tmp_path.iterdir()) == (number == signal.SIGKILL)
+        # Libraries leave empty folders of their own, made before the page begins.
+        left = any(path.is_file() for path in tmp_path.rglob("*"))
+        assert left == (number == signal.SIGKILL)
+    assert not list(tmp_path.glob("anomalyr1-demo-*"))

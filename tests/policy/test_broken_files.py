@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 
 import pytest
+from safetensors import SafetensorError
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.policy.adapters import read_adapter_config
 from anomalyr1.policy.load import load_policy, load_processor
+from anomalyr1.policy.weights import saving
 
 
 @pytest.fixture
@@ -52,3 +55,27 @@ def test_a_broken_record_of_an_adapter_is_one_line(tmp_path, content, found):
     (tmp_path / "adapter_config.json").write_bytes(content)
     with pytest.raises(InputError, match=found):
         read_adapter_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (SafetensorError("Error: I/O error: No space left on device (os error 28)"), "No space"),
+        (Exception("No space left on device (os error 28)"), "No space left"),  # of tokenizers
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos"), "cut off"),
+    ],
+)
+def test_what_libraries_say_of_a_full_disk_is_one_error(tmp_path, error, found):
+    with pytest.raises(InputError, match=found), saving(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no network"), RuntimeError("x"), KeyError("x")])
+def test_another_failure_takes_nothing_away(tmp_path, error):
+    with pytest.raises(type(error)), saving(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+        raise error
+    assert (tmp_path / "out").is_dir()

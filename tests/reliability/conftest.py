@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,8 @@ def verbs(tmp_path_factory, toy_benchmark, tiny_policy) -> dict[str, Verb]:
             torch=False,
             prepare=lambda out: _predictions(out / "predictions.jsonl", toy_benchmark),
         ),
-        "ablate": Verb(ablation),
+        # A training that outlives its ablation is asked to end, which it does behind a checkpoint.
+        "ablate": Verb(ablation, may_leave=re.compile(r"/checkpoints/checkpoint-\d+/")),
     }
 
 
