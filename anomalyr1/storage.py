@@ -6,12 +6,9 @@ Text is UTF-8. Half a character (a lone surrogate: JSON can hold one, UTF-8 cann
 
 from __future__ import annotations
 
-import codecs
 import io
 import json
-import math
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,84 +16,11 @@ from typing import Any, TypeVar
 
 from anomalyr1.errors import InputError, listed, one_line
 from anomalyr1.file_lock import take, write_all
+from anomalyr1.text_files import decode_json, decode_text, read_bytes, read_text
 
 Row = TypeVar("Row")
 
-_HANDED_OVER = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
-
 _MOST_VALUES = 100_000  # of a YAML file; ten aliases of ten aliases of ten grow without end
-
-# A file's first bytes name its encoding; the longer marks first, because they begin alike.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-
-
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Read a file.
-
-    Raises:
-        InputError: the file is missing or may not be read.
-    """
-    special = special_file(path)
-    if special:
-        raise InputError(
-            f"expected {expected} at {path}, found {special}; copy what it gives to a file"
-        )
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
-        # ValueError: a null character in the path.
-        raise InputError(
-            f"expected {expected} at {path}, found no such file; check the path"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"expected {expected} at {path}, found that it cannot be read ({error.strerror}); "
-            "check the path and who may read it"
-        ) from None
-
-
-def special_file(path: Path) -> str | None:
-    """What a path names, in words, where it is neither file nor folder nor missing.
-
-    Reading a pipe that nobody writes to never ends, and reading a device may not. What a shell
-    hands over, as `<(zcat a.gz)` and /dev/stdin, is read like a file.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):  # whoever opens it says so
-        return None
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(_HANDED_OVER):
-        return None
-    return "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-
-
-def read_text(path: Path, expected: str = "a text file", encoding: str | None = None) -> str:
-    """The text of a file: UTF-8, or what its byte order mark says (UTF-8, UTF-16, UTF-32).
-
-    Other encodings are never guessed: cp1252 reads any byte, and turns the labels of a file in
-    Chinese or Japanese into others without a word.
-
-    Args:
-        path: the file.
-        expected: what it should be, for the error.
-        encoding: the encoding of a file without a byte order mark; None for UTF-8.
-
-    Raises:
-        InputError: the file is missing, may not be read, or holds bytes its encoding does not have.
-    """
-    text = _decode(read_bytes(path, expected), path, expected, encoding)
-    if "\0" in text:
-        raise InputError(
-            f"expected {expected} at {path}, found zero bytes, as in UTF-16 without its mark; "
-            "save the file as UTF-8"
-        )
-    return text
 
 
 def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = None) -> Any:
@@ -106,7 +30,7 @@ def read_json(path: Path, expected: str = "a JSON file", encoding: str | None = 
         InputError: the file is missing, or is not JSON (line and column are named).
     """
     try:
-        return _DECODER.decode(read_text(path, expected, encoding))
+        return decode_json(read_text(path, expected, encoding))
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -186,7 +110,7 @@ def resume_jsonl(
     last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
     if b"\0" in last:
         whole = whole[: -len(last)]
-    rows = _read_lines(read or _as_it_is, _decode(whole, path, expected), path, expected)
+    rows = _read_lines(read or _as_it_is, decode_text(whole, path, expected), path, expected)
     if len(whole) < len(content):
         with writing(path), path.open("rb+") as file:
             file.truncate(len(whole))
@@ -282,50 +206,6 @@ def _written_out(node: Any, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
-        raise ValueError(f"the key {twice[:80]!r} is given twice in one object")
-    return found
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    if math.isinf(value):
-        raise ValueError(f"the number {number[:20]} is too large")
-    return value
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number of JSON; write null")
-
-
-_DECODER = json.JSONDecoder(
-    parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_once
-)
-
-
-def _decode(content: bytes, path: Path, expected: str, encoding: str | None = None) -> str:
-    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
-    used = marked or encoding or "utf-8"
-    try:
-        return content.decode(used)
-    except LookupError:
-        raise InputError(
-            f"expected an encoding like utf-8, cp1252 or gbk, found {encoding!r}; name another"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{content[error.start]:02x} in line {line}"
-        if marked and marked != "utf-8-sig":
-            found = f"{marked.upper()} that is cut off or damaged"
-        wanted = (encoding or "utf-8").upper()
-        raise InputError(
-            f"expected {expected} in {wanted} at {path}, found {found}; save the file as UTF-8"
-        ) from None
-
-
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
@@ -343,7 +223,7 @@ def _read_lines(
         if not line.strip():
             continue
         try:
-            row = _DECODER.decode(line)
+            row = decode_json(line)
         except (ValueError, RecursionError) as error:
             faults.append(
                 f"expected {expected}, found broken JSON at {path}:{number} ({one_line(error)}); "

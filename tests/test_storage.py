@@ -12,13 +12,13 @@ from anomalyr1.storage import (
     read_json,
     read_jsonl,
     read_jsonl_as,
-    read_text,
     read_yaml,
     resume_jsonl,
     write_json,
     write_jsonl,
     write_text,
 )
+from anomalyr1.text_files import read_text
 
 
 def test_write_is_whole_or_absent(tmp_path):

@@ -22,8 +22,8 @@ from anomalyr1.cli.verbs import resumable
 from anomalyr1.errors import InputError
 from anomalyr1.run_folder import INSPECTIONS
 from anomalyr1.run_lock import run_lock
-from anomalyr1.storage import read_text
 from anomalyr1.terminal import progress
+from anomalyr1.text_files import read_text
 from anomalyr1.values import printable
 
 _SHOWN = 40  # rows of the summary

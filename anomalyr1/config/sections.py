@@ -171,8 +171,8 @@ class PolicyConfig:
         if self.chunk_completions and (not self.shared_prefix or self.attention == "eager"):
             raise InputError(
                 "expected policy.shared_prefix=true and another kernel than eager beside "
-                f"policy.chunk_completions={self.chunk_completions}, which has no effect without; "
-                "leave it out"
+                f"policy.chunk_completions, found {str(self.shared_prefix).lower()} and "
+                f"{self.attention}; leave chunk_completions out"
             )
 
     @property

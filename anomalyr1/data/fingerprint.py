@@ -22,7 +22,7 @@ from PIL import Image
 
 from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_bytes
+from anomalyr1.text_files import read_bytes
 
 BITS = 256
 _DIGITS = BITS // 4

@@ -15,7 +15,7 @@ from PIL import Image
 
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import EXIF_TURNS
-from anomalyr1.storage import special_file
+from anomalyr1.text_files import special_file
 
 # Those of cameras and annotation tools. Pillow reads more, EPS for one, for which it starts another
 # program on what may come from anybody.

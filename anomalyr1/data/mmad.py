@@ -24,7 +24,8 @@ from anomalyr1.data.benchmark_records import (
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.errors import InputError, one_line
 from anomalyr1.schema import Sample
-from anomalyr1.storage import read_bytes, read_json, write_json
+from anomalyr1.storage import read_json, write_json
+from anomalyr1.text_files import read_bytes
 from anomalyr1.values import is_plain_path
 
 BENCHMARK_NAME = "mmad.json"

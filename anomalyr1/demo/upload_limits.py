@@ -11,7 +11,7 @@ from PIL import Image
 from anomalyr1.data.image_sources import read_image
 from anomalyr1.data.images import image_size
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_bytes
+from anomalyr1.text_files import read_bytes
 from anomalyr1.values import printable
 
 

@@ -15,7 +15,7 @@ from anomalyr1.evaluation.kept_settings import chosen_settings
 from anomalyr1.prompts import build_messages, without_images
 from anomalyr1.rows import Row
 from anomalyr1.settings_card import text_digest
-from anomalyr1.storage import read_bytes
+from anomalyr1.text_files import read_bytes
 
 _OPTIONS = {"A": "{option A}", "B": "{option B}"}
 

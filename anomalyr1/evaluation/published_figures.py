@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from anomalyr1.errors import InputError, listed
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
 from anomalyr1.schema import SUBTASKS
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 ACCURACIES = (*SUBTASKS, AVERAGE, OVERKILL, MISS)
 BOXES = ("mIoU", "ACC@0.1", "ACC@0.3", "ACC@0.5")

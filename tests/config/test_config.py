@@ -264,3 +264,9 @@ def test_the_stages_of_a_quickstart_show_their_images_alike(name):
     caps = {(c.policy.min_pixels, c.policy.max_pixels) for c in (sft, grpo, held)}
     assert len(caps) == 1
     assert grpo.grpo["max_completion_length"] == held.eval.max_new_tokens
+
+
+@pytest.mark.parametrize("other", [{"shared_prefix": False}, {"attention": "eager"}])
+def test_chunks_of_completions_need_what_they_stand_behind(other):
+    with pytest.raises(InputError, match=r"kernel than eager beside policy\.chunk_completions"):
+        PolicyConfig(chunk_completions=64, **other)

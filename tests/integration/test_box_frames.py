@@ -22,7 +22,7 @@ from anomalyr1.config import (
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import load_benchmark
-from anomalyr1.evaluation import predict
+from anomalyr1.evaluation.backends import in_process
 from anomalyr1.evaluation.pipeline import evaluate
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.geometry import Frame, set_iou
@@ -146,13 +146,13 @@ def test_a_policy_that_answers_with_gold_boxes_is_scored_so(
     bench, policy, family, rows, tmp_path, monkeypatch
 ):
     """All of `eval` for real but the words: the tiny policy reads its prompts and is overruled."""
-    real, asked = predict.complete_asked, count()
+    real, asked = in_process.complete_asked, count()
 
     def overruled(*arguments, **options):
         completions = real(*arguments, **{**options, "max_new_tokens": 1})
         return [each._replace(text=gold_text(rows[next(asked)])) for each in completions]
 
-    monkeypatch.setattr(predict, "complete_asked", overruled)
+    monkeypatch.setattr(in_process, "complete_asked", overruled)
     config = Config(
         run_dir=str(tmp_path),
         policy=policy,

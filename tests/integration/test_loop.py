@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,7 +189,9 @@ def test_evaluation_leaves_a_file_after_every_arrow(evaluated):
     assert metrics["exposure"]["unseen"]["images"] == 0
     assert {p.name for p in (evaluated / "masks").iterdir()} == {"box.jsonl", "grabcut.jsonl"}
     page = (evaluated / "report.html").read_text()
-    assert page.startswith("<!") and "http://" not in page.replace("http://www.w3.org", "")
+    # What a page would fetch, not what its text names (a server in the config).
+    assert page.startswith("<!")
+    assert not re.search(r"(src|href|action)\s*=\s*[\"']?https?:|url\(\s*[\"']?http", page)
 
 
 def test_evaluation_that_was_killed_continues(work, evaluated, trained, toy_benchmark):

@@ -92,11 +92,13 @@ def test_it_goes_on_exactly(tiny_policy, toy_benchmark, tmp_path):
     assert_same(config, resumed, tmp_path)
 
 
-def test_held_out_rows_are_scored_in_the_same_way(tiny_policy, toy_benchmark, tmp_path):
+def test_held_out_rows_are_scored_in_the_same_way(
+    tiny_policy, toy_benchmark, mvtec_benchmark, tmp_path
+):
     losses = []
     for shared in (False, True):
         config = by_images(tmp_path / str(shared), tiny_policy, toy_benchmark, references=0)
-        data = replace(config.data, heldout=str(toy_benchmark), heldout_limit=4)
+        data = replace(config.data, heldout=str(mvtec_benchmark), heldout_limit=4)
         policy = replace(config.policy, shared_prefix=shared)
         finetune(replace(config, data=data, policy=policy, sft={**config.sft, "save_steps": 1}))
         losses += [entry["eval_loss"] for entry in history(tmp_path / str(shared), "eval_loss")]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.errors import InputError, listed
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 # Roboflow writes every augmented copy of a photo as <photo>.rf.<hash>.
 _COPY = re.compile(r"^(.+)\.rf\.[0-9A-Za-z]{6,}$")

@@ -25,7 +25,8 @@ from anomalyr1.run_folder import (
     masks_file,
 )
 from anomalyr1.segmentation.names import SEGMENTERS
-from anomalyr1.storage import read_json, read_jsonl, read_text
+from anomalyr1.storage import read_json, read_jsonl
+from anomalyr1.text_files import read_text
 
 
 @dataclass(frozen=True)

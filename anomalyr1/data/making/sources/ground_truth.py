@@ -44,7 +44,7 @@ from anomalyr1.data.making.sources.image_names import ImageNames, described, fil
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 TREE = "a Ground Truth manifest (a JSON object with source-ref a line)"
 _META = "-metadata"

@@ -11,7 +11,7 @@ from anomalyr1.data.images import is_image
 from anomalyr1.data.making.shapes import Shape
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 
 @dataclass(frozen=True, slots=True)

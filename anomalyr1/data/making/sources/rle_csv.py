@@ -30,7 +30,7 @@ from anomalyr1.data.making.sources.annotated import Annotated, Faults, Mark, mak
 from anomalyr1.data.making.sources.image_names import ImageNames, files_below, files_in
 from anomalyr1.data.making.sources.item import Source, not_one_file
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 TREE = "a CSV with ImageId, ClassId and EncodedPixels (run lengths)"
 _IMAGE = ("imageid", "image_id", "image", "filename", "id", "img_id")

@@ -27,7 +27,7 @@ from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.folder import read_products
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 PRODUCTS = frozenset({
     "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2",

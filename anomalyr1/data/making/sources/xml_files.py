@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from anomalyr1.errors import InputError
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 Element = ElementTree.Element
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")

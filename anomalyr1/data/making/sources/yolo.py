@@ -33,7 +33,7 @@ from anomalyr1.data.making.sources.image_names import files_below, side_of
 from anomalyr1.data.making.sources.item import Source
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
-from anomalyr1.storage import read_text
+from anomalyr1.text_files import read_text
 
 TREE = "images/ and labels/ with data.yaml or classes.txt (YOLO)"
 _SIDES = (("train", "train"), ("val", "valid"), ("valid", "valid"), ("test", "test"))
