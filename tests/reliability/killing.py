@@ -26,7 +26,7 @@ from commands import REPOSITORY
 from safetensors.torch import load
 
 # What says when, how long and by which process, and so differs from run to run; the size of a file
-# that does; and transformers' mean loss, which like its durations is of the last start alone.
+# that does.
 _PASSING = frozenset(
     {
         "seconds",
@@ -38,7 +38,7 @@ _PASSING = frozenset(
         "train_loss",
         "trainer_state.json",
     }
-    | {f"{part}_{of}_per_second" for part in ("train", "eval") for of in ("samples", "steps")}
+    | {"eval_samples_per_second", "eval_steps_per_second"}
 )
 # Records of what was run, a line a start; pickled settings; what a verb printed; tables that tell
 # minutes beside what table.csv has.
@@ -199,7 +199,9 @@ def content_of(path: Path) -> object:
     if path.suffix == ".safetensors":
         return {name: _digest(bytes(t.numpy().data)) for name, t in load(content).items()}
     if path.suffix == ".jsonl":
-        return [lasting(json.loads(line)) for line in content.decode().splitlines()]
+        rows = [json.loads(line) for line in content.decode().splitlines()]
+        # A training's closing line is of its last start; one with nothing left to do has none.
+        return [lasting(row) for row in rows if "train_runtime" not in row]
     if path.suffix == ".json":
         return lasting(json.loads(content))
     if path.name == "table.csv":
