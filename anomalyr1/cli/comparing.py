@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +23,6 @@ SHOWN = {
     "unreadable": "unreadable",
     "contradictory": "contradictory",
 }
-
-_OF_TWO_RUNS = ("images", "detectable", "settings")
 
 
 def register(app: typer.Typer) -> None:
@@ -60,41 +57,52 @@ def compare(
                 console.print(f"{run.run}: settings {run.settings.told}", markup=False)
         return
     page = found[0].run / REPORT
-    lines = _lines(found[0], ("before", "after") if against is None else ("against", "run"))
-    if against is None:  # four lines for who sees this for the first time
-        lines = {name: told for name, told in lines.items() if name not in _OF_TWO_RUNS}
-        if found[0].settings.fields:
-            lines["settings"] = found[0].settings.told
+    lines = _lines(found[0]) if against is None else _lines_of_two(found[0])
     if page.is_file():
         lines["report"] = str(page.resolve())
     for name, told in lines.items():
         console.print(f"{name:<11} {told}", highlight=False, markup=False)
 
 
-def _lines(run: BeforeAfter, sides: tuple[str, str]) -> dict[str, str]:
-    """What is said of two evaluations, a line each under its name."""
+def _lines(run: BeforeAfter, sides: tuple[str, str] = ("before", "after")) -> dict[str, str]:
+    """What who sees this for the first time reads, a line each under its name."""
     values = (run.before.values, run.after.values)
     lines = {
         side: ", ".join(f"{label} {of[k]:.1f} %" for k, label in SHOWN.items() if k in of)
         for side, of in zip(sides, values, strict=True)
     }
-    shown = {SHOWN[key]: d for key, d in run.differences.items() if key in SHOWN}
-    lines["difference"] = ", ".join(f"{label} {_told(d)}" for label, d in shown.items())
-    lines["images"] = ", ".join(
+    differences = [f"{label} {_told(difference)}" for label, difference in _shown(run)]
+    lines["difference"] = ", ".join(differences)
+    if run.settings.fields:
+        lines["settings"] = run.settings.told
+    return {name: told for name, told in lines.items() if told}
+
+
+def _lines_of_two(run: BeforeAfter) -> dict[str, str]:
+    """What is said of any two runs: the same, and how sure it is."""
+    images = ", ".join(
         f"{name} better on {found.better} and worse on {found.worse} (p {found.p:.2g})"
         for name, found in run.discordances.items()
     )
     smallest = [
-        f"{label} {d.detectable:.1f}" for label, d in shown.items() if d.detectable is not None
+        f"{label} {d.detectable:.1f}" for label, d in _shown(run) if d.detectable is not None
     ]
-    lines["detectable"] = f"{', '.join(smallest)}: shown in 80 % of repetitions" if smallest else ""
-    lines["settings"] = run.settings.told
+    detectable = f"{', '.join(smallest)}: shown in 80 % of repetitions" if smallest else ""
+    lines = _lines(run, ("against", "run"))
+    lines |= {"images": images, "detectable": detectable}
+    lines["settings"] = lines.pop("settings", run.settings.told)  # the last of them
     return {name: told for name, told in lines.items() if told}
+
+
+def _shown(run: BeforeAfter) -> list[tuple[str, Difference]]:
+    return [(SHOWN[key], found) for key, found in run.differences.items() if key in SHOWN]
 
 
 def _table(
     runs: list[BeforeAfter], of_all: Mapping[str, Difference], against: Path | None
 ) -> Table:
+    from anomalyr1.evaluation.report.runs import told_apart
+
     table = Table(
         title=f"{'After training against before' if against is None else f'Against {against}'}, "
         "in percent and points",
@@ -105,9 +113,7 @@ def _table(
     for key in shown:
         table.add_column(SHOWN[key], justify="right")
     table.add_column("most given letter (gold)", justify="right")
-    names = [str(run.run) for run in runs]
-    parts = [len(Path(name).parent.parts) for name in names]
-    shared = commonpath(names) if min(parts) > 1 else ""
+    names = told_apart([(run.run.resolve().name, run.run) for run in runs])
     for run, name in zip(runs, names, strict=True):
         cells = [
             f"{run.before.values[key]:.1f} → {run.after.values[key]:.1f}\n"
@@ -116,7 +122,7 @@ def _table(
         ]
         letter = run.letter
         told = f"{letter.letter} {letter.share:.0f} ({letter.gold:.0f})" if letter else "-"
-        table.add_row(name.removeprefix(shared).lstrip("/") or name, *cells, told)
+        table.add_row(name, *cells, told)
     table.add_section()
     table.add_row("mean", *(_in_two_lines(of_all[key]) for key in shown), "")
     better = [sum(_clearly_better(key, run.differences[key]) for run in runs) for key in shown]

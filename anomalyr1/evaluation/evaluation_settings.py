@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.config import Config
-from anomalyr1.evaluation.backends.backend import Backend
+from anomalyr1.evaluation.backends.answering import Backend
 from anomalyr1.evaluation.kept_settings import chosen_settings
 from anomalyr1.prompts import build_messages, without_images
 from anomalyr1.rows import Row

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from anomalyr1.evaluation.backends.backend import batches
+from anomalyr1.evaluation.backends.answering import batches
 
 # questions of each image in turn, batch size -> the questions of each batch
 CASES = [

@@ -21,7 +21,7 @@ from anomalyr1.config.reward import (
     TermConfig,
 )
 from anomalyr1.data.making.synthetic import synthesize
-from anomalyr1.evaluation.backends.backend import prediction_of
+from anomalyr1.evaluation.backends.answering import prediction_of
 from anomalyr1.evaluation.image_readings import readings_of
 from anomalyr1.evaluation.prediction_lines import prediction_to_row, read_predictions
 from anomalyr1.geometry import Frame

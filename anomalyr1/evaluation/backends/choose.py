@@ -10,7 +10,7 @@ from rich.console import Console
 
 from anomalyr1.config import BackendConfig, Config
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.backends.backend import Backend
+from anomalyr1.evaluation.backends.answering import Backend
 
 
 def open_backend(config: Config, device: torch.device, console: Console) -> Backend:

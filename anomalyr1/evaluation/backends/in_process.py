@@ -12,7 +12,7 @@ from rich.console import Console
 
 from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
-from anomalyr1.evaluation.backends.backend import batches, prediction_of
+from anomalyr1.evaluation.backends.answering import batches, prediction_of
 from anomalyr1.parsing.letter_likelihood import anomaly_probability
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.generate import complete_asked

@@ -17,7 +17,7 @@ from anomalyr1.config import Config
 from anomalyr1.config.backend import Server
 from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError, listed
-from anomalyr1.evaluation.backends.backend import (
+from anomalyr1.evaluation.backends.answering import (
     Answer,
     by_image,
     prediction_of,

@@ -9,7 +9,7 @@ from typing import Any
 from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError, one_line
-from anomalyr1.evaluation.backends.backend import (
+from anomalyr1.evaluation.backends.answering import (
     Answer,
     batches,
     prediction_of,
