@@ -11,7 +11,9 @@ from anomalyr1.schema import OPTION_LETTERS, Question
 
 
 def asked(*texts: str, answer: str | None = "A") -> Question:
-    return Question("Which?", "Defect Analysis", dict(zip(OPTION_LETTERS, texts, strict=False)), answer)
+    return Question(
+        "Which?", "Defect Analysis", dict(zip(OPTION_LETTERS, texts, strict=False)), answer
+    )
 
 
 @pytest.mark.parametrize(

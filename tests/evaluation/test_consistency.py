@@ -125,7 +125,7 @@ def test_the_twin():
     found = consistency(readings_of(made), [], 500)
 
     def text(options, completion):
-        return {"A": options["A"], "B": options["B"]}.get(completion[-10], None)
+        return {"A": options["A"], "B": options["B"]}.get(completion[-10])
 
     for kind in ("shifted", "reworded", "asked_again"):
         parts = np.zeros((30, 2))

@@ -1,4 +1,4 @@
-"""Other wordings ask what the options answer; what one suggests is drawn from the question's key."""
+"""Other wordings ask what the options answer; what one suggests follows from the question's key."""
 
 from __future__ import annotations
 

@@ -13,13 +13,15 @@ from anomalyr1.config import Config, ConsistencyConfig, EvalConfig, PolicyConfig
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.backends.in_process import answer
 from anomalyr1.evaluation.kept_settings import known_settings
 from anomalyr1.evaluation.predict import predict_benchmark
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.score import score
 from anomalyr1.evaluation.voting import elect
-from anomalyr1.policy.load import load_policy
+from anomalyr1.policy.load import load_policy, share_prefixes
 from anomalyr1.prompts import build_messages, template_for
+from anomalyr1.rows import build_rows
 from anomalyr1.schema import Question
 
 ALL = ConsistencyConfig(shifted="all", reworded=True, asked_again=True)
@@ -84,6 +86,26 @@ def test_behind_one_prefix_as_alone(greedy, alone):
         expected += [("reworded", options, wording) for wording in (1, 2, 3)]
         expected.append(("asked_again", options, 1))
     assert sorted(seen) == sorted(2 * expected)
+
+
+def test_an_image_is_computed_once_for_all_of_its_askings(toy_benchmark):
+    settings = config(Path(), toy_benchmark, max_new_tokens=24)
+    policy = load_policy(settings.policy)
+    assert share_prefixes(policy.model) is None
+    samples = load_benchmark(toy_benchmark).samples[:1]
+    rows = build_rows(samples, settings.prompt, policy.processor, policy.family)
+    mark, seen = policy.processor.image_token_id, []
+    policy.model.get_input_embeddings().register_forward_hook(
+        lambda _, given, __: seen.append(int((given[0] == mark).sum()))
+    )
+    totals = []
+    for shared in (True, False):
+        seen.clear()
+        shares = replace(settings.policy, shared_prefix=shared)
+        found = list(answer(policy, rows, replace(settings, policy=shares)))
+        totals.append(sum(seen))
+    askings = len(found) + sum(len(one.askings) for one in found)
+    assert askings == 15 and 0 < 15 * totals[0] == totals[1]
 
 
 def test_the_card_says_what_was_on_and_figures_are_there(greedy):
