@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 ANOMALY_DETECTION = "Anomaly Detection"
+DEFECT_CLASSIFICATION = "Defect Classification"
 GROUNDING = "Defect Grounding"
 
 # The letters an option can have; a benchmark with any other is refused when it is read.
@@ -16,7 +17,7 @@ OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # MMAD's seven subtasks (ICLR 2025, table 2), in the order of its published tables.
 SUBTASKS = (
     ANOMALY_DETECTION,
-    "Defect Classification",
+    DEFECT_CLASSIFICATION,
     "Defect Localization",
     "Defect Description",
     "Defect Analysis",
@@ -81,6 +82,15 @@ def category_of(image: str) -> str:
     """
     parts = image.split("/")
     return parts[1] if len(parts) > 2 else parts[0]
+
+
+def defect_of(image: str) -> str:
+    """The folder of an image: "good", or the name of its defect.
+
+    >>> defect_of("VisA/pcb1/test/bent/1.JPG")
+    'bent'
+    """
+    return PurePosixPath(image).parent.name
 
 
 def is_normal_key(image: str) -> bool:
@@ -185,7 +195,7 @@ class Sample:
     @property
     def defect(self) -> str:
         """The parent folder: "good" or the name of the defect."""
-        return PurePosixPath(self.image).parent.name
+        return defect_of(self.image)
 
     @property
     def path(self) -> Path:

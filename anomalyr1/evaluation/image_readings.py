@@ -92,6 +92,15 @@ def choice_records(readings: Iterable[PredictionReading]) -> list[ChoiceRecord]:
     ]
 
 
+def anomaly_scores(predictions: Iterable[Prediction]) -> dict[str, float]:
+    """Image -> P(anomalous) in [0, 1], where the file has it."""
+    scores: dict[str, float] = {}
+    for prediction in predictions:
+        if prediction.score is not None and prediction.question_type == ANOMALY_DETECTION:
+            scores.setdefault(prediction.image, prediction.score)
+    return scores
+
+
 def image_readings(readings: Iterable[PredictionReading]) -> list[ImageReading]:
     """One set of boxes for every image that was asked for boxes, in file order.
 

@@ -18,6 +18,11 @@ from anomalyr1.evaluation.report.intervals import outcome_bars
 from anomalyr1.evaluation.report.markup import Child, Markup, asset, document, join, tag
 from anomalyr1.evaluation.report.origin import origin
 from anomalyr1.evaluation.report.runs import Run, load_runs
+from anomalyr1.evaluation.report.strata_tables import (
+    box_strata_tables,
+    class_table,
+    mask_strata_tables,
+)
 from anomalyr1.evaluation.report.tables import (
     accuracy_table,
     agreement_table,
@@ -48,6 +53,15 @@ _NOTES = {
         "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
         "a gold box. Area IoU: of what all boxes of an image cover together, over the images with "
         "a defect, and the share of these that reach a threshold (MMAD-BBox)."
+    ),
+    "classes": (
+        "DeepPCB's measure: a box is right where its IoU with a gold box of the same class is "
+        "above 0.33, each gold box once. A mean average precision needs P(anomalous) of each "
+        "image, which is the confidence of its boxes."
+    ),
+    "strata": (
+        "A defect is small below 1/300 of the image's area and large from 3/100 on (COCO's limits "
+        "in a photo of 640 x 480). IoU is the mean over gold boxes, 0 where none is matched."
     ),
     "likelihood": (
         "P(anomalous) is the share of the letters that mean a defect in the likelihood of those "
@@ -158,14 +172,22 @@ def _localization(run: Run) -> list[Markup | None]:
     parts: list[tuple[str, Markup | None, Child]] = [
         ("Normal or anomalous", detection_table(run.metrics), None),
         ("Boxes", box_table(located), _note("boxes")),
+        ("Boxes that name the defect", class_table(located), _note("classes")),
+        ("Where boxes are good", _joined(box_strata_tables(located)), _note("strata")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
+        ("Where masks are good", _joined(mask_strata_tables(located)), None),
         ("Answer, boxes and mask", agreement_table(located), _note("agreement")),
     ]
-    weighed = likelihood_tables(run.metrics)
-    parts.insert(1, ("By likelihood", join(weighed) if weighed else None, _note("likelihood")))
+    weighed = _joined(likelihood_tables(run.metrics))
+    parts.insert(1, ("By likelihood", weighed, _note("likelihood")))
     return [
         join([tag("h3", title), table, note]) for title, table, note in parts if table is not None
     ]
+
+
+def _joined(tables: Sequence[Markup]) -> Markup | None:
+    """Tables one below the other; None without any."""
+    return join(tables) if tables else None
 
 
 def _targets(run: Run) -> Markup | None:
