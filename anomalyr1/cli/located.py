@@ -55,6 +55,14 @@ def print_localization(console: Console, localization: Mapping[str, Any]) -> Non
                 table.add_row(f"{segmenter}: {source}", *values)
     console.print(table)
     for segmenter, sources in localization["masks"].items():
+        for share, cells in sources.get("stability", {}).get("shares", {}).items():
+            console.print(
+                f"{segmenter}: boxes moved by up to {100 * float(share):g} % of their sides: mask "
+                f"IoU {percent(cells['mask_iou_change'])}"
+                f"{between(cells['intervals']['mask_iou_change'])} points, box IoU "
+                f"{percent(cells['box_iou_change'])}; {percent(cells['kept_mask'])} % of the mask "
+                "kept"
+            )
         for size, cells in sources.get("predicted", {}).get("sizes", {}).items():
             console.print(
                 f"{segmenter}: {size} defects on {cells['images']} images: IoU "

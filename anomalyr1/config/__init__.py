@@ -5,6 +5,7 @@ from anomalyr1.config.backend import BackendConfig
 from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
+from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sections import (
     Config,
@@ -15,7 +16,6 @@ from anomalyr1.config.sections import (
     PolicyConfig,
     PreflightConfig,
     PromptConfig,
-    SegmentationConfig,
     SignalConfig,
 )
 

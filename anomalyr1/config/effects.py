@@ -166,6 +166,8 @@ RULES = (
     Rule(("data.augment.keep",), "data.augment.crop", Need(" below 1", lambda crop: crop < 1)),
     Rule(("segmentation.checkpoint",), "segmentation.kind", _one_of(*_SAMS)),
     Rule(("segmentation.model_config",), "segmentation.kind", _one_of("sam2")),
+    Rule(("segmentation.jitter",), "segmentation.kind", _other_than("none")),
+    Rule(("segmentation.jitter_draws",), "segmentation.jitter", _SET),
     Rule(("eval.stratified",), "eval.limit", _SET),
     Rule(tuple(f"eval.backend.{key}" for key in _SERVER), "eval.backend.kind", _one_of("openai")),
     Rule(("eval.backend.engine",), "eval.backend.kind", _one_of("vllm")),

@@ -13,6 +13,7 @@ from anomalyr1.data.place_words import cells_of
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.box_classes import class_figures
+from anomalyr1.evaluation.box_jitter import jitter_scores
 from anomalyr1.evaluation.image_readings import (
     ImageReading,
     PredictionReading,
@@ -42,7 +43,8 @@ def localization(
     The sources of a mask are the predicted boxes, the gold boxes (the ceiling of that segmenter)
     and the whole image as one box (the floor). `agreement` (of a segmenter with its masks) says
     where the answered cell, the boxes and the mask speak of one place. `boxes` and the masks from
-    predicted boxes have figures by `sizes`, `defects` and `categories` too.
+    predicted boxes have figures by `sizes`, `defects` and `categories` too; `stability` (of a
+    segmenter) is what moving the predicted boxes does, where that was asked for.
 
     Raises:
         InputError: masks were made from other predictions.
@@ -169,6 +171,9 @@ def _mask_scores(
         result["predicted"] |= mask_strata(counts["predicted"], resamples)
     if places:
         result["agreement"] = agreement(places, resamples)
+    moved = jitter_scores({image.image: image for image in images}, rows, resamples)
+    if moved is not None:
+        result["stability"] = moved
     result["targets"] = targets
     result["missing"] = len(images) - len(rows)
     return result

@@ -22,6 +22,7 @@ from anomalyr1.evaluation.report.strata_tables import (
     box_strata_tables,
     class_table,
     mask_strata_tables,
+    stability_table,
 )
 from anomalyr1.evaluation.report.tables import (
     accuracy_table,
@@ -62,6 +63,11 @@ _NOTES = {
     "strata": (
         "A defect is small below 1/300 of the image's area and large from 3/100 on (COCO's limits "
         "in a photo of 640 x 480). IoU is the mean over gold boxes, 0 where none is matched."
+    ),
+    "stability": (
+        "Predicted boxes are moved and resized by up to a share of their sides before the "
+        "segmenter, several times an image. Changes are in points, after less before. Kept: the "
+        "IoU with what there was before the move, whatever is right."
     ),
     "likelihood": (
         "P(anomalous) is the share of the letters that mean a defect in the likelihood of those "
@@ -176,6 +182,7 @@ def _localization(run: Run) -> list[Markup | None]:
         ("Where boxes are good", _joined(box_strata_tables(located)), _note("strata")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
         ("Where masks are good", _joined(mask_strata_tables(located)), None),
+        ("Boxes moved a little", stability_table(located), _note("stability")),
         ("Answer, boxes and mask", agreement_table(located), _note("agreement")),
     ]
     weighed = _joined(likelihood_tables(run.metrics))

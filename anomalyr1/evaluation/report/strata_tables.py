@@ -24,6 +24,16 @@ _PRODUCTS = {
     "Set IoU, anomalous": "set_iou_anomalous",
     "Area IoU": "bbox_miou",
 }
+_STABILITY = {
+    "Mask IoU": "mask_iou",
+    "change": "mask_iou_change",
+    "Dice": "mask_dice",
+    "change of Dice": "mask_dice_change",
+    "Box IoU": "box_iou",
+    "change of boxes": "box_iou_change",
+    "Mask kept": "kept_mask",
+    "Boxes kept": "kept_boxes",
+}
 _MASKS = {"IoU": "iou", "Dice": "dice"}
 _FROM = {
     "labels": "the classes are the labels of the boxes",
@@ -70,6 +80,21 @@ def mask_strata_tables(localization: Mapping[str, Any]) -> list[Markup]:
         if rows:
             tables.append(grid([f"{segmenter}: predicted boxes", "images", *_MASKS], rows))
     return tables
+
+
+def stability_table(localization: Mapping[str, Any]) -> Markup | None:
+    """What moving the predicted boxes by so much of their sides does, by segmenter."""
+    rows: list[Sequence[Child]] = []
+    for segmenter, sources in localization.get("masks", {}).items():
+        found = sources.get("stability")
+        for share, cells in (found["shares"] if found else {}).items():
+            row: list[Child] = [
+                f"{segmenter}: up to {100 * float(share):g} %",
+                str(cells["images"]),
+            ]
+            row += [with_interval(cells[k], cells["intervals"][k]) for k in _STABILITY.values()]
+            rows.append(row)
+    return grid(["Boxes moved", "images", *_STABILITY], rows) if rows else None
 
 
 def sizes(found: Mapping[str, Any]) -> dict[str, Any]:
