@@ -231,12 +231,15 @@ def _rows(
     tokenizer = processor.tokenizer
     knowledge = _Knowledge(prompt, tokenizer)
     for sample, asked in asked_questions(samples, question_types):
-        references = () if blind else reference_paths(sample, prompt)
-        paths = () if blind else (*(sample.root / name for name in references), sample.path)
-        resized = [resized_size(*sizes[path], processor) for path in paths]
-        vision_tokens = sum(image_tokens(size, processor) - 1 for size in resized)
+        of_sample = () if blind else reference_paths(sample, prompt)
+        tokens = {
+            path: image_tokens(resized_size(*sizes[path], processor), processor) - 1
+            for path in (*(sample.root / name for name in of_sample), sample.path)
+        }
         size = sizes[sample.path]
         for index, question in asked:
+            references = of_sample[: question.references]
+            paths = () if blind else (*(sample.root / name for name in references), sample.path)
             template = template_for(question, prompt.template)
             known = knowledge.text(sample)
             messages = build_messages(
@@ -262,7 +265,8 @@ def _rows(
                 references=references,
                 size=size,
                 frame=model_frame(*size, processor, family),
-                tokens=len(tokenizer(text, add_special_tokens=False)["input_ids"]) + vision_tokens,
+                tokens=len(tokenizer(text, add_special_tokens=False)["input_ids"])
+                + sum(tokens[path] for path in paths),
                 knowledge=known,
             )
 

@@ -28,7 +28,16 @@ SUBTASKS = (
 _SUBTASK_OF = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}
 _PRESUPPOSE_DEFECT = frozenset(SUBTASKS[1:5])
 
-QUESTION_TYPES = (*SUBTASKS, *_SUBTASK_OF, GROUNDING)
+# The categories of RobustMAD's questions; they count in no column of MMAD's.
+PAIRWISE = "Anomaly Understanding and Localization (Pair-wise comparison)"
+ROBUSTMAD_TYPES = (
+    "General Object Understanding",
+    "Anomaly Understanding and Localization (Stand-alone)",
+    PAIRWISE,
+    "Unanswerable or Misleading Query Detection",
+)
+
+QUESTION_TYPES = (*SUBTASKS, *_SUBTASK_OF, GROUNDING, *ROBUSTMAD_TYPES)
 
 Outcome = Literal[
     "malformed",
@@ -134,6 +143,7 @@ class Question:
     A choice question has `options` (letter -> text, in display order) and a gold letter in
     `answer`. A grounding question has no options; its gold answer is `boxes` in original-image
     pixels, where `()` means a normal image and None means that the gold boxes are not known.
+    `references` is how many reference images it is shown with at most; None leaves it to the run.
     """
 
     text: str
@@ -142,6 +152,7 @@ class Question:
     answer: str | None = None
     boxes: tuple[Box, ...] | None = None
     annotation: bool | None = None
+    references: int | None = None
 
     @property
     def is_grounding(self) -> bool:

@@ -57,6 +57,11 @@ def score(
     unknown = metrics["settings"]["unknown"]
     if unknown:
         console.print(f"settings that are not known of these predictions: {', '.join(unknown)}")
+    for name, cells in metrics.get("robustmad", {}).items():
+        console.print(
+            f"RobustMAD, {name}: {percent(cells['percent'])}{between(cells['interval'])} of "
+            f"{cells['questions']} questions"
+        )
     _print_likelihood(console, metrics.get("likelihood"))
     print_localization(console, metrics.get("localization", {}))
     print(f"wrote {out or predictions.parent / METRICS}")

@@ -16,6 +16,7 @@ from anomalyr1.evaluation.letter_scores import letter_scores
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
 from anomalyr1.evaluation.prediction_lines import read_predictions
+from anomalyr1.evaluation.robustmad_scores import robustmad_scores
 from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES, SEED
 from anomalyr1.metrics.detection import Verdict, detection, percent
 from anomalyr1.metrics.mcq import (
@@ -56,7 +57,8 @@ def score(
         not), `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
         `empty_cells` where a limit or a shard left some (averages over them are null),
-        `likelihood` where letters were weighed, and `localization` where there are boxes or masks.
+        `likelihood` where letters were weighed, `robustmad` where its questions were asked, and
+        `localization` where there are boxes or masks.
 
     Raises:
         InputError: a line of a file cannot be read, or masks were made from other predictions.
@@ -92,6 +94,9 @@ def measure(
     weighed = letter_scores(readings, resamples)
     if weighed is not None:
         metrics["likelihood"] = weighed
+    robust = robustmad_scores(readings, resamples)
+    if robust is not None:
+        metrics["robustmad"] = robust
     located = localization(readings, masks_dir, resamples)
     return {**metrics, "localization": located} if located else metrics
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from commands import REPOSITORY
 from pictures import save
+from robustmad_form import write_robustmad
 
 from anomalyr1.config import load_config
 from anomalyr1.evaluation.pipeline import evaluate
+from anomalyr1.schema import PAIRWISE, ROBUSTMAD_TYPES
 
 CONFIGS = sorted((REPOSITORY / "configs/eval").glob("*.yaml"))
 PROTOCOLS = [path for path in CONFIGS if not path.stem.endswith("_cpu")]
 TEMPLATES = {"mmad_1shot_reasoned": "choice", "mmad_bbox": "grounding"}
-ASKED = {"mmad": "question list: Question: ", "iad_r1": "in the test image?"}
+BARE = ("mmad", "robustmad")  # templates that ask for no reasoning
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,11 @@ def iad_r1(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def robustmad(tmp_path_factory) -> Path:
+    return write_robustmad(tmp_path_factory.mktemp("robustmad"))
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_header_is_the_command(path):
     config = load_config(path)
@@ -56,11 +63,12 @@ def test_the_header_is_the_command(path):
 
 @pytest.mark.parametrize("path", PROTOCOLS, ids=lambda path: path.stem)
 def test_a_protocol_runs_on_drawn_images(
-    path, tmp_path, toy_benchmark, tiny_policy, iad_r1, monkeypatch
+    path, tmp_path, toy_benchmark, tiny_policy, iad_r1, robustmad
 ):
     knowledge = tmp_path / "knowledge.json"
     knowledge.write_text(json.dumps({"Toy": {"tile": {"good": "Even. ", "spot": "Dark."}}}))
-    of_iad_r1 = path.stem.startswith("iad_r1")
+    of_iad_r1, of_robustmad = (path.stem.startswith(name) for name in ("iad_r1", "robustmad"))
+    benchmark = iad_r1 / "test_MPDD_format.json" if of_iad_r1 else toy_benchmark
     shipped = load_config(path)
     overrides = [
         f"run_dir={tmp_path / 'run'}",
@@ -68,24 +76,33 @@ def test_a_protocol_runs_on_drawn_images(
         "policy.dtype=float32",
         "policy.min_pixels=3136",
         "policy.max_pixels=3136",
-        f"eval.benchmark={iad_r1 / 'test_MPDD_format.json' if of_iad_r1 else toy_benchmark}",
+        f"eval.benchmark={robustmad if of_robustmad else benchmark}",
         f"eval.root={iad_r1 if of_iad_r1 else 'null'}",
         "eval.max_new_tokens=4",
         "eval.limit=2",
         "eval.bootstrap=10",
     ]
+    if shipped.segmentation.kind != "none":
+        overrides.append("segmentation.jitter=[0.1]")
     if shipped.prompt.domain_knowledge:
         overrides.append(f"prompt.domain_knowledge={knowledge}")
     evaluate(load_config(path, overrides))
     rows = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").open()]
-    assert {row["image"] for row in rows} and all(
-        len(row["references"]) == shipped.prompt.references for row in rows
-    )
+    assert {row["image"] for row in rows}
+    for row in rows:
+        alone = row["question_type"] in ROBUSTMAD_TYPES and row["question_type"] != PAIRWISE
+        assert len(row["references"]) == (0 if alone else shipped.prompt.references)
     asked = shipped.eval.question_types
     assert asked is None or {row["question_type"] for row in rows} == set(asked)
     letters = [row for row in rows if row["options"]]
     expected = TEMPLATES.get(path.stem, shipped.prompt.template)
     assert {row["template"] for row in (letters or rows)} == {expected}
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
-    counted = sum(1 for row in rows if expected != "mmad" or not row["options"])
+    lines = [json.loads(line) for mask in tmp_path.glob("run/masks/*") for line in mask.open()]
+    assert all(line["key"]["jitter"] == {"shares": [0.1], "draws": 5} for line in lines)
+    assert bool(lines) == (shipped.segmentation.kind != "none")
+    counted = sum(1 for row in rows if expected not in BARE or not row["options"])
     assert metrics["outcomes"]["questions"] == counted  # none where no reasoning was asked
+    if of_robustmad:
+        assert metrics["robustmad"]["all"]["questions"] == len(rows) == 8
+        assert metrics["mmad"] == {"strict": {}, "compat": {}} and "empty_cells" not in metrics

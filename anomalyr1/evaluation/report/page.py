@@ -17,6 +17,7 @@ from anomalyr1.evaluation.report.headline import headline
 from anomalyr1.evaluation.report.intervals import outcome_bars
 from anomalyr1.evaluation.report.markup import Child, Markup, asset, document, join, tag
 from anomalyr1.evaluation.report.origin import origin
+from anomalyr1.evaluation.report.robustmad_table import robustmad_table
 from anomalyr1.evaluation.report.runs import Run, load_runs
 from anomalyr1.evaluation.report.strata_tables import (
     box_strata_tables,
@@ -54,6 +55,10 @@ _NOTES = {
         "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
         "a gold box. Area IoU: of what all boxes of an image cover together, over the images with "
         "a defect, and the share of these that reach a threshold (MMAD-BBox)."
+    ),
+    "robustmad": (
+        "RobustMAD's categories: right answers by all questions, an unreadable one being wrong. "
+        "None of them is a column of MMAD's table."
     ),
     "classes": (
         "DeepPCB's measure: a box is right where its IoU with a gold box of the same class is "
@@ -118,7 +123,7 @@ def render(runs: Sequence[Run], most: int = GALLERY) -> str:
     """The page as text."""
     main = runs[0]
     sections = [
-        _section("accuracy", "Accuracy", _accuracy(main)),
+        _section("accuracy", "Accuracy", [*_accuracy(main), *_robustmad(main)]),
         _section("comparison", "Comparison", [comparison(runs)]),
         _section("outcomes", "Reasoning against answer", [outcome_bars(_outcomes(runs))]),
         _section("localization", "Detection and localization", _localization(main)),
@@ -169,6 +174,11 @@ def _accuracy(run: Run) -> list[Markup | None]:
             class_="tabs",
         )
     ]
+
+
+def _robustmad(run: Run) -> list[Markup | None]:
+    found = (run.metrics or {}).get("robustmad")
+    return [robustmad_table(found), _note("robustmad")] if found else []
 
 
 def _localization(run: Run) -> list[Markup | None]:
