@@ -12,6 +12,7 @@ from pictures import save
 from robustmad_form import write_robustmad
 
 from anomalyr1.config import load_config
+from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.evaluation.pipeline import evaluate
 from anomalyr1.schema import PAIRWISE, ROBUSTMAD_TYPES
 
@@ -21,30 +22,49 @@ TEMPLATES = {"mmad_1shot_reasoned": "choice", "mmad_bbox": "grounding"}
 BARE = ("mmad", "robustmad")  # templates that ask for no reasoning
 
 
+# Where the keys of IAD-R1's files say that images are; those of MVTec and VisA were not seen.
+LAYOUTS = {
+    "MPDD": "MPDD/bracket/test/{}/{:03d}.png",
+    "SDD": "SDD/test/{}/{}.png",
+    "DAGM": "DAGM/Class2/{}/{:04d}.PNG",
+    "DTD": "DTD/Blotchy_099/test/{}/{:03d}.png",
+    "MVTec": "MVTec/bottle/test/{}/{:03d}.png",
+    "VisA": "VisA/candle/test/{}/{:03d}.JPG",
+}
+TEMPLATE = "DTD/Blotchy_099/template/000.png"
+
+
 @pytest.fixture(scope="module")
 def iad_r1(tmp_path_factory) -> Path:
-    """Four images in the form of IAD-R1's files: whole keys, empty lists of templates."""
+    """Four images of each set in the form of IAD-R1's files: whole keys, mostly no templates."""
     root = tmp_path_factory.mktemp("iad-r1")
-    records = {}
-    for number in range(4):
-        side = "good" if number % 2 else "hole"
-        key = f"MPDD/bracket/test/{side}/{number:03d}.png"
-        save(root / key, np.full((56, 56, 3), 60 * number, dtype=np.uint8))
-        records[key] = {
-            "image_path": key,
-            "conversation": [
-                {
-                    "Question": "Are there any defects in the query image?",
-                    "Answer": "B" if number % 2 else "A",
-                    "Options": {"A": "Yes.", "B": "No."},
-                    "type": "Anomaly Detection",
-                }
-            ],
-            "similar_templates": [],
-            "random_templates": [],
-        }
-    (root / "test_MPDD_format.json").write_text(json.dumps(records))
+    save(root / TEMPLATE, np.full((56, 56, 3), 30, dtype=np.uint8))
+    for name, layout in LAYOUTS.items():
+        records = {}
+        for number in range(4):
+            key = layout.format("good" if number % 2 else "bad", number)
+            save(root / key, np.full((56, 56, 3), 60 * number, dtype=np.uint8))
+            records[key] = {
+                "image_path": key,
+                "conversation": [
+                    {
+                        "Question": "Are there any defects in the query image?",
+                        "Answer": "B" if number % 2 else "A",
+                        "Options": {"A": "Yes.", "B": "No."},
+                        "type": "Anomaly Detection",
+                    }
+                ],
+                "similar_templates": [TEMPLATE] if name == "DTD" else [],
+                "random_templates": [TEMPLATE] if name == "DTD" else [],
+            }
+        (root / f"test_{name}_format.json").write_text(json.dumps(records))
     return root
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_files_of_iad_r1_pass_the_check(iad_r1, name):
+    findings = check_benchmark(iad_r1 / f"test_{name}_format.json")
+    assert [finding for finding in findings if finding.level == "error"] == []
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +88,17 @@ def test_a_protocol_runs_on_drawn_images(
     knowledge = tmp_path / "knowledge.json"
     knowledge.write_text(json.dumps({"Toy": {"tile": {"good": "Even. ", "spot": "Dark."}}}))
     of_iad_r1, of_robustmad = (path.stem.startswith(name) for name in ("iad_r1", "robustmad"))
-    benchmark = iad_r1 / "test_MPDD_format.json" if of_iad_r1 else toy_benchmark
+    benchmark = robustmad if of_robustmad else toy_benchmark
     shipped = load_config(path)
+    if of_iad_r1:
+        benchmark = iad_r1 / Path(shipped.eval.benchmark).name
     overrides = [
         f"run_dir={tmp_path / 'run'}",
         f"policy.path={tiny_policy}",
         "policy.dtype=float32",
         "policy.min_pixels=3136",
         "policy.max_pixels=3136",
-        f"eval.benchmark={robustmad if of_robustmad else benchmark}",
+        f"eval.benchmark={benchmark}",
         f"eval.root={iad_r1 if of_iad_r1 else 'null'}",
         "eval.max_new_tokens=4",
         "eval.limit=2",
