@@ -167,6 +167,8 @@ RULES = (
     Rule(("data.augment.keep",), "data.augment.crop", Need(" below 1", lambda crop: crop < 1)),
     Rule(("segmentation.checkpoint",), "segmentation.kind", _one_of(*_SAMS)),
     Rule(("segmentation.model_config",), "segmentation.kind", _one_of("sam2")),
+    Rule(("segmentation.jitter",), "segmentation.kind", _other_than("none")),
+    Rule(("segmentation.jitter_draws",), "segmentation.jitter", _SET),
     Rule(("eval.stratified",), "eval.limit", _SET),
     Rule(("eval.votes",), "eval.temperature", _ABOVE_0),
     # IAD-R1 shows no options; these two protocols ask for no reasoning that could be given.

@@ -11,6 +11,7 @@ from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
 from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.guard import GuardConfig
+from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import (
     AnyWhole,
@@ -262,25 +263,6 @@ class EvalConfig:
     votes: Count = 1
     consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     backend: BackendConfig = field(default_factory=BackendConfig)
-
-
-@section
-class SegmentationConfig:
-    """How boxes become masks at evaluation.
-
-    Attributes:
-        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2,
-            `sam2-transformers` and `sam3-transformers` those of transformers.
-        checkpoint: of a SAM: hub id, a local .pt file of `sam2`, a local folder of transformers;
-            None takes the one that is published.
-        model_config: SAM2's own config name, where the name of a .pt file does not tell it.
-    """
-
-    kind: Literal["none", "box", "grabcut", "sam2", "sam2-transformers", "sam3-transformers"] = (
-        "grabcut"
-    )
-    checkpoint: Text | None = None
-    model_config: Text | None = None
 
 
 @section

@@ -99,10 +99,33 @@ def interval(estimates: NDArray[np.float64], level: float = LEVEL) -> NDArray[np
     return ends.reshape(2, *estimates.shape[1:])
 
 
+def ratio_intervals(
+    parts: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED
+) -> list[tuple[float, float] | None]:
+    """The interval of each of several ratios of sums, all on the same draws of images.
+
+    Args:
+        parts: (images, ratios, 2), numerator and denominator of each image.
+        resamples: number of bootstrap resamples.
+        seed: as for `resample_sums`.
+
+    Returns:
+        In percent; None where fewer than two images count.
+    """
+    enough = np.count_nonzero(parts[..., 1], axis=0) > 1
+    if not enough.any():
+        return [None] * parts.shape[1]
+    low, high = interval(resample_ratios(parts, resamples, seed))
+    return [
+        (float(low[column]), float(high[column])) if counts else None
+        for column, counts in enumerate(enough)
+    ]
+
+
 def ratio_interval(
     parts: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float] | None:
-    """Interval of a ratio of sums, in percent; None where fewer than two images count.
+    """The interval of one ratio of sums; see `ratio_intervals`.
 
     Args:
         parts: (images, 2), numerator and denominator of each image.
@@ -112,10 +135,7 @@ def ratio_interval(
     >>> ratio_interval(np.array([[1.0, 2.0], [1.0, 2.0]]))
     (50.0, 50.0)
     """
-    if np.count_nonzero(parts[:, 1]) < 2:
-        return None
-    low, high = interval(resample_ratios(parts[:, None], resamples, seed)[:, 0])
-    return float(low), float(high)
+    return ratio_intervals(parts[:, None], resamples, seed)[0]
 
 
 def mean_interval(
