@@ -32,22 +32,15 @@ def settings(run_dir: Path, policy: str, benchmark: str, *, processes: int, shar
     )
 
 
-def both(
-    out: Path,
-    policy: str,
-    benchmark: str,
-    processes: int,
-    kinds=(False, True),
-    verbs=("train", "sft"),
-) -> None:
-    """Train by these verbs, stock and in trees, each in a folder of its name."""
+def both(out: Path, policy: str, benchmark: str, processes: int) -> None:
+    """Train by both verbs, stock and in trees, each in a folder of its name."""
     from accelerate.state import AcceleratorState
 
     from anomalyr1.training.grpo import train
     from anomalyr1.training.sft import finetune
 
-    for shared in kinds:
-        for name in verbs:
+    for shared in (False, True):
+        for name in ("train", "sft"):
             folder = out / f"{name}-{'trees' if shared else 'stock'}"
             config = settings(folder, policy, benchmark, processes=processes, shared=shared)
             if name == "train":
