@@ -54,6 +54,10 @@ class DataConfig:
         group_by_image: show the questions of an image one after the other, so that it is computed
             once for those of a micro-batch; `sft` shows all of them at once and counts its batches
             in images then. False shuffles questions singly.
+        images_per_rollout: images that each process of `train` shows in a rollout beside
+            `group_by_image`, all with equally many questions: of an image with more, others each
+            epoch; of one with fewer, some twice. None shows every question once an epoch, those of
+            as many images as they come to.
     """
 
     benchmark: Text | None = None
@@ -68,6 +72,7 @@ class DataConfig:
     balance: Flag = False
     augment: AugmentConfig | None = None
     group_by_image: Flag = False
+    images_per_rollout: Count | None = None
 
     def __post_init__(self) -> None:
         """Refuse two choices of which one would undo the other."""
