@@ -97,7 +97,10 @@ class AnswerLaw:
         ease = ease + (1 - self.alike) ** 0.5 * generator.normal(size=shape)
         right = ease < norm.ppf(chances)
         read = right | (generator.random(shape) >= UNREADABLE)
-        folder = [f"set{d}/part/test/{'bad' if a else 'good'}" for d, a in zip(dataset, anomalous)]
+        folder = [
+            f"set{of}/part/test/{'bad' if bad else 'good'}"
+            for of, bad in zip(dataset, anomalous, strict=True)
+        ]
         return [
             ChoiceRecord(
                 image=f"{folder[image]}/{image}.png",
@@ -206,7 +209,9 @@ class PairLaw:
         boxes: list[ImageBoxes],
     ) -> Counts:
         answers = np.zeros((self.stock, 2, 2))
-        row = {image: number for number, image in enumerate(dict.fromkeys(r.image for r in records))}
+        row = {
+            image: number for number, image in enumerate(dict.fromkeys(r.image for r in records))
+        }
         for one in records:
             contradictory = generator.random() < 0.04
             answers[row[one.image]] += [(one.answer is None, 1), (contradictory, 1)]
@@ -243,7 +248,9 @@ def _part(counts: Counts, rows: NDArray[np.int64]) -> Counts:
 def _boxes(generator: np.random.Generator, number: int) -> tuple[Box, ...]:
     corners = generator.uniform(0, 180, size=(number, 2))
     sides = generator.uniform(20, 50, size=(number, 2))
-    return tuple(Box(*corner, *(corner + side)) for corner, side in zip(corners, sides))
+    return tuple(
+        Box(*corner, *(corner + side)) for corner, side in zip(corners, sides, strict=True)
+    )
 
 
 def _found(generator: np.random.Generator, gold: tuple[Box, ...], spread: float) -> ImageBoxes:

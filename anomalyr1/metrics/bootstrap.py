@@ -2,7 +2,8 @@
 
 The questions of one image are not independent, so whole images are drawn, not questions (Davison
 and Hinkley, "Bootstrap Methods and their Application", section 3.8). Every metric here is a
-function of sums over images, which makes a resample one row of a matrix product.
+function of sums over images, which makes a resample one row of a matrix product. Shares close to 0
+or 100 % have their intervals from `rare_shares`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalyr1.metrics.rare_shares import LEVEL, is_rare, wilson
+
 RESAMPLES = 1000
 SEED = 0
-LEVEL = 0.95
 
 _CHUNK_DRAWS = 2_000_000
 
@@ -105,16 +107,19 @@ def ratio_interval(
     """Interval of a ratio of sums, in percent; None where fewer than two images count.
 
     Args:
-        parts: (images, 2), numerator and denominator of each image.
+        parts: (images, 2), numerator and denominator of each image, the first at most the second.
         resamples: number of bootstrap resamples.
         seed: as for `resample_sums`.
 
-    >>> ratio_interval(np.array([[1.0, 2.0], [1.0, 2.0]]))
+    >>> ratio_interval(np.array([[1.0, 2.0]] * 20))
     (50.0, 50.0)
     """
     if np.count_nonzero(parts[:, 1]) < 2:
         return None
-    low, high = interval(resample_ratios(parts[:, None], resamples, seed)[:, 0])
+    if is_rare(parts[:, 0], parts[:, 1]):
+        low, high = wilson(parts[:, 0], parts[:, 1])
+    else:
+        low, high = interval(resample_ratios(parts[:, None], resamples, seed)[:, 0])
     return float(low), float(high)
 
 
