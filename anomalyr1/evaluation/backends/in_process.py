@@ -63,10 +63,12 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
     With `eval.likelihood` the letters are weighed as well, behind the same computation of what the
     prompts share.
     """
+    # The questions of an image show the same files.
+    opened = {name: open_image(Path(name)) for name in {n for row in rows for n in row.images}}
     asked = prepare_conversations(
         policy,
         [row.messages for row in rows],
-        [[open_image(Path(name)) for name in row.images] for row in rows],
+        [[opened[name] for name in row.images] for row in rows],
         share=config.policy.shared_prefix,
     )
     completions = complete_asked(asked, max_new_tokens=config.eval.max_new_tokens)
