@@ -83,6 +83,15 @@ def category_of(image: str) -> str:
     return parts[1] if len(parts) > 2 else parts[0]
 
 
+def defect_of(image: str) -> str:
+    """What is wrong on an image: the folder it lies in, "good" of a normal one.
+
+    >>> defect_of("VisA/pcb1/test/bent/1.JPG")
+    'bent'
+    """
+    return PurePosixPath(image).parent.name
+
+
 def is_normal_key(image: str) -> bool:
     """MMAD's rule: an image is normal where a part of its key equals "good".
 
@@ -185,7 +194,7 @@ class Sample:
     @property
     def defect(self) -> str:
         """The parent folder: "good" or the name of the defect."""
-        return PurePosixPath(self.image).parent.name
+        return defect_of(self.image)
 
     @property
     def path(self) -> Path:

@@ -99,7 +99,7 @@ def likelihood_tables(metrics: Mapping[str, Any]) -> list[Markup]:
     scores: list[list[Child]] = []
     for weigh, found in weighed["scores"].items():
         for name, cells in _with_pooled(found):
-            row: list[Child] = [f"{name}, {_LETTERS[weigh]}"]
+            row: list[Child] = [f"{name}, {LETTERS[weigh]}"]
             row.append(f"{cells['normal']} + {cells['anomalous']}")
             row += [with_interval(cells[k], cells["intervals"][k]) for k in _SCORES.values()]
             brier = cells["brier"]
@@ -112,7 +112,7 @@ def likelihood_tables(metrics: Mapping[str, Any]) -> list[Markup]:
         average = found["table"][AVERAGE]
         letters.append(
             [
-                _LETTERS[source],
+                LETTERS[source],
                 *(percent(average[name]) for name in columns),
                 with_interval(found["micro"], found["intervals"]["micro"]),
             ]
@@ -186,7 +186,7 @@ _DETECTION = {
     "Miss": "miss",
     "AUROC": "auroc",
 }
-_LETTERS = {
+LETTERS = {
     "parsed": "letter as written",
     "reasoning": "likeliest after reasoning",
     "at_once": "likeliest at once",
