@@ -13,6 +13,7 @@ from anomalyr1.parsing.letter_likelihood import LetterLikelihood, anomaly_probab
 from anomalyr1.schema import SUBTASKS, WEIGHS, Weigh
 
 PARSED = "parsed"
+PLACES: Mapping[Weigh, str] = {"reasoning": "after reasoning", "at_once": "at once"}
 
 
 def letter_scores(readings: Sequence[PredictionReading], resamples: int) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ _MOST = 50
 def change_lists(
     main: Run, other: Run, found: Changes, gallery: Mapping[str, int]
 ) -> Markup | None:
-    """Two lists that unfold: fixed since the other run, and broken; None where nothing changed.
+    """Two lists that unfold: fixed against the other run, and broken; None where nothing changed.
 
     Args:
         main: the run reported.
@@ -27,7 +27,7 @@ def change_lists(
     """
     before, after = ({question_key(r): r for r in run.readings} for run in (other, main))
     lists = [
-        _listed(f"{name} since {other.name}", keys, before, after, gallery)
+        _listed(f"{name} against {other.name}", keys, before, after, gallery)
         for name, keys in (("fixed", found.fixed), ("broken", found.broken))
         if keys
     ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyr1 import run_folder
-from anomalyr1.evaluation.report.beside_table import beside_table
+from anomalyr1.evaluation.report.beside_table import beside_table, box_beside_table
 from anomalyr1.evaluation.report.comparison import comparison
 from anomalyr1.evaluation.report.curves import training_charts
 from anomalyr1.evaluation.report.gallery import choose_gallery, image_gallery
@@ -20,7 +20,6 @@ from anomalyr1.evaluation.report.origin import origin
 from anomalyr1.evaluation.report.runs import Run, load_runs
 from anomalyr1.evaluation.report.score_charts import score_charts
 from anomalyr1.evaluation.report.tables import (
-    LETTERS,
     accuracy_table,
     agreement_table,
     box_table,
@@ -165,12 +164,13 @@ def _localization(run: Run) -> list[Markup | None]:
     parts: list[tuple[str, Markup | None, Child]] = [
         ("Normal or anomalous", detection_table(run.metrics), None),
         ("Boxes", box_table(located), _note("boxes")),
+        ("Published boxes", box_beside_table(run.name, run.metrics), None),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
         ("Answer, boxes and mask", agreement_table(located), _note("agreement")),
     ]
     weighed = likelihood_tables(run.metrics)
     if weighed:
-        charts = score_charts(run.metrics["likelihood"]["scores"], LETTERS)
+        charts = score_charts(run.metrics["likelihood"]["scores"])
         parts.insert(1, ("By likelihood", join([*weighed, charts]), _note("likelihood")))
     return [
         join([tag("h3", title), table, note]) for title, table, note in parts if table is not None

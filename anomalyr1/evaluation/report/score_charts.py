@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from anomalyr1.evaluation.letter_scores import PLACES
 from anomalyr1.evaluation.report.charts import figure, run_colour
 from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
 from anomalyr1.evaluation.report.plot_frame import Plot
 from anomalyr1.evaluation.report.tables import DASH, grid, percent, with_interval
 from anomalyr1.metrics.overkill_curve import WANTED_OVERKILL
+from anomalyr1.schema import Weigh
 
 _WHOLE = (0.0, 100.0)
 _POINTS = {"even": "threshold 0.5", "chosen": f"overkill at most {100 * WANTED_OVERKILL:.0f} %"}
@@ -19,14 +21,13 @@ _COUNTS = 14  # height of a line of counts
 _BAR = 0.3  # of the frame's height: the tallest bar of counts
 
 
-def score_charts(scores: Mapping[str, Any], names: Mapping[str, str]) -> Markup | None:
+def score_charts(scores: Mapping[Weigh, Any]) -> Markup | None:
     """The charts of one run; None where nothing was scored.
 
     Args:
         scores: by where the likelihood was taken, as `score_measures` gives them.
-        names: of these places.
     """
-    pooled = {names[weigh]: found["pooled"] for weigh, found in scores.items()}
+    pooled = {PLACES[weigh]: found["pooled"] for weigh, found in scores.items()}
     charts = [
         reliability_chart(name, cells, run_colour(index))
         for index, (name, cells) in enumerate(pooled.items())
@@ -35,7 +36,7 @@ def score_charts(scores: Mapping[str, Any], names: Mapping[str, str]) -> Markup 
     charts += _trade_offs("Overkill against miss", pooled)
     for weigh, found in scores.items():
         if len(found["datasets"]) > 1:
-            title = f"Overkill against miss by data set, {names[weigh]}"
+            title = f"Overkill against miss by data set, {PLACES[weigh]}"
             charts += _trade_offs(title, found["datasets"])
     return tag("div", *charts, class_="charts") if charts else None
 
@@ -81,9 +82,9 @@ def reliability_chart(name: str, cells: Mapping[str, Any], colour: str) -> Marku
         about += f", anomalous {percent(cell['anomalous'])} %"
         drawn.append(plot.dot(cell["said"], cell["anomalous"], colour, about, 3.5))
     error, ends = cells["ece"], cells["intervals"]["ece"]
-    told = f"ECE {percent(error)} %"
+    told = f"ECE\u00a0{percent(error)}\u00a0%"
     if ends is not None:
-        told += f" ({percent(ends[0])} – {percent(ends[1])})"
+        told += f" ({percent(ends[0])}\u00a0–\u00a0{percent(ends[1])})"
     rows: list[list[Child]] = [
         [
             f"{100 * cell['from']:.0f} – {100 * cell['to']:.0f}",

@@ -91,8 +91,8 @@ def test_the_lists_lead_to_the_gallery_and_say_what_they_leave_out(
     page: Path, tmp_path: Path
 ) -> None:
     parsed = Page(page.read_text("utf-8"))
-    assert "1 answer fixed since before" in parsed.text
-    assert "1 answer broken since before" in parsed.text
+    assert "1 answer fixed against before" in parsed.text
+    assert "1 answer broken against before" in parsed.text
     ids = [found["id"] for found in parsed.all("details", "answer")]
     links = [a["href"] for a in parsed.all("a") if (a["href"] or "").startswith("#question")]
     assert len(links) == 2 and {link[1:] for link in links if link} <= set(ids)
@@ -101,7 +101,7 @@ def test_the_lists_lead_to_the_gallery_and_say_what_they_leave_out(
         write(tmp_path / name / "predictions.jsonl", made)
     file = write_report([tmp_path / "A", tmp_path / "B"], tmp_path / "many.html", gallery=5)
     parsed = Page(file.read_text("utf-8"))
-    assert "70 answers fixed since B, 50 of them listed" in parsed.text
+    assert "70 answers fixed against B, 50 of them listed" in parsed.text
     links = [a["href"] for a in parsed.all("a") if (a["href"] or "").startswith("#question")]
     assert links == [f"#question-{n}-0" for n in range(5)]
     assert "5 of 5 images" in parsed.text and "the run has 70 images and 70" in parsed.text
