@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, drawn_counts, interval
 from anomalyr1.metrics.overkill_curve import operating_points, overkill_curve
 from anomalyr1.metrics.reliability import bin_sums, calibration_error, reliability
 
 MEASURES = ("auroc", "average_precision", "f1_max", "fpr_at_95_tpr", "ece", "brier")
 # Each draw walks the whole curve; more than these move an end by some tenths of a percent.
-MOST_RESAMPLES = 2000
+MOST_RESAMPLES = 1000
 
 _CHUNK = 500_000  # weights at once: what a cache holds
 _FOUND = 0.95 - 1e-9
@@ -89,23 +89,27 @@ def weighted_measures(
     order = np.argsort(-scores, kind="stable")
     values, labels, counts = scores[order], anomalous[order], weights[:, order]
     last_of_tie = np.append(np.diff(values) != 0, True)
-    found = np.cumsum(counts * labels, axis=1)[:, last_of_tie]
-    alarms = np.cumsum(counts * ~labels, axis=1)[:, last_of_tie]
+    found, flagged = np.cumsum(counts * labels, axis=1), np.cumsum(counts, axis=1)
+    if not last_of_tie.all():
+        found, flagged = found[:, last_of_tie], flagged[:, last_of_tie]
+    alarms = flagged - found
     positives, negatives = found[:, -1:], alarms[:, -1:]
+    steps = np.diff(found, axis=1, prepend=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        tpr, fpr = found / positives, alarms / negatives
-        precision = np.nan_to_num(found / (found + alarms))
-        f1 = 2 * found / (found + alarms + positives)
-        steps = np.diff(tpr, axis=1, prepend=0)
-        middle = tpr - steps / 2
-        auroc = (np.diff(fpr, axis=1, prepend=0) * middle).sum(1)
-        reached = np.take_along_axis(fpr, (tpr >= _FOUND).argmax(1)[:, None], 1)[:, 0]
-        total = counts.sum(1)
-        brier = (counts * ((values - labels) ** 2)).sum(1) / total
+        reached_at = (found / positives >= _FOUND).argmax(1)[:, None]
+        reached = (np.take_along_axis(alarms, reached_at, 1) / negatives)[:, 0]
+        f1 = (2 * found / (flagged + positives)).max(1)
+        under = np.diff(alarms, axis=1, prepend=0)
+        under *= found - steps / 2
+        auroc = under.sum(1) / (positives * negatives)[:, 0]
+        steps *= found
+        steps /= np.maximum(flagged, 1)  # steps times precision; nothing found where none counts
+        average_precision = steps.sum(1) / positives[:, 0]
+        brier = counts @ (values - labels) ** 2 / counts.sum(1)
         ece = calibration_error(bin_sums(values, labels, counts))
     both = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)[:, 0]
     some = np.where(positives > 0, 1.0, np.nan)[:, 0]
-    ranked = 100 * np.stack([auroc * both, (steps * precision).sum(1) * some, f1.max(1) * some], 1)
+    ranked = 100 * np.stack([auroc * both, average_precision * some, f1 * some], 1)
     rest = np.stack([100 * reached * both, 100 * ece, brier], 1)
     return np.hstack([ranked, rest]).astype(np.float64)
 
@@ -114,12 +118,7 @@ def _drawn_weights(scored: Sequence[Scored], resamples: int, seed: int) -> Float
     """(resamples, n): how often the image of each is drawn."""
     number_of: dict[str, int] = {}
     image = np.array([number_of.setdefault(one.image, len(number_of)) for one in scored])
-    count = len(number_of)
-    generator = np.random.default_rng(seed)
-    weights = np.empty((resamples, len(scored)), dtype=np.float32)
-    for row in range(resamples):
-        weights[row] = np.bincount(generator.integers(count, size=count), minlength=count)[image]
-    return weights
+    return drawn_counts(len(number_of), resamples, seed)[:, image].astype(np.float32)
 
 
 def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping[str, Any]:
