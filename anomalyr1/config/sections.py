@@ -9,6 +9,7 @@ from pydantic import Field
 
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
+from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.section import (
@@ -236,6 +237,10 @@ class EvalConfig:
         likelihood: weigh the letters of every choice question, after the policy's own reasoning and
             at once; P(anomalous) becomes the `score` of an image.
         blind: ask in the same words without any image: what the text alone gives away.
+        temperature: 0 decodes greedily; above it completions are drawn, each from a seed of its
+            question, so that neither batches nor a resumption change them.
+        votes: completions drawn of a question; the letter that most of them give is the answer.
+        consistency: what is asked more than once.
         backend: who computes the answers.
     """
 
@@ -253,6 +258,9 @@ class EvalConfig:
     allow_seen: Flag = False
     likelihood: Flag = False
     blind: Flag = False
+    temperature: Rate = 0.0
+    votes: Count = 1
+    consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     backend: BackendConfig = field(default_factory=BackendConfig)
 
 
