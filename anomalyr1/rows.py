@@ -250,12 +250,15 @@ def _rows(
         prompt.domain_knowledge, prompt.knowledge_tokens, partial(count_tokens, tokenizer)
     )
     for sample, asked in asked_questions(samples, question_types):
-        references = () if blind else reference_paths(sample, prompt)
-        paths = () if blind else (*(sample.root / name for name in references), sample.path)
-        resized = [resized_size(*sizes[path], processor) for path in paths]
-        vision_tokens = sum(image_tokens(size, processor) - 1 for size in resized)
+        of_sample = () if blind else reference_paths(sample, prompt)
+        tokens = {
+            path: image_tokens(resized_size(*sizes[path], processor), processor) - 1
+            for path in (*(sample.root / name for name in of_sample), sample.path)
+        }
         size = sizes[sample.path]
         for index, question in asked:
+            references = of_sample[: question.references]
+            paths = () if blind else (*(sample.root / name for name in references), sample.path)
             template = template_for(question, prompt.template)
             known = knowledge.text(sample.dataset, sample.category)
             messages = _messages(sample, question, template, references, known, family, paths)
@@ -269,7 +272,7 @@ def _rows(
                 references=references,
                 size=size,
                 frame=model_frame(*size, processor, family),
-                tokens=_text_tokens(messages, tokenizer) + vision_tokens,
+                tokens=_text_tokens(messages, tokenizer) + sum(tokens[path] for path in paths),
                 knowledge=known,
             )
 

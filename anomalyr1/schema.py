@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 ANOMALY_DETECTION = "Anomaly Detection"
+DEFECT_CLASSIFICATION = "Defect Classification"
 GROUNDING = "Defect Grounding"
 
 # The letters an option can have; a benchmark with any other is refused when it is read.
@@ -16,7 +17,7 @@ OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # MMAD's seven subtasks (ICLR 2025, table 2), in the order of its published tables.
 SUBTASKS = (
     ANOMALY_DETECTION,
-    "Defect Classification",
+    DEFECT_CLASSIFICATION,
     "Defect Localization",
     "Defect Description",
     "Defect Analysis",
@@ -27,7 +28,16 @@ SUBTASKS = (
 _SUBTASK_OF = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}
 _PRESUPPOSE_DEFECT = frozenset(SUBTASKS[1:5])
 
-QUESTION_TYPES = (*SUBTASKS, *_SUBTASK_OF, GROUNDING)
+# The categories of RobustMAD's questions; they count in no column of MMAD's.
+PAIRWISE = "Anomaly Understanding and Localization (Pair-wise comparison)"
+ROBUSTMAD_TYPES = (
+    "General Object Understanding",
+    "Anomaly Understanding and Localization (Stand-alone)",
+    PAIRWISE,
+    "Unanswerable or Misleading Query Detection",
+)
+
+QUESTION_TYPES = (*SUBTASKS, *_SUBTASK_OF, GROUNDING, *ROBUSTMAD_TYPES)
 
 Outcome = Literal[
     "malformed",
@@ -88,6 +98,15 @@ def category_of(image: str) -> str:
     return parts[1] if len(parts) > 2 else parts[0]
 
 
+def defect_of(image: str) -> str:
+    """The folder of an image: "good", or the name of its defect.
+
+    >>> defect_of("VisA/pcb1/test/bent/1.JPG")
+    'bent'
+    """
+    return PurePosixPath(image).parent.name
+
+
 def is_normal_key(image: str) -> bool:
     """MMAD's rule: an image is normal where a part of its key equals "good".
 
@@ -129,6 +148,7 @@ class Question:
     A choice question has `options` (letter -> text, in display order) and a gold letter in
     `answer`. A grounding question has no options; its gold answer is `boxes` in original-image
     pixels, where `()` means a normal image and None means that the gold boxes are not known.
+    `references` is how many reference images it is shown with at most; None leaves it to the run.
     """
 
     text: str
@@ -137,6 +157,7 @@ class Question:
     answer: str | None = None
     boxes: tuple[Box, ...] | None = None
     annotation: bool | None = None
+    references: int | None = None
 
     @property
     def is_grounding(self) -> bool:
@@ -190,7 +211,7 @@ class Sample:
     @property
     def defect(self) -> str:
         """The parent folder: "good" or the name of the defect."""
-        return PurePosixPath(self.image).parent.name
+        return defect_of(self.image)
 
     @property
     def path(self) -> Path:

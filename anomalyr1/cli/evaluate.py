@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from anomalyr1.cli import panels
+from anomalyr1.cli.located import between, percent, print_localization
 from anomalyr1.terminal import results
 
 
@@ -56,9 +57,14 @@ def score(
     unknown = metrics["settings"]["unknown"]
     if unknown:
         console.print(f"settings that are not known of these predictions: {', '.join(unknown)}")
+    for name, cells in metrics.get("robustmad", {}).items():
+        console.print(
+            f"RobustMAD, {name}: {percent(cells['percent'])}{between(cells['interval'])} of "
+            f"{cells['questions']} questions"
+        )
     _print_likelihood(console, metrics.get("likelihood"))
     _print_consistency(console, metrics.get("consistency"))
-    _print_localization(console, metrics.get("localization", {}))
+    print_localization(console, metrics.get("localization", {}))
     print(f"wrote {out or predictions.parent / METRICS}")
 
 
@@ -194,47 +200,3 @@ def _print_consistency(console: Console, again: Mapping[str, Any] | None) -> Non
             )
     for sentence in told_left_out(again) if again else ():
         console.print(sentence)
-
-
-def _print_localization(console: Console, localization: Mapping[str, Any]) -> None:
-    if "boxes" in localization:
-        boxes = localization["boxes"]["pooled"]
-        console.print(
-            f"boxes on {boxes['images']} images: "
-            f"F1@0.33 {percent(boxes['f1@0.33'])}{between(boxes['intervals']['f1@0.33'])}, "
-            f"F1@0.5 {percent(boxes['f1@0.5'])}, set IoU {percent(boxes['set_iou'])}, "
-            f"AR {percent(boxes['ar'])}, pointing {percent(boxes['pointing'])}"
-        )
-    if not localization.get("masks"):
-        return
-    table = Table(title="Masks, percent", title_justify="left")
-    table.add_column("from boxes")
-    for title in _MASK_COLUMNS:
-        table.add_column(title, justify="right")
-    for segmenter, sources in localization["masks"].items():
-        for source in ("predicted", "gold", "whole"):
-            if source in sources:
-                pooled = sources[source]["pooled"]
-                values = (percent(pooled[name]) for name in _MASK_COLUMNS.values())
-                table.add_row(f"{segmenter}: {source}", *values)
-    console.print(table)
-
-
-_MASK_COLUMNS = {
-    "IoU": "iou",
-    "Dice": "dice",
-    "pixel F1": "pixel_f1",
-    "PRO": "pro",
-    "at FPR": "pixel_fpr",
-    "normals": "normal_flagged",
-}
-
-
-def percent(value: float | None) -> str:
-    """One decimal; a dash where there is no value."""
-    return "-" if value is None else f"{value:.1f}"
-
-
-def between(ends: Sequence[float] | None) -> str:
-    """An interval in brackets, or nothing."""
-    return "" if ends is None else f" [{ends[0]:.1f}, {ends[1]:.1f}]"

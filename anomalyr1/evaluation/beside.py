@@ -44,7 +44,7 @@ class Beside:
 
 def blind_baselines(readings: Sequence[PredictionReading]) -> dict[str, Any]:
     """The part `blind` of metrics.json: what the baselines would score on the same questions."""
-    asked = [reading for reading in readings if not reading.is_grounding]
+    asked = [reading for reading in readings if reading.is_of_mmad]
     defect: list[frozenset[str] | None] = []
     for reading in asked:
         said = verdict_letters(reading.question)

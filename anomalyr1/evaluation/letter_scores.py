@@ -25,7 +25,9 @@ def letter_scores(readings: Sequence[PredictionReading], resamples: int) -> dict
         and of the likeliest one by either, the accuracy on the questions that have both, as the
         strict table counts it.
     """
-    weighed = [r for r in readings if set(WEIGHS) <= set(r.prediction.letter_logps or ())]
+    weighed = [
+        r for r in readings if r.is_of_mmad and set(WEIGHS) <= set(r.prediction.letter_logps or ())
+    ]
     if not weighed:
         return None
     records = choice_records(weighed)

@@ -17,6 +17,7 @@ from anomalyr1.evaluation.letter_scores import letter_scores
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
 from anomalyr1.evaluation.prediction_lines import read_predictions
+from anomalyr1.evaluation.robustmad_scores import robustmad_scores
 from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES, SEED
 from anomalyr1.metrics.detection import Verdict, detection, percent
 from anomalyr1.metrics.mcq import (
@@ -57,7 +58,8 @@ def score(
         not), `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
         `empty_cells` where a limit or a shard left some (averages over them are null),
-        `likelihood` where letters were weighed, `consistency` where questions were asked again, and
+        `likelihood` where letters were weighed, `consistency` where questions were asked again,
+        `robustmad` where its questions were asked, and
         `localization` where there are boxes or masks.
 
     Raises:
@@ -97,6 +99,9 @@ def measure(
     again = consistency(readings, card.get("consistency") or (), resamples)
     if again is not None:
         metrics["consistency"] = again
+    robust = robustmad_scores(readings, resamples)
+    if robust is not None:
+        metrics["robustmad"] = robust
     located = localization(readings, masks_dir, resamples)
     return {**metrics, "localization": located} if located else metrics
 

@@ -86,6 +86,9 @@ def check(path: Path, verb: str, *overrides: str) -> str:
         ("eval", "eval.backend.engine.seed=1", "eval.backend.kind", "eval.backend.kind=vllm"),
         ("eval", "eval.stratified=false", "eval.limit", "eval.limit=3"),
         ("eval", "segmentation.checkpoint=x.pt", "segmentation.kind", "segmentation.kind=sam2"),
+        ("eval", "segmentation.jitter=[0.1] segmentation.kind=none", "segmentation.kind",
+         "segmentation.kind=box"),
+        ("eval", "segmentation.jitter_draws=2", "segmentation.jitter", "segmentation.jitter=[0.1]"),
     ],
 )  # fmt: skip
 def test_a_key_needs_another(tmp_path, verb, without, needs, with_it):

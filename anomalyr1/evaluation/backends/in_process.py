@@ -18,12 +18,13 @@ from anomalyr1.parsing.letter_likelihood import anomaly_probability
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.generate import Completion, complete_asked
 from anomalyr1.policy.likelihood import letter_likelihoods
-from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.prepared import Asked, prepare_conversations
 from anomalyr1.prompts import asks_for_reasoning
 from anomalyr1.rows import Row
 from anomalyr1.schema import WEIGHS, Prediction
 from anomalyr1.settings_card import policy_settings
+from anomalyr1.shared_prefix.attention import prepare
 
 
 class InProcess:
@@ -33,7 +34,7 @@ class InProcess:
         self.config = config
         self.policy = load_policy(config.policy)
         self.policy.model.to(device)
-        obstacle = share_prefixes(self.policy.model) if config.policy.shared_prefix else None
+        obstacle = prepare(self.policy.model) if config.policy.shared_prefix else None
         if obstacle:
             console.print(f"shared prefix: off, {obstacle}; every question computes its images")
 
@@ -65,7 +66,8 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
     computation of what the prompts share.
     """
     batch = Batch.of(rows, config.eval, config.seed, policy.processor, policy.family)
-    opened = {name: open_image(Path(name)) for row in rows for name in row.images}
+    # The questions of an image show the same files.
+    opened = {name: open_image(Path(name)) for name in {n for row in rows for n in row.images}}
     asked = prepare_conversations(
         policy,
         [row.messages for row in rows],

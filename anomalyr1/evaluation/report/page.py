@@ -22,7 +22,14 @@ from anomalyr1.evaluation.report.headline import headline
 from anomalyr1.evaluation.report.intervals import outcome_bars
 from anomalyr1.evaluation.report.markup import Child, Markup, asset, document, join, tag
 from anomalyr1.evaluation.report.origin import origin
+from anomalyr1.evaluation.report.robustmad_table import robustmad_table
 from anomalyr1.evaluation.report.runs import Run, load_runs
+from anomalyr1.evaluation.report.strata_tables import (
+    box_strata_tables,
+    class_table,
+    mask_strata_tables,
+    stability_table,
+)
 from anomalyr1.evaluation.report.tables import (
     accuracy_table,
     agreement_table,
@@ -53,6 +60,24 @@ _NOTES = {
         "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
         "a gold box. Area IoU: of what all boxes of an image cover together, over the images with "
         "a defect, and the share of these that reach a threshold (MMAD-BBox)."
+    ),
+    "robustmad": (
+        "RobustMAD's categories: right answers by all questions, an unreadable one being wrong. "
+        "None of them is a column of MMAD's table."
+    ),
+    "classes": (
+        "DeepPCB's measure: a box is right where its IoU with a gold box of the same class is "
+        "above 0.33, each gold box once. A mean average precision needs P(anomalous) of each "
+        "image, which is the confidence of its boxes."
+    ),
+    "strata": (
+        "A defect is small below 1/300 of the image's area and large from 3/100 on (COCO's limits "
+        "in a photo of 640 x 480). IoU is the mean over gold boxes, 0 where none is matched."
+    ),
+    "stability": (
+        "Predicted boxes are moved and resized by up to a share of their sides before the "
+        "segmenter, several times an image. Changes are in points, after less before. Kept: the "
+        "IoU with what there was before the move, whatever is right."
     ),
     "likelihood": (
         "P(anomalous) is the share of the letters that mean a defect in the likelihood of those "
@@ -103,7 +128,7 @@ def render(runs: Sequence[Run], most: int = GALLERY) -> str:
     """The page as text."""
     main = runs[0]
     sections = [
-        _section("accuracy", "Accuracy", _accuracy(main)),
+        _section("accuracy", "Accuracy", [*_accuracy(main), *_robustmad(main)]),
         _section("comparison", "Comparison", [comparison(runs)]),
         _section("consistency", "The same question again", _consistency(main)),
         _section("outcomes", "Reasoning against answer", [outcome_bars(_outcomes(runs))]),
@@ -165,6 +190,11 @@ def _consistency(run: Run) -> list[Markup | None]:
     return [table, tag("p", text, class_="note")]
 
 
+def _robustmad(run: Run) -> list[Markup | None]:
+    found = (run.metrics or {}).get("robustmad")
+    return [robustmad_table(found), _note("robustmad")] if found else []
+
+
 def _localization(run: Run) -> list[Markup | None]:
     if run.metrics is None:
         return []
@@ -172,14 +202,23 @@ def _localization(run: Run) -> list[Markup | None]:
     parts: list[tuple[str, Markup | None, Child]] = [
         ("Normal or anomalous", detection_table(run.metrics), None),
         ("Boxes", box_table(located), _note("boxes")),
+        ("Boxes that name the defect", class_table(located), _note("classes")),
+        ("Where boxes are good", _joined(box_strata_tables(located)), _note("strata")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
+        ("Where masks are good", _joined(mask_strata_tables(located)), None),
+        ("Boxes moved a little", stability_table(located), _note("stability")),
         ("Answer, boxes and mask", agreement_table(located), _note("agreement")),
     ]
-    weighed = likelihood_tables(run.metrics)
-    parts.insert(1, ("By likelihood", join(weighed) if weighed else None, _note("likelihood")))
+    weighed = _joined(likelihood_tables(run.metrics))
+    parts.insert(1, ("By likelihood", weighed, _note("likelihood")))
     return [
         join([tag("h3", title), table, note]) for title, table, note in parts if table is not None
     ]
+
+
+def _joined(tables: Sequence[Markup]) -> Markup | None:
+    """Tables one below the other; None without any."""
+    return join(tables) if tables else None
 
 
 def _targets(run: Run) -> Markup | None:
