@@ -62,6 +62,11 @@ OUTCOMES: tuple[Outcome, ...] = (
 Weigh = Literal["reasoning", "at_once"]
 WEIGHS: tuple[Weigh, ...] = ("reasoning", "at_once")
 
+# How a question is asked once more: its options shifted, in other words, or with the policy's own
+# reasoning given.
+Again = Literal["shifted", "reworded", "asked_again"]
+AGAIN: tuple[Again, ...] = ("shifted", "reworded", "asked_again")
+
 
 def subtask_of(question_type: str) -> str:
     """The MMAD column a question type counts in.
@@ -242,6 +247,25 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherAsking:
+    """A question asked once more, and what came of it.
+
+    `number` tells askings of a kind apart, from 1: letters that the options were shifted by, or the
+    wording. `question` and `options` are as they were shown. `suggested` is the letter of the
+    option that a leading wording suggests. `said` is what the policy's turn was begun with for it;
+    what it answered is `said` and `completion` together.
+    """
+
+    kind: Again
+    number: int
+    question: str
+    options: Mapping[str, str]
+    completion: str
+    said: str = ""
+    suggested: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One line of predictions.jsonl: one completion for one question.
 
@@ -253,7 +277,10 @@ class Prediction:
     this image; None where that is not known. `completion_ids` are the tokens of `completion`, the
     one that ends it included; None where the file does not tell them. `letter_logps` are the
     natural logarithms of each option's probability (`policy.likelihood`), by where they were taken
-    (`WEIGHS`); `score` follows the first of these.
+    (`WEIGHS`); `score` follows the first of these. Where several completions were drawn, `drawn`
+    has them all in their order, `completion` is the first that voted for the winner, and
+    `vote_share` the winner's share of the votes, None where there was none. `askings` are those of
+    the same question that came after this one.
     """
 
     image: str
@@ -274,6 +301,9 @@ class Prediction:
     seen: bool | None = None
     completion_ids: tuple[int, ...] | None = None
     letter_logps: Mapping[Weigh, Mapping[str, float]] | None = None
+    drawn: tuple[str, ...] | None = None
+    vote_share: float | None = None
+    askings: tuple[FurtherAsking, ...] | None = None
 
     @property
     def dataset(self) -> str:

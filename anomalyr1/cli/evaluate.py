@@ -63,6 +63,7 @@ def score(
             f"{cells['questions']} questions"
         )
     _print_likelihood(console, metrics.get("likelihood"))
+    _print_consistency(console, metrics.get("consistency"))
     print_localization(console, metrics.get("localization", {}))
     print(f"wrote {out or predictions.parent / METRICS}")
 
@@ -185,3 +186,17 @@ def _print_likelihood(console: Console, weighed: Mapping[str, Any] | None) -> No
             f"largest F1 {percent(pooled['f1_max'])}, ECE {percent(pooled['ece'])}; the likeliest "
             f"letter: micro {percent(letters['micro'])}{between(letters['intervals']['micro'])}"
         )
+
+
+def _print_consistency(console: Console, again: Mapping[str, Any] | None) -> None:
+    from anomalyr1.evaluation.consistency import named_shares, told_left_out
+
+    for name, share, _ in named_shares(again or {}):
+        if share is not None:
+            console.print(
+                f"the same verdict, {escape(name)}: {percent(share['percent'])}"
+                f"{between(share['interval'])} % of {share['askings']} askings, "
+                f"{share['unreadable']} unreadable"
+            )
+    for sentence in told_left_out(again) if again else ():
+        console.print(sentence)

@@ -2,6 +2,7 @@
 
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
+from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
@@ -24,6 +25,7 @@ __all__ = [
     "BackendConfig",
     "Config",
     "ConfigFaults",
+    "ConsistencyConfig",
     "DataConfig",
     "EvalConfig",
     "GuardConfig",

@@ -10,6 +10,7 @@ from typing import Any
 from anomalyr1 import run_folder
 from anomalyr1.evaluation.beside import blind_baselines
 from anomalyr1.evaluation.cells import empty_cells, withhold
+from anomalyr1.evaluation.consistency import consistency
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
 from anomalyr1.evaluation.kept_settings import known_settings, unknown_fields
 from anomalyr1.evaluation.letter_scores import letter_scores
@@ -57,7 +58,8 @@ def score(
         not), `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
         `empty_cells` where a limit or a shard left some (averages over them are null),
-        `likelihood` where letters were weighed, `robustmad` where its questions were asked, and
+        `likelihood` where letters were weighed, `consistency` where questions were asked again,
+        `robustmad` where its questions were asked, and
         `localization` where there are boxes or masks.
 
     Raises:
@@ -94,6 +96,9 @@ def measure(
     weighed = letter_scores(readings, resamples)
     if weighed is not None:
         metrics["likelihood"] = weighed
+    again = consistency(readings, card.get("consistency") or (), resamples)
+    if again is not None:
+        metrics["consistency"] = again
     robust = robustmad_scores(readings, resamples)
     if robust is not None:
         metrics["robustmad"] = robust

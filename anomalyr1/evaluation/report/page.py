@@ -9,8 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyr1 import run_folder
+from anomalyr1.evaluation.consistency import told_left_out
 from anomalyr1.evaluation.report.beside_table import beside_table
 from anomalyr1.evaluation.report.comparison import comparison
+from anomalyr1.evaluation.report.consistency_table import (
+    CONSISTENCY_NOTE,
+    consistency_table,
+)
 from anomalyr1.evaluation.report.curves import training_charts
 from anomalyr1.evaluation.report.gallery import image_gallery
 from anomalyr1.evaluation.report.headline import headline
@@ -125,6 +130,7 @@ def render(runs: Sequence[Run], most: int = GALLERY) -> str:
     sections = [
         _section("accuracy", "Accuracy", [*_accuracy(main), *_robustmad(main)]),
         _section("comparison", "Comparison", [comparison(runs)]),
+        _section("consistency", "The same question again", _consistency(main)),
         _section("outcomes", "Reasoning against answer", [outcome_bars(_outcomes(runs))]),
         _section("localization", "Detection and localization", _localization(main)),
         _section("training", "Training", _training(runs)),
@@ -174,6 +180,14 @@ def _accuracy(run: Run) -> list[Markup | None]:
             class_="tabs",
         )
     ]
+
+
+def _consistency(run: Run) -> list[Markup | None]:
+    table = None if run.metrics is None else consistency_table(run.metrics)
+    if run.metrics is None or table is None:
+        return []
+    text = " ".join([CONSISTENCY_NOTE, *told_left_out(run.metrics["consistency"])])
+    return [table, tag("p", text, class_="note")]
 
 
 def _robustmad(run: Run) -> list[Markup | None]:
