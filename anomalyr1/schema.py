@@ -99,7 +99,7 @@ def category_of(image: str) -> str:
 
 
 def defect_of(image: str) -> str:
-    """The folder of an image: "good", or the name of its defect.
+    """What is wrong on an image: the folder it lies in, "good" of a normal one.
 
     >>> defect_of("VisA/pcb1/test/bent/1.JPG")
     'bent'

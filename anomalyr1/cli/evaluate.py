@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 from anomalyr1.cli import panels
 from anomalyr1.cli.located import between, percent, print_localization
 from anomalyr1.terminal import results
+
+if TYPE_CHECKING:
+    from anomalyr1.evaluation.beside import Beside
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +68,7 @@ def score(
     _print_likelihood(console, metrics.get("likelihood"))
     _print_consistency(console, metrics.get("consistency"))
     print_localization(console, metrics.get("localization", {}))
+    _print_published_boxes(console, metrics)
     print(f"wrote {out or predictions.parent / METRICS}")
 
 
@@ -162,8 +166,7 @@ def _print_beside(console: Console, metrics: Mapping[str, Any], accounting: str)
     table.add_row("these predictions", *(percent(average[c]) for c in columns), style="bold")
     for row in rows:
         cells = (percent(row.cells.get(column)) for column in columns)
-        unlike = ", ".join(text.split(" (")[0] for text in row.unlike)
-        table.add_row(escape(row.name), *cells, *([unlike] if marks else ()))
+        table.add_row(escape(row.name), *cells, *([_unlike(row)] if marks else ()))
     console.print(table)
     smallest = metrics["detectable"].get("Average")
     if smallest is not None:
@@ -174,10 +177,33 @@ def _print_beside(console: Console, metrics: Mapping[str, Any], accounting: str)
         )
 
 
+def _print_published_boxes(console: Console, metrics: Mapping[str, Any]) -> None:
+    from anomalyr1.evaluation.beside import box_cells, published_box_rows
+
+    rows, ours = published_box_rows(metrics), box_cells(metrics)
+    if not rows:
+        return
+    table = Table(title="Boxes as MMAD-BBox counts them, percent", title_justify="left")
+    for title in ("", *ours, "settings unlike"):
+        table.add_column(title, justify="right" if title in ours else "left", overflow="fold")
+    table.add_row("these predictions", *map(percent, ours.values()), "", style="bold")
+    for row in rows:
+        cells = (percent(row.cells[column]) for column in ours)
+        table.add_row(escape(row.name), *cells, _unlike(row))
+    console.print(table)
+
+
+def _unlike(row: Beside) -> str:
+    """The names of the settings that differ."""
+    return ", ".join(text.split(" (")[0] for text in row.unlike)
+
+
 def _print_likelihood(console: Console, weighed: Mapping[str, Any] | None) -> None:
     if weighed is None:
         return
-    for weigh, said in (("reasoning", "after reasoning"), ("at_once", "at once")):
+    from anomalyr1.evaluation.letter_scores import PLACES
+
+    for weigh, said in PLACES.items():
         pooled = weighed["scores"][weigh]["pooled"]
         letters = weighed["letters"][weigh]
         console.print(

@@ -18,7 +18,7 @@ from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.robustmad_scores import robustmad_scores
-from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES, SEED
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
 from anomalyr1.metrics.detection import Verdict, detection, percent
 from anomalyr1.metrics.mcq import (
     ACCOUNTINGS,
@@ -30,6 +30,7 @@ from anomalyr1.metrics.mcq import (
     accuracy,
     counted_by_mmad,
 )
+from anomalyr1.metrics.rare_shares import LEVEL
 from anomalyr1.metrics.significance import smallest_detectable
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 from anomalyr1.storage import write_json

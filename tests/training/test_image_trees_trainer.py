@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from families import both_families, second_slow
 from test_resuming import assert_same, cut
 from tiny_runs import toy_run

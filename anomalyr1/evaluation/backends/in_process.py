@@ -66,7 +66,8 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
     computation of what the prompts share.
     """
     batch = Batch.of(rows, config.eval, config.seed, policy.processor, policy.family)
-    opened = {name: open_image(Path(name)) for row in rows for name in row.images}
+    # The questions of an image show the same files.
+    opened = {name: open_image(Path(name)) for name in {n for row in rows for n in row.images}}
     asked = prepare_conversations(
         policy,
         [row.messages for row in rows],
