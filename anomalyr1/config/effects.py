@@ -140,6 +140,8 @@ RULES = (
         Need(" without do_sample=false", lambda given: (given or {}).get("do_sample", True)),
     ),
     Rule(("grpo.vllm_*",), "grpo.use_vllm", _is(True), always=True),
+    Rule(("sampler.engine", "guard.sampler"), "grpo.use_vllm", _is(True)),
+    Rule(("sampler.engine",), "grpo.vllm_mode", _one_of("colocate")),
     Rule(
         (
             "grpo.num_completions_to_print",
@@ -174,7 +176,7 @@ RULES = (
 # What each verb reads; a file may hold sections of others.
 _TRAINING = ("data", "prompt", "policy", "early_stop_patience")
 _READ = {
-    "train": (*_TRAINING, "reward", "signal", "guard", "grpo"),
+    "train": (*_TRAINING, "reward", "signal", "guard", "sampler", "grpo"),
     "sft": (*_TRAINING, "sft"),
     "eval": ("prompt", "segmentation", "eval"),
 }

@@ -27,8 +27,6 @@ def config(tmp_path, toy_benchmark) -> Path:
             "max_new_tokens": 24,
             "gallery": 0,
             "bootstrap": 10,
-            # Where there is no GPU: no compilation for a policy this small.
-            "backend": {"engine": {"enforce_eager": True}},
         },
         segmentation={"kind": "none"},
     )
@@ -57,8 +55,12 @@ def test_an_adapter_is_to_be_merged_first(config, tmp_path):
 @pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
 def test_the_answers_of_this_process(config, tmp_path):
     found = {}
-    for kind in ("transformers", "vllm"):
-        run_here("eval", config, f"run_dir={tmp_path / kind}", f"eval.backend.kind={kind}")
+    # Where there is no GPU: no compilation for a policy this small.
+    for kind, engine in (
+        ("transformers", ()),
+        ("vllm", ("eval.backend.engine.enforce_eager=true",)),
+    ):
+        run_here("eval", config, f"run_dir={tmp_path / kind}", f"eval.backend.kind={kind}", *engine)
         found[kind] = [json.loads(line) for line in (tmp_path / kind / "predictions.jsonl").open()]
     assert len({row["completion"] for row in found["vllm"]}) > 4
     assert found["vllm"] == found["transformers"]
