@@ -70,6 +70,7 @@ _SERVER = (
     *("url", "server", "model", "images", "concurrency", "timeout", "retries", "backoff"),
     *("key_variable", "body"),
 )
+_COLOCATED = ("gpu_memory_utilization", "tensor_parallel_size", "enable_sleep_mode", "model_impl")
 _IOU = ("similarity", "threshold", "label_aware")
 
 RULES = (
@@ -141,7 +142,21 @@ RULES = (
     ),
     Rule(("grpo.vllm_*",), "grpo.use_vllm", _is(True), always=True),
     Rule(("sampler.engine", "guard.sampler"), "grpo.use_vllm", _is(True)),
-    Rule(("sampler.engine",), "grpo.vllm_mode", _one_of("colocate")),
+    Rule(
+        ("sampler.engine", *(f"grpo.vllm_{key}" for key in _COLOCATED)),
+        "grpo.vllm_mode",
+        _one_of("colocate"),
+    ),
+    Rule(
+        ("grpo.vllm_server_*", "grpo.vllm_group_port"),
+        "grpo.vllm_mode",
+        _one_of("server"),
+    ),
+    Rule(
+        tuple(f"grpo.vllm_importance_sampling_{key}" for key in ("mode", "clip_max", "clip_min")),
+        "grpo.vllm_importance_sampling_correction",
+        _is(True),
+    ),
     Rule(
         (
             "grpo.num_completions_to_print",

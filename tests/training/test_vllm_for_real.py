@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
 }  # fmt: skip
 LORA = {"policy.lora.r": 8, "policy.lora.alpha": 16, "policy.lora.dropout": 0.0}
+# A reward in which completions of a policy that knows its answers differ.
+UNEVEN = {"reward.weights.repetition": 1.0, "reward.repetition.ngram": 1}
 VLLM = {"grpo.use_vllm": True, "sampler.engine.enforce_eager": True}
 
 
@@ -47,7 +49,7 @@ def completions(run_dir: Path) -> list[dict]:
 @pytest.mark.parametrize("adapter", [{}, LORA], ids=["weights", "lora"])
 def test_log_probabilities_are_the_trainers(adapter, toy_benchmark, tmp_path):
     """The second step is sampled from weights that the first has moved."""
-    rows = trained(toy_benchmark, tmp_path / "run", **VLLM, **adapter)
+    rows = trained(toy_benchmark, tmp_path / "run", **VLLM, **UNEVEN, **adapter)
     largest = [row[f"{DIFFERENCE}/max"] for row in rows]
     print(f"largest differences of log-probabilities, step by step: {largest}")
     assert len(largest) == 2 and max(largest) < 1e-5

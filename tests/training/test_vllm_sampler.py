@@ -72,9 +72,8 @@ def engine_options(config):
 
 
 def largest(made) -> list[float]:
-    return [
-        row[f"{DIFFERENCE}/max"] for row in made.state.log_history if f"{DIFFERENCE}/max" in row
-    ]
+    key = f"{DIFFERENCE}/max"
+    return [row[key] for row in made.state.log_history if key in row]
 
 
 def widths(prompts) -> list[int]:

@@ -56,10 +56,8 @@ def test_an_adapter_is_to_be_merged_first(config, tmp_path):
 def test_the_answers_of_this_process(config, tmp_path):
     found = {}
     # Where there is no GPU: no compilation for a policy this small.
-    for kind, engine in (
-        ("transformers", ()),
-        ("vllm", ("eval.backend.engine.enforce_eager=true",)),
-    ):
+    engines = {"transformers": [], "vllm": ["eval.backend.engine.enforce_eager=true"]}
+    for kind, engine in engines.items():
         run_here("eval", config, f"run_dir={tmp_path / kind}", f"eval.backend.kind={kind}", *engine)
         found[kind] = [json.loads(line) for line in (tmp_path / kind / "predictions.jsonl").open()]
     assert len({row["completion"] for row in found["vllm"]}) > 4
