@@ -3,6 +3,7 @@
 python scripts/bench_grpo.py                          two 448 x 448 images, C 64, G 8
 python scripts/bench_grpo.py --questions 5            five prompts about the images, in a tree
 python scripts/bench_grpo.py --grid --plot bench.png  also other prompts, images, C and G
+python scripts/bench_grpo.py --family qwen3_vl        DeepStack, image tokens of 32 x 32 pixels
 
 Three figures a case: the rollout, the log-probabilities with their backward pass, and a whole step
 (both, plus preprocessing, rewards and the optimiser). Tokens, log-probabilities and gradients of
@@ -20,12 +21,11 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from bench_cases import GRID, HEADLINE, QUESTION, SHAPE, Case, fill, make_trainer
+from bench_cases import GRID, HEADLINE, Case, FamilyName, fill, make_trainer, random_policy
 from bench_figures import draw, show
 from measuring import alternate, check_equal, peak_memory
 from rich.console import Console
 
-from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.shared_prefix.prefixes import Prompt, beginning
 from anomalyr1.training.trainer import PolicyTrainer
 
@@ -141,6 +141,7 @@ def main(
     completion: Annotated[int, typer.Option(help="Tokens C.")] = HEADLINE.completion,
     generations: Annotated[int, typer.Option(help="Completions G.")] = HEADLINE.generations,
     questions: Annotated[int, typer.Option(help="Prompts about the pictures.")] = 1,
+    family: Annotated[FamilyName, typer.Option(help="Of the random policy.")] = "qwen2_5_vl",
     grid: Annotated[bool, typer.Option(help="Other prompt lengths, images, C and G too.")] = False,
     repeats: Annotated[int, typer.Option(help="Timings of each side; the median counts.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
@@ -151,7 +152,7 @@ def main(
     if threads is not None:
         torch.set_num_threads(threads)
     console = Console(width=110)
-    policy = build_tiny_policy([QUESTION], shape=SHAPE, max_pixels=448 * 448)
+    policy = random_policy(family)
     results = []
     with tempfile.TemporaryDirectory() as folder:
         own = Case(
@@ -173,6 +174,7 @@ def main(
         json.dumps(
             {
                 "ratio": results[0]["step_ratio"],
+                "family": family,
                 "device": device,
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,

@@ -57,7 +57,7 @@ def complete(
         sample: draw from the distribution instead of its mode.
         temperature: of the draw.
         share: what conversations about the same images have in common is computed once, where the
-            model is prepared for it (`policy.load.share_prefixes`).
+            model is prepared for it (`shared_prefix.attention.prepare`).
     """
     asked = prepare_conversations(policy, conversations, images, share=share)
     return complete_asked(

@@ -23,7 +23,6 @@ from anomalyr1.policy.family import FAMILIES, Family, family_of
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.own_code import refuse_own_code
 from anomalyr1.policy.resizing import require_pixel_limits
-from anomalyr1.shared_prefix.attention import prepare
 
 _KNOWN = " or ".join(family.name for family in FAMILIES)
 
@@ -108,15 +107,6 @@ def read_family(config: PolicyConfig) -> Family:
     except Exception as error:  # as above
         raise _not_loadable(path, error) from None
     return family_of(found.model_type)
-
-
-def share_prefixes(model: Any) -> str | None:
-    """Let a policy compute a prompt once for all that share it, in place.
-
-    Returns:
-        None, or why it cannot: its family's reason, else its class's or its kernel's.
-    """
-    return family_of(model.config.model_type).unshared or prepare(model)
 
 
 def lora_config(config: PolicyConfig) -> LoraConfig | None:

@@ -126,7 +126,7 @@ def prepare_conversations(
         conversations: what `prompts.build_messages` gave.
         images: the images of each conversation, in placeholder order.
         share: what conversations about the same images have in common is computed once, where the
-            model is prepared for it (`policy.load.share_prefixes`).
+            model is prepared for it (`shared_prefix.attention.prepare`).
         references: how many images all conversations begin with alike.
         kept: where the beginning up to the last of these is kept, for batches to come.
     """
@@ -136,7 +136,7 @@ def prepare_conversations(
         for messages in conversations
     ]
     shown = [list(group) for group in images]
-    obstacle = policy.family.unshared or sharing_obstacle(policy.model)
+    obstacle = sharing_obstacle(policy.model)
     share = share and (obstacle or generation_obstacle(policy.model, {})) is None
     beginning = None
     if share and kept is not None and references:

@@ -148,7 +148,7 @@ def prefill(
     """Compute the beginnings of prompts, each once for all rows of its group.
 
     Args:
-        model: a Qwen2.5-VL that `sharing_obstacle` has nothing against, adapters or not.
+        model: one that `sharing_obstacle` has nothing against, adapters or not.
         prompts: B rows, the kept beginning included.
         images: of the rows, those of the kept beginning left out; None without any.
         groups: rows that begin alike, their images included; every row once.

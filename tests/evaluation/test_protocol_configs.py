@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from commands import REPOSITORY
 from pictures import save
 
@@ -15,6 +17,15 @@ from anomalyr1.evaluation.pipeline import evaluate
 
 CONFIGS = sorted((REPOSITORY / "configs/eval").glob("*.yaml"))
 PROTOCOLS = [path for path in CONFIGS if not path.stem.endswith("_cpu")]
+
+
+def is_its_base_on_other_data(path: Path) -> bool:
+    written = yaml.safe_load(path.read_text())
+    there = {"base", "run_dir", "eval"} == written.keys()
+    return there and written["eval"].keys() == {"benchmark"}
+
+
+OF_A_BASE = [path for path in PROTOCOLS if is_its_base_on_other_data(path)]
 TEMPLATES = {"mmad_1shot_reasoned": "choice", "mmad_bbox": "grounding"}
 ASKED = {"mmad": "question list: Question: ", "iad_r1": "in the test image?"}
 
@@ -54,7 +65,20 @@ def test_the_header_is_the_command(path):
     assert lines[1].startswith("# ") and named == f"run_dir: {config.run_dir}"
 
 
-@pytest.mark.parametrize("path", PROTOCOLS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OF_A_BASE, ids=lambda path: path.stem)
+def test_a_protocol_on_other_data_asks_as_its_base_does(path):
+    """So that the base alone needs to run."""
+    own, base = load_config(path), load_config(path.with_name("iad_r1_mvtec.yaml"))
+    assert own.run_dir != base.run_dir and own.eval.benchmark != base.eval.benchmark
+    asked = replace(base.eval, benchmark=own.eval.benchmark)
+    assert own == replace(base, run_dir=own.run_dir, eval=asked)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PROTOCOLS if path not in OF_A_BASE],
+    ids=lambda path: path.stem,
+)
 def test_a_protocol_runs_on_drawn_images(
     path, tmp_path, toy_benchmark, tiny_policy, iad_r1, monkeypatch
 ):

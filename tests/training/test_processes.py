@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import forked
 import pytest
 from commands import completed, torchrun
 
@@ -11,7 +12,7 @@ from commands import completed, torchrun
 def run(policy, out, processes: int, rows: int, kind: str) -> dict:
     out.mkdir()
     script = ("tests/launched/processes.py", policy, out, rows, kind)
-    completed(torchrun(*script, processes=processes))
+    forked.completed(script, processes=processes)
     return json.loads((out / "record.json").read_text())
 
 

@@ -17,12 +17,13 @@ from anomalyr1.parsing.letter_likelihood import anomaly_probability
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.generate import complete_asked
 from anomalyr1.policy.likelihood import letter_likelihoods
-from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.prepared import prepare_conversations
 from anomalyr1.prompts import asks_for_reasoning
 from anomalyr1.rows import Row
 from anomalyr1.schema import WEIGHS, Prediction
 from anomalyr1.settings_card import policy_settings
+from anomalyr1.shared_prefix.attention import prepare
 
 
 class InProcess:
@@ -32,7 +33,7 @@ class InProcess:
         self.config = config
         self.policy = load_policy(config.policy)
         self.policy.model.to(device)
-        obstacle = share_prefixes(self.policy.model) if config.policy.shared_prefix else None
+        obstacle = prepare(self.policy.model) if config.policy.shared_prefix else None
         if obstacle:
             console.print(f"shared prefix: off, {obstacle}; every question computes its images")
 
