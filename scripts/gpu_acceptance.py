@@ -26,7 +26,7 @@ from acceptance_page import page
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRL = ("trl", "datasets", "peft", "pydantic", "omegaconf")
 NO_VLLM = (
-    "it has an environment of its own: there, `pytest -m vllm` makes two steps with vLLM beside the "
+    "it has an environment of its own: `pytest -m vllm` makes two steps there with vLLM beside the "
     "trainer and holds its prompts and log-probabilities against the trainer's"
 )
 # Seconds that it may take to ask the machine what it is.

@@ -8,6 +8,7 @@ What is there already stays in its version; its extras are asked for.
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -17,13 +18,19 @@ from packaging.utils import canonicalize_name
 _LEFT_OUT = ("torchaudio", "torchcodec")
 
 
-def missing(package: str) -> list[str]:
-    """Requirements of an installed package that are not here, or whose extras may not be."""
+def missing(package: str, besides: Collection[str] = ()) -> list[str]:
+    """Requirements of an installed package that are not here, or whose extras may not be.
+
+    Args:
+        package: its name.
+        besides: others that are looked at themselves.
+    """
+    left_out = {*_LEFT_OUT, *map(canonicalize_name, besides)}
     found = []
     for text in metadata.requires(package) or []:
         wanted = Requirement(text)
         applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if not applies or canonicalize_name(wanted.name) in _LEFT_OUT:
+        if not applies or canonicalize_name(wanted.name) in left_out:
             continue
         extras = f"[{','.join(sorted(wanted.extras))}]" if wanted.extras else ""
         try:
@@ -37,4 +44,4 @@ def missing(package: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(line for name in sys.argv[1:] for line in missing(name)))
+    print("\n".join(line for name in sys.argv[1:] for line in missing(name, sys.argv[1:])))
