@@ -8,6 +8,7 @@ from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig
+from anomalyr1.config.sampler import SamplerConfig
 from anomalyr1.config.sections import (
     Config,
     DataConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "PreflightConfig",
     "PromptConfig",
     "RewardConfig",
+    "SamplerConfig",
     "SegmentationConfig",
     "SignalConfig",
     "dump_config",

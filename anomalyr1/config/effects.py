@@ -71,6 +71,7 @@ _SERVER = (
     *("url", "server", "model", "images", "concurrency", "timeout", "retries", "backoff"),
     *("key_variable", "body"),
 )
+_COLOCATED = ("gpu_memory_utilization", "tensor_parallel_size", "enable_sleep_mode", "model_impl")
 _IOU = ("similarity", "threshold", "label_aware")
 
 RULES = (
@@ -141,6 +142,22 @@ RULES = (
         Need(" without do_sample=false", lambda given: (given or {}).get("do_sample", True)),
     ),
     Rule(("grpo.vllm_*",), "grpo.use_vllm", _is(True), always=True),
+    Rule(("sampler.engine", "guard.sampler"), "grpo.use_vllm", _is(True)),
+    Rule(
+        ("sampler.engine", *(f"grpo.vllm_{key}" for key in _COLOCATED)),
+        "grpo.vllm_mode",
+        _one_of("colocate"),
+    ),
+    Rule(
+        ("grpo.vllm_server_*", "grpo.vllm_group_port"),
+        "grpo.vllm_mode",
+        _one_of("server"),
+    ),
+    Rule(
+        tuple(f"grpo.vllm_importance_sampling_{key}" for key in ("mode", "clip_max", "clip_min")),
+        "grpo.vllm_importance_sampling_correction",
+        _is(True),
+    ),
     Rule(
         (
             "grpo.num_completions_to_print",
@@ -190,7 +207,7 @@ RULES = (
 # What each verb reads; a file may hold sections of others.
 _TRAINING = ("data", "prompt", "policy", "early_stop_patience")
 _READ = {
-    "train": (*_TRAINING, "reward", "signal", "guard", "grpo"),
+    "train": (*_TRAINING, "reward", "signal", "guard", "sampler", "grpo"),
     "sft": (*_TRAINING, "sft"),
     "eval": ("prompt", "segmentation", "eval"),
 }

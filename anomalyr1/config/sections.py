@@ -13,6 +13,7 @@ from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig
+from anomalyr1.config.sampler import SamplerConfig
 from anomalyr1.config.section import (
     AnyWhole,
     Count,
@@ -298,6 +299,7 @@ class Config:
     preflight: PreflightConfig = field(default_factory=PreflightConfig)
     signal: SignalConfig = field(default_factory=SignalConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
     sft: Verbatim = field(default_factory=dict)
     grpo: Verbatim = field(default_factory=dict)
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -11,7 +11,6 @@ from trl import GRPOConfig
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
 from anomalyr1.shared_prefix.attention import MASKED_KERNELS
-from anomalyr1.training.arguments import refuse_vllm
 
 Mixed = Literal["no", "bf16", "fp16"]
 
@@ -70,10 +69,8 @@ def read_settings(config: Config, processes: int, launcher_mixed: str = "no") ->
         launcher_mixed: `mixed_precision` of the accelerate file.
 
     Raises:
-        InputError: rows cannot be cut into whole groups, which TRL refuses as well, or vLLM is
-            switched on.
+        InputError: rows cannot be cut into whole groups, which TRL refuses as well.
     """
-    refuse_vllm("grpo", config.grpo)
     given = {f.name: f.default for f in dataclasses.fields(GRPOConfig)} | config.grpo
 
     def key(name: str, otherwise: Any) -> Any:

@@ -26,6 +26,7 @@ from anomalyr1.training.preflight import preflight
 from anomalyr1.training.resuming import RolloutBoundary
 from anomalyr1.training.running import train_policy
 from anomalyr1.training.trainer import PolicyTrainer
+from anomalyr1.training.vllm_settings import refuse_vllm, sampler_options
 
 
 @alone_in_its_folder
@@ -53,6 +54,7 @@ def train(config: Config) -> Path:
     rollout = arguments.per_device_train_batch_size * arguments.steps_per_generation
     shown = config.data.images_per_rollout, rollout, arguments.num_generations
     questions_an_image(*shown)
+    refuse_vllm(config, arguments)
     checkpoint = prepare_run(run_dir, config.resume)
     if checkpoint is not None:
         refuse_changed(run_dir, "train", config, feeding(arguments))
@@ -90,6 +92,7 @@ def train(config: Config) -> Path:
         flex=config.policy.attention == "flex_attention",
         signal=config.signal,
         run_dir=run_dir,
+        sampler=sampler_options(config, arguments, policy.model.dtype),
         keep_every=config.keep_completions_every,
     )
     return train_policy(trainer, "train", config, used, checkpoint, augmented)

@@ -8,7 +8,7 @@ from typing import Any
 
 from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
-from anomalyr1.errors import InputError, one_line
+from anomalyr1.errors import InputError
 from anomalyr1.evaluation.backends.answering import (
     Answer,
     batches,
@@ -18,6 +18,7 @@ from anomalyr1.evaluation.backends.rounds import Batch, Turn
 from anomalyr1.policy.adapters import ADAPTER_CONFIG
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.load import load_processor, read_family
+from anomalyr1.policy.vllm_options import engine_options, import_vllm, refuse_head_size, said
 from anomalyr1.rows import Row, count_tokens
 from anomalyr1.schema import Prediction
 from anomalyr1.settings_card import checkpoint_settings
@@ -46,30 +47,18 @@ class VllmEngine:
                 f"expected whole weights for eval.backend.kind=vllm, found an adapter at "
                 f"{config.policy.path}; merge it first (`anomalyr1 merge`)"
             )
-        try:
-            import vllm
-        except ImportError as error:
-            raise InputError(
-                "expected vllm to be installed for eval.backend.kind=vllm, found none that loads "
-                f"({one_line(error)}); install it, or ask a server of it with "
-                "eval.backend.kind=openai"
-            ) from None
-        self.vllm: Any = vllm
+        self.vllm: Any = import_vllm(
+            "eval.backend.kind=vllm", "ask a server of it with eval.backend.kind=openai"
+        )
+        refuse_head_size(config.policy, "answer with eval.backend.kind=transformers here")
         self.processor: Any = load_processor(config.policy)
         self.family: Family = read_family(config.policy)
         options = {
             "model": config.policy.path,
-            "revision": config.policy.revision,
-            "dtype": config.policy.dtype,
             "seed": config.seed,
-            "trust_remote_code": False,
-            "limit_mm_per_prompt": {"image": config.prompt.references + 1},
-            "mm_processor_kwargs": {
-                "size": {
-                    "shortest_edge": config.policy.min_pixels,
-                    "longest_edge": config.policy.max_pixels,
-                }
-            },
+            **engine_options(
+                config.policy, dtype=config.policy.dtype, images=config.prompt.references + 1
+            ),
             "max_model_len": _longest(config),
             **config.eval.backend.engine,
         }
@@ -77,8 +66,8 @@ class VllmEngine:
             self.engine = self.vllm.LLM(**options)
         except Exception as error:  # whatever an engine of many parts says of what it cannot load
             raise InputError(
-                f"expected a policy that vLLM {vllm.__version__} takes at policy.path="
-                f"{config.policy.path}, found: {one_line(error)[:300]}; change "
+                f"expected a policy that vLLM {self.vllm.__version__} takes at policy.path="
+                f"{config.policy.path}, found: {said(error)}; change "
                 "eval.backend.engine, or take another backend"
             ) from None
 
