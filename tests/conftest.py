@@ -106,6 +106,12 @@ def tiny_qwen3(tmp_path_factory, toy_benchmark) -> Path:
     return build_tiny_qwen3(toy_texts(toy_benchmark) * 4, tmp_path_factory.mktemp("qwen3"))
 
 
+@pytest.fixture(scope="session")
+def policy_path(request) -> Path:
+    """The tiny policy of a family, by the name of its fixture (`families`)."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def ablation_configs(tmp_path, toy_benchmark, tiny_policy) -> Path:
     """A folder with configs of an ablation: GRPO, fine-tuning and evaluation, a step each."""

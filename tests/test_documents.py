@@ -346,3 +346,10 @@ def test_the_benchmarks_of_the_readme_run(tmp_path):
     assert set(bench("scripts/bench_masks.py", *few)["segmenters"]) == {few[1], few[3]}
     record = bench("scripts/bench_published.py", *small, "--layers", "1", "--generations", "2")
     assert record["distinct_tokens"] > 1 and record["parameters"] > 5e7
+
+
+@pytest.mark.slow
+def test_the_second_family_is_benchmarked_too():
+    small = ["--images", "1", "--side", "64", "--completion", "6", "--repeats", "1"]
+    record = bench("scripts/bench_grpo.py", *small, "--generations", "2", "--family", "qwen3_vl")
+    assert record["family"] == "qwen3_vl" and record["cases"][0]["token_limit"] > 1
