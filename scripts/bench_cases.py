@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
 from trl import GRPOConfig
 
-from anomalyr1.policy.tiny import TinyShape
+from anomalyr1.policy.tiny import TinyShape, build_tiny_policy, train_tokenizer
+from anomalyr1.policy.tiny_qwen3 import build_qwen3_model, build_qwen3_processor
 from anomalyr1.training.trainer import PolicyTrainer
 
 # 8.5 M parameters: enough that arithmetic, not Python, fills the time.
@@ -26,6 +27,7 @@ SHAPE = TinyShape(
     vision_depth=6,
     vision_hidden_size=192,
 )
+FamilyName = Literal["qwen2_5_vl", "qwen3_vl"]
 QUESTION = (
     "Is there any defect in the object? Compare it with the normal object before you answer. "
 )
@@ -64,6 +66,15 @@ class Constant:
     def __call__(self, completions: list[Any], **_: Any) -> list[float]:
         """0, 1, 2, ... over the batch."""
         return [float(index) for index in range(len(completions))]
+
+
+def random_policy(family: FamilyName = "qwen2_5_vl") -> tuple[Any, Any]:
+    """Model and processor of about that size, for pictures of up to 448 x 448 pixels."""
+    if family == "qwen2_5_vl":
+        return build_tiny_policy([QUESTION], shape=SHAPE, max_pixels=448 * 448)
+    tokenizer = train_tokenizer([QUESTION])
+    model = build_qwen3_model(tokenizer, replace(SHAPE, mrope_section=(6, 5, 5)))
+    return model, build_qwen3_processor(tokenizer, max_pixels=448 * 448)
 
 
 def make_trainer(

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from bench_cases import QUESTION, SHAPE, Case, fill, make_trainer
+from bench_cases import Case, fill, make_trainer, random_policy
 from bench_grpo import flat_gradient, log_probabilities
 from measuring import alternate, check_equal, peak_memory
 
-from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.training.trainer import PolicyTrainer
 
 
@@ -60,7 +59,7 @@ def main(
     if threads is not None:
         torch.set_num_threads(threads)
     case = Case(images=images, side=side, completion=completion, generations=generations)
-    policy = build_tiny_policy([QUESTION], shape=SHAPE, max_pixels=448 * 448)
+    policy = random_policy()
     with tempfile.TemporaryDirectory() as folder:
         sides = {
             name: make_trainer(policy, case, Path(folder) / name, shared=True)

@@ -25,9 +25,10 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.data.making.questions import TEXTS
 from anomalyr1.inspection.inspector import Inspector
 from anomalyr1.inspection.result import Inspection
-from anomalyr1.policy.load import Policy, share_prefixes
+from anomalyr1.policy.load import Policy
 from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.schema import ANOMALY_DETECTION
+from anomalyr1.shared_prefix.attention import prepare
 
 TOLERANCE = 1e-4  # of a probability, in float32
 
@@ -44,7 +45,7 @@ def main(
         TEXTS[ANOMALY_DETECTION], shape=SHAPE, max_pixels=side * side
     )
     processor.tokenizer.padding_side = "left"
-    share_prefixes(model.eval())
+    prepare(model.eval())
     model.generation_config.min_new_tokens = completion  # full length, whatever it says
     config = PolicyConfig(path="random weights", max_pixels=side * side)
     keeps = Inspector(Policy(model, processor), config, locate=False, max_new_tokens=completion)

@@ -17,14 +17,13 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from bench_cases import QUESTION, SHAPE, Case, rows
+from bench_cases import QUESTION, Case, random_policy, rows
 from bench_grpo import flat_gradient
 from datasets import Dataset, Features, Image, List, Value
 from measuring import alternate, check_equal, peak_memory
 from trl import SFTConfig
 
 from anomalyr1.planning.tokens import sharing_ratio
-from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.shared_prefix.trained_rows import pack_rows
 from anomalyr1.training.image_groups import ImageGroups
 from anomalyr1.training.sft import TuningTrainer
@@ -109,7 +108,7 @@ def whole_step(trainer: TuningTrainer) -> None:
 
 def measure(case: Case, count: int, folder: Path, repeats: int) -> dict[str, Any]:
     """Seconds and peak memory of both sides, their ratios, and what sharing could give at most."""
-    policy = build_tiny_policy([QUESTION], shape=SHAPE, max_pixels=448 * 448)
+    policy = random_policy()
     data = questions(case, count, policy[1].tokenizer)
     sides = {
         name: make_trainer(policy, data, folder, name == "shared") for name in ("stock", "shared")

@@ -26,8 +26,8 @@ from acceptance_page import page
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRL = ("trl", "datasets", "peft", "pydantic", "omegaconf")
 NO_VLLM = (
-    "grpo.use_vllm is refused everywhere: with images TRL has vLLM sample from another prompt than "
-    "the one trained on (anomalyr1.training.arguments.refuse_vllm)"
+    "it has an environment of its own: `pytest -m vllm` makes two steps there with vLLM beside the "
+    "trainer and holds its prompts and log-probabilities against the trainer's"
 )
 # Seconds that it may take to ask the machine what it is.
 LOOK_SECONDS = 60

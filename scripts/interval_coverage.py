@@ -20,7 +20,8 @@ import numpy as np
 import typer
 from drawn_benchmarks import AnswerLaw, MaskLaw, PairLaw, ScoreLaw
 
-from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES
+from anomalyr1.metrics.bootstrap import RESAMPLES
+from anomalyr1.metrics.rare_shares import LEVEL
 
 Ends = Mapping[str, tuple[float, float] | None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 from pathlib import Path
@@ -16,6 +17,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Started in the background, a shell has Ctrl-C ignored, also in all that the tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Each training collects garbage, which would go through all of the libraries every time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +104,12 @@ def tiny_qwen3(tmp_path_factory, toy_benchmark) -> Path:
     from anomalyr1.policy.tiny_qwen3 import build_tiny_qwen3
 
     return build_tiny_qwen3(toy_texts(toy_benchmark) * 4, tmp_path_factory.mktemp("qwen3"))
+
+
+@pytest.fixture(scope="session")
+def policy_path(request) -> Path:
+    """The tiny policy of a family, by the name of its fixture (`families`)."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

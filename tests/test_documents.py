@@ -17,6 +17,7 @@ import pytest
 import yaml
 from commands import REPOSITORY, assert_torch_free
 from documents import DOCUMENTS, LANGUAGES, blocks, check, inline, inline_commands
+from forked import completed
 
 from anomalyr1.config import load_config
 
@@ -108,16 +109,10 @@ RUNNABLE = [
 ]
 
 
-def run_document(document: Path, folder: Path) -> subprocess.CompletedProcess:
-    paths = [str(REPOSITORY), str(REPOSITORY / "tests")]
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "tests/launched/document.py"), str(document)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def run_document(document: Path, folder: Path, status: int = 0) -> str:
+    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+    words = (REPOSITORY / "tests/launched/document.py", document)
+    return completed(words, status=status, folder=folder, PYTHONPATH=paths)
 
 
 @pytest.mark.parametrize("document", RUNNABLE, ids=relative)
@@ -125,8 +120,7 @@ def test_a_document_runs_from_top_to_bottom(document, tmp_path):
     """Its python and bash blocks, in their order, in a folder that has what a clone has."""
     for name in ("configs", "data", "scripts"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
-    done = run_document(document, tmp_path)
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    run_document(document, tmp_path)
     if document.name == "README.md":
         run = tmp_path / "runs" / "demo"
         for name in ("policy", "predictions.jsonl", "metrics.json", "report.html", "completions"):
@@ -145,8 +139,7 @@ def test_a_document_runs_from_top_to_bottom(document, tmp_path):
 def test_a_block_that_fails_fails_its_document(block, said, tmp_path):
     document = tmp_path / "shown.md"
     document.write_text(f"# A document\n\n```python\nseen = 1\n```\n{block}\n")
-    done = run_document(document, tmp_path)
-    assert done.returncode != 0 and said in done.stderr
+    assert said in run_document(document, tmp_path, status=1)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
@@ -330,15 +323,8 @@ def test_the_public_names_are_loaded_when_they_are_asked_for():
 
 
 def bench(*arguments) -> dict:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    record: dict = json.loads(done.stdout.splitlines()[-1])
+    lines = completed(arguments).splitlines()
+    record: dict = json.loads(next(line for line in reversed(lines) if line.startswith("{")))
     assert record["ratio"] > 0
     return record
 
@@ -360,3 +346,10 @@ def test_the_benchmarks_of_the_readme_run(tmp_path):
     assert set(bench("scripts/bench_masks.py", *few)["segmenters"]) == {few[1], few[3]}
     record = bench("scripts/bench_published.py", *small, "--layers", "1", "--generations", "2")
     assert record["distinct_tokens"] > 1 and record["parameters"] > 5e7
+
+
+@pytest.mark.slow
+def test_the_second_family_is_benchmarked_too():
+    small = ["--images", "1", "--side", "64", "--completion", "6", "--repeats", "1"]
+    record = bench("scripts/bench_grpo.py", *small, "--generations", "2", "--family", "qwen3_vl")
+    assert record["family"] == "qwen3_vl" and record["cases"][0]["token_limit"] > 1

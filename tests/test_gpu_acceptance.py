@@ -12,9 +12,6 @@ import pytest
 import torch
 from commands import REPOSITORY, completed
 
-from anomalyr1.errors import InputError
-from anomalyr1.training.arguments import refuse_vllm
-
 SCRIPT = REPOSITORY / "scripts" / "gpu_acceptance.sh"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
 
@@ -39,15 +36,10 @@ def test_without_a_gpu_it_runs_to_its_end_and_names_what_was_skipped(tmp_path):
     record, shown = accept(tmp_path)
     reasons = {part["name"]: part["reason"] for part in record["parts"]}
     assert {part["status"] for part in record["parts"]} == {"skipped"}
-    assert "grpo.use_vllm is refused" in reasons.pop("vllm")
+    assert "`pytest -m vllm` makes two steps" in reasons.pop("vllm")
     assert reasons == dict.fromkeys(("passes", "steps", "tests"), "torch sees no GPU")
     assert all(f"| {name} | skipped |" in shown for name in (*reasons, "vllm"))
     assert record["machine"]["versions"]["torch"] and torch.__version__.split("+")[0] in shown
-
-
-def test_vllm_is_refused_as_the_page_says():
-    with pytest.raises(InputError, match="another prompt than the one trained on"):
-        refuse_vllm("grpo", {"use_vllm": True})
 
 
 def test_all_limits_together_are_those_that_are_promised():

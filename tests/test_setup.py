@@ -87,7 +87,7 @@ def test_versions_that_do_not_install_are_one_line_with_the_way_on(setup):
 def test_an_unknown_argument_is_refused(setup):
     status, said, installs = setup("--newest")
     assert status == 2 and installs == []
-    assert said == "expected no argument, --latest or --keep, found --newest\n"
+    assert said == "expected no argument, --latest, --keep or --vllm-cpu, found --newest\n"
 
 
 @pytest.mark.parametrize("name", ["test.sh", "quickstart.sh"])

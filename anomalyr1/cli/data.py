@@ -138,6 +138,9 @@ def synth(
     similar: Annotated[
         bool, typer.Option(help="Draw each view without its defect too, as a reference.")
     ] = False,
+    bgr: Annotated[
+        bool, typer.Option(help="Red and blue change places, as by a camera read wrongly.")
+    ] = False,
 ) -> None:
     """Draw a benchmark of industrial-looking images with defects, masks and references.
 
@@ -152,6 +155,7 @@ def synth(
         seed=seed,
         size=size,
         similar=similar,
+        bgr=bgr,
         progress=progress("drawing images"),
     )
     for file in files:

@@ -2,10 +2,13 @@
 
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
+from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
+from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig
+from anomalyr1.config.sampler import SamplerConfig
 from anomalyr1.config.sections import (
     Config,
     DataConfig,
@@ -15,7 +18,6 @@ from anomalyr1.config.sections import (
     PolicyConfig,
     PreflightConfig,
     PromptConfig,
-    SegmentationConfig,
     SignalConfig,
 )
 
@@ -24,6 +26,7 @@ __all__ = [
     "BackendConfig",
     "Config",
     "ConfigFaults",
+    "ConsistencyConfig",
     "DataConfig",
     "EvalConfig",
     "GuardConfig",
@@ -33,6 +36,7 @@ __all__ = [
     "PreflightConfig",
     "PromptConfig",
     "RewardConfig",
+    "SamplerConfig",
     "SegmentationConfig",
     "SignalConfig",
     "dump_config",

@@ -31,6 +31,8 @@ class GuardConfig:
         cut_share: so many of the completions end at `grpo.max_completion_length`.
         kl: the divergence from the reference policy is at least this, in nats a token; it is
             measured where `grpo.beta` is above 0.
+        sampler: log-probabilities of vLLM and of the trainer differ by so much, in nats a token;
+            it is measured where `grpo.use_vllm` is on.
         flat_share: so many of the groups have no reward variance.
         box_share: the set IoU over images with a defect falls to this share of what it was.
     """
@@ -44,5 +46,6 @@ class GuardConfig:
     length_share: Share | None = 0.25
     cut_share: Share | None = 0.5
     kl: Above | None = 0.5
+    sampler: Above | None = 0.1
     flat_share: Share | None = 0.95
     box_share: Share | None = 0.5

@@ -11,6 +11,7 @@ from anomalyr1.config.effects import SECTIONS
 from anomalyr1.doctor.lines import Line, refused
 from anomalyr1.doctor.packages import OPTIONAL, installed
 from anomalyr1.doctor.probe import Facts
+from anomalyr1.doctor.vllm_lines import use_lines
 from anomalyr1.errors import InputError
 
 # What depends on the machine has lines of its own; TRL is asked about all the rest.
@@ -71,6 +72,7 @@ def need_lines(config: Config, facts: Facts, broken: Mapping[str, str]) -> list[
     for name, given in training_sections(config).items():
         lines += [_precision(name, given, facts), *_packages(name, given, broken)]
         lines += _trackers(name, given)
+    lines += use_lines(config, _ANY_MACHINE, broken)
     dtype = config.policy.dtype
     if dtype in ("bfloat16", "float16") and not facts.gpus:
         advice = "policy.dtype=float32 where memory allows"

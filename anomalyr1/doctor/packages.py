@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 
 from anomalyr1.doctor.lines import Line
 from anomalyr1.doctor.probe import Facts
+from anomalyr1.doctor.vllm_lines import distribution, vllm_line
 
 CORE = ("torch", "transformers", "trl", "peft", "accelerate")
 
@@ -49,8 +50,11 @@ def installed(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         # Installed under another name: sam2 from its repository calls itself SAM-2.
-        found = importlib.util.find_spec(package.replace("-", "_"))
-        return None if found is None else "of unknown version"
+        module = package.replace("-", "_")
+        name = distribution(module)
+        if name is not None:
+            return metadata.version(name)
+        return None if importlib.util.find_spec(module) is None else "of unknown version"
 
 
 def package_lines(facts: Facts | str, broken: Mapping[str, str]) -> list[Line]:
@@ -81,18 +85,8 @@ def package_lines(facts: Facts | str, broken: Mapping[str, str]) -> list[Line]:
             lines.append(Line(package, "problem", f"import fails: {broken[package]}", advice))
         else:
             lines.append(_version_line(package, wanted.get(package)))
-    if installed("vllm") is not None:
-        lines.append(_vllm_line(broken))
-    return lines
-
-
-def _vllm_line(broken: Mapping[str, str]) -> Line:
-    """No training here samples with vLLM, but trl imports one that is there."""
-    if "vllm" in broken:
-        advice = "pip uninstall vllm: only eval.backend.kind=vllm uses it, and trl imports it"
-        return Line("vllm", "problem", f"import fails: {broken['vllm']}", advice)
-    found = f"{installed('vllm')}, for eval.backend.kind=vllm: grpo.use_vllm is refused"
-    return Line("vllm", "ok", found)
+    vllm = vllm_line(broken)
+    return lines if vllm is None else [*lines, vllm]
 
 
 def _torch_line(version: str, facts: Facts | str) -> Line:

@@ -118,10 +118,7 @@ def _weights(name: str, path: str, folder: Path, kind: str) -> tuple[list[Line],
     family = family_of(kind) if kind else QWEN2_5_VL
     if family.unit is None:
         known = " and ".join(known.name for known in FAMILIES)
-        advice = f"it answers with letters alone; boxes are asked of {known}. Try a short run"
-        return [Line(name, "note", found, advice)], size
-    if family.unshared:
-        advice = f"policy.shared_prefix=true has no effect: {family.unshared}"
+        advice = f"it answers with letters alone and shares no prompts, as {known} do; try it first"
         return [Line(name, "note", found, advice)], size
     return [Line(name, "ok", found)], size
 

@@ -9,9 +9,10 @@ import torch
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
-from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.resizing import saved_pixels
 from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
+from anomalyr1.shared_prefix.attention import prepare
 
 BACKENDS = ("transformers",)
 
@@ -47,7 +48,7 @@ def load_to_inspect(
     )
     policy = load_policy(config)
     policy.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    share_prefixes(policy.model)
+    prepare(policy.model)
     return policy, config
 
 

@@ -23,8 +23,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES, SEED, interval, resample_sums
-from anomalyr1.metrics.rare_shares import is_rare, mean_of_independent, wilson
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval, resample_sums
+from anomalyr1.metrics.rare_shares import LEVEL, is_rare, mean_of_independent, wilson
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 
 Accounting = Literal["strict", "compat"]

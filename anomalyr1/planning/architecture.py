@@ -15,7 +15,7 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.planning.published import KNOWN
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, read_adapter_config
-from anomalyr1.policy.family import QWEN2_5_VL
+from anomalyr1.policy.family import FAMILIES, QWEN2_5_VL, family_of
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.load import freeze, lora_config
 
@@ -60,10 +60,7 @@ def read_architecture(policy: PolicyConfig) -> Architecture:
     config, source = _read(path, policy.revision)
     here = source != PUBLISHED or adapter is not None
     if config.model_type != QWEN2_5_VL.model_type:
-        raise InputError(
-            f"expected a Qwen2.5-VL at policy.path={policy.path}, found a {config.model_type}; "
-            "plan for another policy"
-        )
+        raise _not_traced(policy.path, family_of(config.model_type).name)
     return Architecture(config, adapter, source, here)
 
 
@@ -155,9 +152,19 @@ def _read(path: str, revision: str | None) -> tuple[Any, str]:
     except Exception as error:  # whatever a library says of a file cut off or of another form
         if path in KNOWN and not local:
             return Qwen2_5_VLConfig(**KNOWN[path]), PUBLISHED
+        for family in FAMILIES:  # hub ids begin with the name their makers gave
+            if family is not QWEN2_5_VL and path.partition("/")[2].startswith(f"{family.name}-"):
+                raise _not_traced(path, family.name) from None
         reason = first_line(error)
         raise InputError(
             f"expected a Qwen2.5-VL checkpoint at policy.path={path}, found none that loads "
             f"({reason}); check the path, or plan with {' or '.join(KNOWN)}"
         ) from None
     return config, f"{path}/config.json" if local else "its config.json"
+
+
+def _not_traced(path: str, family: str) -> InputError:
+    return InputError(
+        f"expected a Qwen2.5-VL at policy.path={path}, whose layers are what plan knows, found a "
+        f"{family}; plan for a Qwen2.5-VL of about its size, or try a short run"
+    )

@@ -11,7 +11,6 @@ from trl import GRPOConfig
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError
 from anomalyr1.shared_prefix.attention import MASKED_KERNELS
-from anomalyr1.training.arguments import refuse_vllm
 
 Mixed = Literal["no", "bf16", "fp16"]
 
@@ -70,10 +69,8 @@ def read_settings(config: Config, processes: int, launcher_mixed: str = "no") ->
         launcher_mixed: `mixed_precision` of the accelerate file.
 
     Raises:
-        InputError: rows cannot be cut into whole groups, which TRL refuses as well, or vLLM is
-            switched on.
+        InputError: rows cannot be cut into whole groups, which TRL refuses as well.
     """
-    refuse_vllm("grpo", config.grpo)
     given = {f.name: f.default for f in dataclasses.fields(GRPOConfig)} | config.grpo
 
     def key(name: str, otherwise: Any) -> Any:
@@ -116,6 +113,17 @@ def read_settings(config: Config, processes: int, launcher_mixed: str = "no") ->
 def shares_prefix(config: Config) -> bool:
     """Whether the trainer will compute a prompt once for all of its completions."""
     return config.policy.shared_prefix and config.policy.kernel in MASKED_KERNELS
+
+
+def chunk_of_completions(config: Config, splits_weights: bool) -> int | None:
+    """Tokens of completions computed at once, where the trainer will keep to that.
+
+    Args:
+        config: the run.
+        splits_weights: no process holds all weights, which `training.sharing` leaves unchunked.
+    """
+    able = shares_prefix(config) and config.policy.kernel != "eager" and not splits_weights
+    return config.policy.chunk_completions if able else None
 
 
 def _mixed(given: dict[str, Any], launcher: str) -> Mixed:

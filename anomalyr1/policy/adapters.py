@@ -9,6 +9,7 @@ from typing import Any
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
+from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.storage import read_json
 
@@ -45,6 +46,19 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
             "write the path of the base there"
         )
     return dict(config)
+
+
+def base_of(policy: PolicyConfig) -> tuple[str, str | None]:
+    """Path and revision of the weights: those of the base where `policy.path` is an adapter.
+
+    Raises:
+        InputError: an adapter names no base, or has no weights as safetensors.
+    """
+    folder = Path(policy.path)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return policy.path, policy.revision
+    adapter = read_adapter(folder)
+    return str(adapter["base_model_name_or_path"]), policy.revision or adapter.get("revision")
 
 
 def load_adapter(model: Any, adapter: Path, *, trainable: bool = False) -> Any:

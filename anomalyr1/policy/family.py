@@ -22,8 +22,6 @@ class Family:
             never asked for boxes.
         tower: the vision tower, as modules name it.
         projectors: what hands the tower's features to the language model, within the tower.
-        unshared: why prompts cannot be computed once for all that share them, as far as that is the
-            family's doing (a kernel may have more against it); None where they can.
     """
 
     name: str
@@ -34,7 +32,6 @@ class Family:
     unit: BoxUnit | None
     tower: str = "visual"
     projectors: tuple[str, ...] = ("visual.merger",)
-    unshared: str | None = None
 
     @property
     def factor(self) -> int:
@@ -72,7 +69,6 @@ QWEN3_VL = Family(
     merge_size=2,
     unit="thousandths",
     projectors=("visual.merger", "visual.deepstack_merger_list"),
-    unshared="Qwen3-VL adds vision features to later layers too, which packed prompts do not carry",
 )
 FAMILIES = (QWEN2_5_VL, QWEN3_VL)
 

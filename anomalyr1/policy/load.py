@@ -18,12 +18,11 @@ from transformers import (
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
-from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, load_adapter, read_adapter
+from anomalyr1.policy.adapters import ADAPTER_CONFIG, base_of, first_line, load_adapter
 from anomalyr1.policy.family import FAMILIES, Family, family_of
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.own_code import refuse_own_code
 from anomalyr1.policy.resizing import require_pixel_limits
-from anomalyr1.shared_prefix.attention import prepare
 
 _KNOWN = " or ".join(family.name for family in FAMILIES)
 
@@ -52,18 +51,16 @@ def load_policy(config: PolicyConfig, *, trainable: bool = False) -> Policy:
         InputError: nothing loadable is at `config.path`, or an adapter that does not fit its base.
     """
     processor = load_processor(config)
-    folder = Path(config.path)
+    folder, (base, revision) = Path(config.path), base_of(config)
     if not (folder / ADAPTER_CONFIG).is_file():
-        model = _load_model(config.path, config.revision, config)
+        model = _load_model(base, revision, config)
     elif trainable and config.lora is not None:
         raise InputError(
             f"expected whole weights beside policy.lora, found an adapter at {config.path}; "
             "leave policy.lora out to train that adapter on, or `anomalyr1 merge` it first"
         )
     else:
-        adapter = read_adapter(folder)
-        revision = config.revision or adapter.get("revision")
-        model = _load_model(str(adapter["base_model_name_or_path"]), revision, config)
+        model = _load_model(base, revision, config)
         model = load_adapter(model, folder, trainable=trainable)
     _require_fit(model, processor, config.path)
     if trainable:
@@ -104,25 +101,12 @@ def read_family(config: PolicyConfig) -> Family:
     Raises:
         InputError: nothing readable is at `config.path`.
     """
-    path, revision, folder = config.path, config.revision, Path(config.path)
-    if (folder / ADAPTER_CONFIG).is_file():
-        adapter = read_adapter(folder)
-        path = str(adapter["base_model_name_or_path"])
-        revision = revision or adapter.get("revision")
+    path, revision = base_of(config)
     try:
         found = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:  # as above
         raise _not_loadable(path, error) from None
     return family_of(found.model_type)
-
-
-def share_prefixes(model: Any) -> str | None:
-    """Let a policy compute a prompt once for all that share it, in place.
-
-    Returns:
-        None, or why it cannot: its family's reason, else its class's or its kernel's.
-    """
-    return family_of(model.config.model_type).unshared or prepare(model)
 
 
 def lora_config(config: PolicyConfig) -> LoraConfig | None:

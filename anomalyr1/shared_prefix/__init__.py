@@ -15,8 +15,9 @@ Every token sees what it would have seen alone, at the position it would have ha
 and gradients are those of G whole rows; the tokens are P + G C instead of G (P + C). A rollout
 keeps the prompt's keys and values once, and equal images go through the vision tower once.
 
-`prepare` makes a Qwen2.5-VL ready, `shared_logps` is the log-probability pass, `generate_shared`
-the rollout. The package imports nothing of the rest: it works with plain transformers.
+`prepare` makes a Qwen2.5-VL or Qwen3-VL ready, `shared_logps` is the log-probability pass,
+`generate_shared` the rollout. The package imports nothing of the rest: it works with plain
+transformers.
 """
 
 from anomalyr1.shared_prefix.attention import prepare, sharing_obstacle

@@ -1,10 +1,11 @@
-"""What a Qwen2.5-VL needs to compute a prefix once: an attention and a vision tower that share."""
+"""What a policy needs to compute a prefix once: an attention and a vision tower that share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
@@ -16,7 +17,7 @@ from anomalyr1.shared_prefix.flex_attention import flex_packed_attention
 from anomalyr1.shared_prefix.images_once import see_once
 from anomalyr1.shared_prefix.packed_attention import Siblings, packed_attention
 from anomalyr1.shared_prefix.trunk import Trunk, run_in_chunks
-from anomalyr1.shared_prefix.vision import backbone_of
+from anomalyr1.shared_prefix.vision import SHARING_NAMES, backbone_of
 
 # The name of our kernel among the attention implementations of transformers.
 NAME = "anomalyr1_shared"
@@ -29,11 +30,11 @@ def sharing_obstacle(model: Any) -> str | None:
     try:
         backbone = backbone_of(model)
     except TypeError:
-        return f"{type(model).__name__} is not a Qwen2.5-VL"
+        return _recurrence(model) or f"{type(model).__name__} is no {SHARING_NAMES}"
     kernel = backbone.config._attn_implementation
     if kernel not in MASKED_KERNELS:
         return f"the {kernel} kernel takes no block mask (policy.attention=sdpa does)"
-    if "sliding_attention" in (backbone.language_model.config.layer_types or ()):
+    if "sliding_attention" in _layer_types(backbone.language_model.config):
         return "its sliding windows would cut prefixes"
     return None
 
@@ -63,7 +64,7 @@ def prepare(model: Any) -> str | None:
 
 
 def shares_attention(model: Any) -> bool:
-    """Whether the language model of this Qwen2.5-VL attends with our kernel.
+    """Whether the language model of this policy attends with our kernel.
 
     Models may share a config, which names the kernel; each has its own hooks.
     """
@@ -123,6 +124,30 @@ def shared_attention(
     return plain
 
 
+def unmasked(device: torch.device) -> Tensor:
+    """A mask for transformers to hand on as it is, and for our kernel to leave unread.
+
+    Without any, a mask of all queries by all keys would be made in each pass.
+    """
+    return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+
+
+def _recurrence(model: Any) -> str | None:
+    """Layers that hand a state from token to token: a mask keeps no two rows apart in it."""
+    config = getattr(model, "config", None)
+    if config is None or "linear_attention" not in _layer_types(config.get_text_config()):
+        return None
+    return (
+        f"{type(model).__name__} has linear_attention layers, whose state runs through all tokens "
+        "and would mix the rows behind a prefix"
+    )
+
+
+def _layer_types(config: Any) -> Sequence[str]:
+    """Kinds of attention by layer; a config that names none has full attention in all."""
+    return getattr(config, "layer_types", None) or ()
+
+
 def _is_handed_caches(language_model: Any) -> bool:
     return _hand_over_cache in language_model._forward_pre_hooks.values()
 
@@ -133,8 +158,8 @@ def _hand_over_cache(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     if not isinstance(cache, SharedCache):
         return None
     cache.look_at(kwargs["attention_mask"], kwargs["inputs_embeds"].shape[1])
-    unmasked = {"full_attention": None}
-    return args, {**kwargs, "attention_mask": unmasked, "shared": cache}
+    mask = unmasked(kwargs["inputs_embeds"].device)
+    return args, {**kwargs, "attention_mask": mask, "shared": cache}
 
 
 AttentionInterface.register(NAME, shared_attention)

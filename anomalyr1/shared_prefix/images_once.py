@@ -57,8 +57,8 @@ def see_once(visual: Any) -> None:
     that of an image is the sum over its copies.
 
     Args:
-        visual: Qwen2.5-VL's vision tower, called with patches (N, width) and `grid_thw`
-            (images, 3). Asked again, nothing changes.
+        visual: the vision tower of a Qwen2.5-VL or Qwen3-VL, called with patches (N, width) and
+            `grid_thw` (images, 3). Asked again, nothing changes.
     """
     if visual in _seeing:
         return
@@ -80,10 +80,18 @@ def see_once(visual: Any) -> None:
         owner, grids = pending.pop()
         if len(grids) == len(owner):
             return None
-        patches = grids.prod(1)
-        for name, sizes in (("last_hidden_state", patches), ("pooler_output", patches // merged)):
-            parts = torch.split(output[name], sizes.tolist())
-            output[name] = torch.cat([parts[number] for number in owner])
+        patches = grids.prod(1).tolist()
+        tokens = [count // merged for count in patches]
+
+        def repeated(features: Tensor, sizes: list[int]) -> Tensor:
+            parts = torch.split(features, sizes)
+            return torch.cat([parts[number] for number in owner])
+
+        output["last_hidden_state"] = repeated(output["last_hidden_state"], patches)
+        output["pooler_output"] = repeated(output["pooler_output"], tokens)
+        if "deepstack_features" in output:  # of Qwen3-VL: what further layers are given
+            deeper = output["deepstack_features"]
+            output["deepstack_features"] = [repeated(features, tokens) for features in deeper]
         return output
 
     visual.register_forward_pre_hook(before, with_kwargs=True)

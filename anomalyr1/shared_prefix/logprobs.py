@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomalyr1.shared_prefix.attention import shares_attention
+from anomalyr1.shared_prefix.attention import shares_attention, unmasked
 from anomalyr1.shared_prefix.flex_attention import pairs_of
 from anomalyr1.shared_prefix.packing import Packed, block_mask, chunked, pack, unpack
 from anomalyr1.shared_prefix.prefixes import Prompt, beginning, families_of, group_equal
@@ -41,14 +41,14 @@ def shared_logps(
     The numbers and their gradients are those of B rows of prompt and completion.
 
     Args:
-        model: a Qwen2.5-VL that `attention.prepare` has prepared, adapters and wrappers or not.
+        model: one that `attention.prepare` has prepared, adapters and wrappers or not.
         prompts: of the B rows.
         images: of the B rows, or None.
         completion_ids: (B, C), right-padded.
         completion_mask: (B, C), 1 on tokens.
         score: runs the model and reads the tokens' numbers off it; `plain_score` where the model
             has no head of its own for that.
-        backbone: the Qwen2.5-VL inside `model`, where wrappers hide it.
+        backbone: the vision-language model inside `model`, where wrappers hide it.
         budget: tokens of a forward pass; None runs all groups in one, as a backward pass needs.
         passes: how many forward passes to make, given the number needed here: where processes hold
             a part of the weights each, all make equally many. None makes those needed.
@@ -133,7 +133,7 @@ def pack_inputs(
     """The groups as one sequence, and what the model is called with.
 
     Args:
-        backbone: the Qwen2.5-VL that knows positions.
+        backbone: the part of the model that knows positions (`vision.backbone_of`).
         groups: row numbers of each group.
         prompts: of each of the B rows.
         images: of the rows, or None.
@@ -183,7 +183,7 @@ def model_inputs(
     """What a model is called with for a packed sequence.
 
     Args:
-        backbone: the Qwen2.5-VL inside it.
+        backbone: the part of it that knows positions (`vision.backbone_of`).
         packed: the sequence.
         images: of the rows, or None.
         firsts: the row of each tree whose images stand in it.
@@ -205,7 +205,7 @@ def _who_sees_whom(backbone: Any, packed: Packed, flex: bool) -> dict[str, Any]:
         bias = torch.zeros(unseen.shape, device=unseen.device)
         return {"attention_mask": bias.masked_fill(unseen, torch.finfo(torch.float32).min)}
     trunk = packed.layout
-    who: dict[str, Any] = {"attention_mask": {"full_attention": None}, "layout": trunk}
+    who: dict[str, Any] = {"attention_mask": unmasked(packed.input_ids.device), "layout": trunk}
     if flex:
         who["pairs"] = pairs_of(trunk)
     if packed.chunks:

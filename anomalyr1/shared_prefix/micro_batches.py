@@ -36,7 +36,7 @@ def take_rows(
         pad_id: the token that fills both.
 
     Raises:
-        NotImplementedError: the batches hold an input of another model than Qwen2.5-VL.
+        NotImplementedError: the batches hold an input that neither Qwen2.5-VL nor Qwen3-VL has.
 
     >>> batches = [{"completion_ids": torch.tensor([[5]])},
     ...            {"completion_ids": torch.tensor([[6, 7]])}]

@@ -49,7 +49,7 @@ def generate_shared(
     """`model.generate` for prompts of which several share a beginning.
 
     Args:
-        model: a Qwen2.5-VL that `sharing_obstacle` has nothing against, adapters or not.
+        model: one that `sharing_obstacle` has nothing against, adapters or not.
         prompts: B rows.
         images: of the rows, or None.
         groups: rows that begin alike, their images included; every row once.

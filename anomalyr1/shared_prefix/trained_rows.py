@@ -28,7 +28,7 @@ def pack_rows(
     sum over labels, and its gradient, is that of the batch.
 
     Args:
-        backbone: the Qwen2.5-VL that knows positions, prepared by `attention.prepare`.
+        backbone: the part of a model prepared by `attention.prepare` that knows positions.
         inputs: of the stock model: `input_ids`, `attention_mask` and `labels` (B, T), where there
             are images `mm_token_type_ids` (B, T), `pixel_values` and `image_grid_thw`. A label of
             `IGNORED` is none.

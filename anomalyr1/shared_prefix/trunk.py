@@ -64,6 +64,11 @@ class Chunk:
         return self.layout[-1].end - self.layout[0].start
 
 
+# What Qwen3-VL hands its first layers beside embeddings (DeepStack): where image tokens are, and
+# further features of them. Images stand in what rows share, never in an end.
+_SEEN = ("visual_pos_masks", "deepstack_visual_embeds")
+
+
 def run_in_chunks(language_model: Any) -> None:
     """Let the language model take `chunks`, in place; without them it runs as before."""
     language_model.forward = MethodType(_forward, language_model)
@@ -75,8 +80,11 @@ def _forward(self: Any, *args: Any, chunks: Sequence[Chunk] = (), **kwargs: Any)
     if not chunks:
         return stock(self, *args, **kwargs)
     hidden, places = kwargs.pop("inputs_embeds"), kwargs.pop("position_ids")
-    of_trunk = {name: kwargs.pop(name) for name in ("layout", "pairs") if name in kwargs}
+    of_trunk = {name: kwargs.pop(name) for name in ("layout", "pairs", *_SEEN) if name in kwargs}
     trunk, end = Trunk(), of_trunk["layout"][-1].end
+    seen = of_trunk.get("visual_pos_masks")
+    if seen is not None:
+        of_trunk["visual_pos_masks"] = seen[:, :end]
     output = stock(
         self,
         inputs_embeds=hidden[:, :end],

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Qwen2_5_VLModel
+from transformers import Qwen2_5_VLModel, Qwen3VLModel
+
+# What shares prefixes, and how messages name it.
+SHARING = (Qwen2_5_VLModel, Qwen3VLModel)
+SHARING_NAMES = "Qwen2.5-VL or Qwen3-VL"
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,12 @@ def _on_device(values: Any, device: torch.device) -> Tensor | None:
 
 def tower_learns(visual: Any) -> bool:
     """Whether a weight of the vision tower learns; the projector behind it does not count."""
-    tower = (visual.patch_embed, visual.blocks)
-    return any(p.requires_grad for module in tower for p in module.parameters())
+    return any(
+        parameter.requires_grad
+        for name, part in visual.named_children()
+        if "merger" not in name
+        for parameter in part.parameters()
+    )
 
 
 def spare_frozen_tower(model: Any) -> None:
@@ -90,7 +98,7 @@ def spare_frozen_tower(model: Any) -> None:
     same.
 
     Args:
-        model: with its adapters, as the trainer holds it; no other than a Qwen2.5-VL is touched.
+        model: with its adapters, as the trainer holds it; one that shares no prefixes is left.
     """
     try:
         visual = backbone_of(model).visual
@@ -105,7 +113,7 @@ def spare_frozen_tower(model: Any) -> None:
 
 
 def backbone_of(model: Any) -> Any:
-    """The Qwen2.5-VL model below adapters and wrappers: it computes M-RoPE positions.
+    """The vision-language model below adapters and wrappers: it computes M-RoPE positions.
 
     Raises:
         TypeError: there is none, so prefixes cannot be shared.
@@ -114,8 +122,7 @@ def backbone_of(model: Any) -> Any:
     while found is not None and not hasattr(found, "get_rope_index"):
         inner = getattr(found, "base_model", None)
         found = getattr(found, "model", None) if inner is None or inner is found else inner
-    # Its relatives compute positions too, but attend or see otherwise (Qwen3-VL hands features of
-    # the vision tower to several layers).
-    if not isinstance(found, Qwen2_5_VLModel):
-        raise TypeError(f"expected a Qwen2.5-VL, found a {type(model).__name__}")
+    # Their relatives compute positions too, but attend or see otherwise.
+    if not isinstance(found, SHARING):
+        raise TypeError(f"expected a {SHARING_NAMES}, found a {type(model).__name__}")
     return found

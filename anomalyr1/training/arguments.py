@@ -49,9 +49,8 @@ def trl_arguments(
     """TRL's own arguments from the verbatim section of the config.
 
     Raises:
-        InputError: a key that TRL does not know or that another section decides, what is known to
-            train on other prompts than were sampled from, or a combination that TRL refuses (its
-            own words are passed on).
+        InputError: a key that TRL does not know or that another section decides, or a combination
+            that TRL refuses (its own words are passed on).
     """
     for key in given:
         if key in _DECIDED_BY:
@@ -65,7 +64,6 @@ def trl_arguments(
                 f"{unknown_key(f'{section}.{key}', key, trl_keys(kind))}; correct it"
             )
     _refuse_values(kind, section, given)
-    refuse_vllm(section, given)
     ours = {"output_dir": str(Path(config.run_dir) / CHECKPOINTS), "seed": config.seed}
     try:
         return kind(**ours, **fixed, **given)
@@ -131,21 +129,3 @@ def _wanted(field: dataclasses.Field[Any], value: Any) -> str | None:
     if value < _AT_LEAST.get(name, value):
         return f"{_AT_LEAST[name]} or more"
     return f"at most {_AT_MOST[name]}" if value > _AT_MOST.get(name, value) else None
-
-
-def refuse_vllm(section: str, given: Mapping[str, Any]) -> None:
-    """VLLM samples for no policy that looks at images until the two see the same prompt.
-
-    In TRL's colocate mode image tokens are widened before vLLM widens them again. In both modes
-    `policy.max_pixels` does not reach vLLM, and what it keeps of an image is that of the weights
-    before the last update.
-
-    Raises:
-        InputError: vLLM is switched on.
-    """
-    if given.get("use_vllm"):
-        raise InputError(
-            f"expected rollouts of transformers, found {section}.use_vllm=true: with images TRL "
-            "has vLLM sample from another prompt than the one trained on, or from image features "
-            "of older weights, and says nothing; leave the key out"
-        )

@@ -2,6 +2,7 @@
 
 | kind | log key | fault |
 |-|-|-|
+| `sampler` | `sampling/sampling_logp_difference/mean` | vLLM samples from another policy |
 | `kl` | `kl` | the policy runs away from the reference policy |
 | `cut` | `completions/clipped_ratio` | completions run to their limit |
 | `unreadable` | `outcome/malformed`, `letter/none` | answers cannot be read |
@@ -27,6 +28,9 @@ from anomalyr1.config import GuardConfig
 from anomalyr1.rewards.telemetry import NO_LETTER, OUTCOME
 
 Values = NDArray[np.float64]
+
+# Log key of how far the sampler's log-probabilities are from the trainer's (TRL's name for it).
+DIFFERENCE = "sampling/sampling_logp_difference"
 
 # A fault has ended when its figure is back by this share of the limit: noise around a limit is one
 # fault, not many.
@@ -94,6 +98,7 @@ class Level:
 def levels(guard: GuardConfig) -> list[Level]:
     """What is watched, the likeliest cause of the others first."""
     every = (
+        Level("sampler", guard.sampler, (f"{DIFFERENCE}/mean",)),
         # k3 has a heavy tail: one rare token can make the mean of a step a hundred.
         Level("kl", guard.kl, ("kl",), typical=np.median),
         Level("cut", guard.cut_share, ("completions/clipped_ratio",)),

@@ -20,9 +20,10 @@ from anomalyr1.config import Config
 from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.policy.generate import Completion, complete
-from anomalyr1.policy.load import Policy, load_policy, share_prefixes
+from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.rewards.build import Term, build_rewards
 from anomalyr1.rows import Row
+from anomalyr1.shared_prefix.attention import prepare
 from anomalyr1.terminal import is_quiet
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.feed import training_rows
@@ -65,7 +66,7 @@ def preflight(
             message names the dead terms and what to do.
     """
     if config.policy.shared_prefix:
-        share_prefixes(policy.model)
+        prepare(policy.model)
     asked = spread(rows, config.preflight.prompts, config.seed)
     groups = sample_groups(config, arguments, policy, asked)
     trial = judge(asked, groups, terms, weights)

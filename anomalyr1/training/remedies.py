@@ -28,6 +28,14 @@ def warning(fault: Fault, arguments: Any) -> str:
     return f"since step {fault.since}: {seen}; {remedy}"
 
 
+def _sampler(fault: Fault, _: Any) -> tuple[str, str]:
+    seen = f"log-probabilities of vLLM and of the trainer are {fault.value:.2g} nats a token apart"
+    return seen, (
+        "let both compute in one dtype (policy.dtype, grpo.bf16), leave quantization out of "
+        "sampler.engine, or sample with transformers (grpo.use_vllm=false)"
+    )
+
+
 def _kl(fault: Fault, arguments: Any) -> tuple[str, str]:
     seen = f"the policy is {fault.value:.2g} nats a token away from the reference policy"
     return seen, _gently(arguments)
@@ -109,6 +117,7 @@ def _now(arguments: Any, key: str) -> str:
 
 
 _SAID = {
+    "sampler": _sampler,
     "kl": _kl,
     "cut": _cut,
     "unreadable": _unreadable,

@@ -14,7 +14,6 @@ from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
-from anomalyr1.policy.load import share_prefixes
 from anomalyr1.shared_prefix.attention import prepare, shares_attention
 from anomalyr1.shared_prefix.flex_attention import flex_obstacle
 from anomalyr1.shared_prefix.logprobs import shared_logps
@@ -68,7 +67,7 @@ def set_up_sharing(
         return obstacle is None
 
     sharing = Sharing()
-    obstacle = share_prefixes(trainer.model) if wanted else None
+    obstacle = prepare(trainer.model) if wanted else None
     shares = say(obstacle, "prompts are computed once a completion", "off")
     if wanted and shares:
         sharing.logps = True
@@ -91,7 +90,7 @@ def set_up_sharing(
 
 def shares_rows(trainer: Any) -> bool:
     """Prepare the model of a supervised training; what keeps it from sharing is one line."""
-    obstacle = share_prefixes(trainer.model)
+    obstacle = prepare(trainer.model)
     if obstacle and trainer.accelerator.is_main_process:
         notes().print(f"shared prefix: off, {obstacle}; images are computed once a question")
     return obstacle is None

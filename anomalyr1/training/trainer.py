@@ -5,7 +5,7 @@ What an override does stands in a function of its own file; here is who calls it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ from anomalyr1.training.heartbeat import Heartbeat
 from anomalyr1.training.kept_completions import Remembered, kept_completions
 from anomalyr1.training.resuming import EpochSampler, epoch_sampler
 from anomalyr1.training.run_trainer import RunTrainer
+from anomalyr1.training.sampling_gap import log_sampling_gap
 from anomalyr1.training.sharing import sample_shared, score_shared, set_up_sharing
+from anomalyr1.training.vllm_sampler import sampled_by_vllm
 
 
 class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
@@ -46,8 +48,10 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             is possible; None is no limit.
         images: row numbers by the image they are about, whose questions then come together and
             share it; None leaves rows single.
+        questions: rows of an image an epoch; None is all of them, once.
         signal: what is done about groups that teach little; None leaves them alone.
         run_dir: where heartbeats and kept completions go; None keeps none.
+        sampler: arguments of vLLM's engine, where vLLM samples.
         keep_every: steps between two files of completions, each valid input of
             `anomalyr1 reward replay`; 0 keeps none.
     """
@@ -64,14 +68,18 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         flex: bool = False,
         chunk_completions: int | None = None,
         images: Sequence[Sequence[int]] | None = None,
+        questions: int | None = None,
         signal: SignalConfig | None = None,
         run_dir: Path | None = None,
+        sampler: Mapping[str, Any] | None = None,
         keep_every: int = 0,
         **kwargs: Any,
     ) -> None:
-        self._images = images
+        self._images, self._questions = images, questions
         given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
-        super().__init__(*args, reward_funcs=[Remembered.of(term) for term in given], **kwargs)
+        terms = [Remembered.of(term) for term in given]
+        with sampled_by_vllm(sampler):
+            super().__init__(*args, reward_funcs=terms, **kwargs)
         self.sharing = set_up_sharing(
             self, wanted=shared_prefix, flex=flex, chunk_completions=chunk_completions
         )
@@ -92,13 +100,14 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
         """TRL's order of the rows, the same after a resumption in a later epoch."""
-        stock = super()._get_train_sampler(dataset)
-        self._micro_steps: int = stock.num_samples // stock.batch_size * stock.repeat_count
-        return epoch_sampler(
-            stock,
+        sampler = epoch_sampler(
+            super()._get_train_sampler(dataset),
             lambda: divmod(self.state.global_step, self._steps_per_epoch)[0],
             images=self._images,
+            questions=self._questions,
         )
+        self._micro_steps: int = sampler.num_samples // sampler.batch_size * sampler.repeat_count
+        return sampler
 
     @property
     def _steps_per_epoch(self) -> int:
@@ -151,6 +160,7 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         once = self.sharing.logps and self._is_vlm
         with prepared_once(self.processing_class.image_processor) if once else nullcontext():
             batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        log_sampling_gap(self, batch)
         if self.model.training and self.signal.difficulty == "emit":
             self._weigh_by_difficulty(batch)
         flat = zero_variance_groups(

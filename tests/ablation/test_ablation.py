@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from commands import REPOSITORY, invoke
 from made_runs import ablation
+from tiny_runs import typed
 
 from anomalyr1.ablation.grid import Run, plan
 from anomalyr1.ablation.launch import ablate
 from anomalyr1.ablation.results import read_result
 from anomalyr1.cli import app
+from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
+from anomalyr1.run_folder import completions_file
+from anomalyr1.storage import read_jsonl
+from anomalyr1.training.grpo import train
 
 
 def command(run: Run, stage: str) -> list[str]:
@@ -166,12 +172,19 @@ def test_a_missing_file_or_base_is_named(ablation_configs):
         plan(ablation_configs / "terms.yaml")
 
 
-def test_runs_are_recorded_skipped_and_taken_up_again(ablation_configs):
-    """One variant cannot be evaluated at first: the others are not held up, nor run twice."""
+@pytest.mark.parametrize(
+    "training",
+    [
+        "verb: none",
+        pytest.param("verb: sft, base: sft.yaml, data.shots: 1", marks=pytest.mark.slow),
+    ],
+)
+def test_runs_are_recorded_skipped_and_taken_up_again(ablation_configs, training):
+    """One variant cannot be evaluated: the others are not held up, and nothing is run twice."""
     path = ablation(
         ablation_configs,
         "baseline: start\nlist:\n  fine: {}\n  start: {verb: none}\n"
-        "  cut: {verb: sft, base: sft.yaml, data.shots: 1, eval.benchmark: /nowhere}\n",
+        f"  cut: {{{training}, eval.benchmark: /nowhere}}\n",
     )
     result = invoke(app, "ablate", path, "--jobs", 2)
     assert result.exit_code == 1, result.output
@@ -191,13 +204,15 @@ def test_runs_are_recorded_skipped_and_taken_up_again(ablation_configs):
     assert not (start.folder / "policy").exists() and (start.folder / "metrics.json").is_file()
     assert "<svg" in (ablation_configs / "runs/bars.svg").read_text()
     trained = (fine.folder / "train.log").stat().st_mtime_ns
-    after = (cut.folder / "sft.log").stat().st_mtime_ns
+    tuned = {path: path.stat().st_mtime_ns for path in cut.folder.glob("sft.log")}
+    assert len(tuned) == ("sft" in training)
 
     planned, results, answers = ablate(path)
     assert [r.stage for r in results] == [None, None, "eval"]
     assert planned.folder == ablation_configs / "runs"
     assert (fine.folder / "train.log").stat().st_mtime_ns == trained  # finished: skipped
-    assert (cut.folder / "sft.log").stat().st_mtime_ns == after  # trained: only evaluated
+    for path, time in tuned.items():
+        assert path.stat().st_mtime_ns == time  # trained: only evaluated
     rows = list(csv.DictReader((ablation_configs / "runs/table.csv").read_text().splitlines()))
     assert float(rows[0]["reward mean"]) == pytest.approx(measures["reward"])
     difference = measures["strict accuracy"] - answers.of(start.folder).values["strict accuracy"]
@@ -215,3 +230,21 @@ def test_a_shipped_ablation_is_valid(path):
     digests = {run.variant: run.digest for run in planned.runs}
     assert len(set(digests.values())) == len(by_variant)  # no two variants are the same run
     assert planned.folder.name == path.stem
+
+
+@pytest.mark.slow
+def test_rows_by_image_are_an_ablation_that_runs(toy_benchmark, tiny_policy, tmp_path):
+    """A step of each training that it plans, on another policy and other images."""
+    small = typed({
+        "policy.path": tiny_policy, "data.benchmark": toy_benchmark, "grpo.max_steps": 1,
+        "grpo.per_device_train_batch_size": 16, "grpo.max_completion_length": 8,
+    })  # fmt: skip
+    seen = []
+    for run in plan(REPOSITORY / "configs/ablations/group_by_image_cpu.yaml", small).runs:
+        if run.seed or run.variant == "start":
+            continue
+        path, *changes = command(run, "train")[4:]
+        train(load_config(Path(path), [*changes, f"run_dir={tmp_path / run.variant}"]))
+        rows = read_jsonl(tmp_path / run.variant / completions_file(1))
+        seen.append((run.variant, len(rows), len({row["sample_id"].split("#")[0] for row in rows})))
+    assert seen == [("single", 16, 2), ("by image", 16, 1)]

@@ -13,10 +13,9 @@ from peft import LoraConfig, get_peft_model
 from rich.console import Console
 from tiny_runs import ON_CPU, write_config
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from trl import GRPOConfig
 
 from anomalyr1.cli import app
-from anomalyr1.config import Config, load_config
+from anomalyr1.config import load_config
 from anomalyr1.doctor import config as config_module
 from anomalyr1.doctor import examine as examination
 from anomalyr1.doctor import machine, packages
@@ -25,8 +24,6 @@ from anomalyr1.doctor.examine import Machine, examine
 from anomalyr1.doctor.lines import Line, print_report
 from anomalyr1.doctor.policy_and_data import input_lines
 from anomalyr1.doctor.probe import Facts, Gpu
-from anomalyr1.errors import InputError
-from anomalyr1.training.arguments import trl_arguments
 
 KERNELS = {"eager": None, "sdpa": None, "flash_attention_2": "no package", "flex_attention": "no"}
 LAPTOP = Facts(build=None, threads=1, attention=KERNELS)
@@ -151,27 +148,6 @@ def test_it_says_which_verbs_it_looked_for(write):
     assert look(path, "data.benchmark=null")["verb"].status == "problem"
     path.write_text("seed: 3\n")
     assert look(path)["verb"].status == "note"
-
-
-@pytest.mark.parametrize("mode", ["colocate", "server"])
-def test_vllm_is_refused_as_train_refuses_it(mode, write):
-    path, overrides = write(), ["grpo.use_vllm=true", f"grpo.vllm_mode={mode}"]
-    with pytest.raises(InputError) as error:
-        trl_arguments(GRPOConfig, "grpo", load_config(path, overrides).grpo, Config())
-    line = look(path, *overrides)["grpo"]
-    assert line.status == "problem" and f"{line.found}; {line.advice}" == str(error.value)
-    assert "another prompt than the one trained on" in line.found
-
-
-def test_a_vllm_that_is_there_is_not_promised(monkeypatch):
-    real = packages.installed
-    lines = {line.name for line in packages.package_lines(NODE, {})}
-    assert ("vllm" in lines) is (real("vllm") is not None)
-    monkeypatch.setattr(packages, "installed", lambda p: "0.33.0" if p == "vllm" else real(p))
-    for broken, status in (({}, "ok"), ({"vllm": "ImportError: torch"}, "problem")):
-        found = {line.name: line for line in packages.package_lines(NODE, broken)}["vllm"]
-        assert found.status == status and "pip install" not in found.advice
-        assert "use_vllm is refused" in found.found or "uninstall" in found.advice
 
 
 def test_an_old_or_broken_package_is_a_problem(monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import assert_torch_free, run, run_here
+from commands import assert_torch_free, run_here
 from evaluation_data import DEFECT, boxes, completion, letter, question, to_frame, write
 
 from anomalyr1.errors import InputError
@@ -181,14 +181,14 @@ def test_command(tmp_path: Path, accounting: str) -> None:
     path = write(tmp_path / "predictions.jsonl", PREDICTIONS)
     out = str(tmp_path / "m.json")
     options = ["--compat"] if accounting == "compat" else []
-    printed = run("score", path, "--out", out, *options)
+    printed = run_here("score", path, "--out", out, *options)
     macro = {"strict": "81.2", "compat": "68.8"}[accounting]  # (87.5 + 50) / 2 in compat
     assert f"macro {accounting} {macro}" in printed and f"micro {accounting}" in printed
     assert (tmp_path / "m.json").exists()
 
 
 def test_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
-    assert "absent.jsonl" in run("score", tmp_path / "absent.jsonl", status=2)
+    assert "absent.jsonl" in run_here("score", tmp_path / "absent.jsonl", status=2)
 
 
 def test_what_a_benchmark_of_this_size_would_show(tmp_path):

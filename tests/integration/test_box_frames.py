@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -198,7 +199,9 @@ def settings(tiny_qwen3, toy_benchmark, tmp_path) -> Config:
         data=DataConfig(benchmark=str(toy_benchmark)),
         prompt=PromptConfig(references=1),
         preflight=PreflightConfig(skip=True),
-        eval=EvalConfig(benchmark=str(toy_benchmark), max_new_tokens=4, bootstrap=20),
+        eval=EvalConfig(
+            benchmark=str(toy_benchmark), max_new_tokens=4, bootstrap=20, likelihood=True
+        ),
         segmentation=SegmentationConfig(kind="box"),
         grpo={
             "max_steps": 1,
@@ -215,13 +218,10 @@ def settings(tiny_qwen3, toy_benchmark, tmp_path) -> Config:
     )
 
 
-def test_a_qwen3_vl_trains_and_says_that_it_does_not_share(settings, capsys):
+def test_a_qwen3_vl_trains_with_shared_prefixes(settings, capsys):
     before = load_policy(settings.policy).model.state_dict()
     trained = train(settings)
-    said = [line for line in capsys.readouterr().out.splitlines() if "shared prefix" in line]
-    assert said == [
-        f"shared prefix: off, {QWEN3_VL.unshared}; prompts are computed once a completion"
-    ]
+    assert "shared prefix: " not in capsys.readouterr().out  # nothing keeps it from sharing
     after = load_policy(PolicyConfig(path=str(trained))).model.state_dict()
     moved = {name for name in before if not before[name].equal(after[name])}
     assert not any(QWEN3_VL.part_of(name) == "vision" for name in moved)  # frozen by default
@@ -232,10 +232,21 @@ def test_a_qwen3_vl_trains_and_says_that_it_does_not_share(settings, capsys):
     assert all(max(box.xyxy) <= 1000 for box in boxes)
 
 
-def test_a_qwen3_vl_is_evaluated_from_its_folder(settings):
-    page = evaluate(settings)
-    assert page.is_file()
-    predictions = read_predictions(Path(settings.run_dir) / "predictions.jsonl")
+def test_a_qwen3_vl_is_evaluated_with_shared_prefixes_as_without(settings, tmp_path, capsys):
+    found = []
+    for shared in (True, False):
+        policy = replace(settings.policy, shared_prefix=shared)
+        run = replace(settings, run_dir=str(tmp_path / str(shared)), policy=policy)
+        assert evaluate(run).is_file()
+        found.append(read_predictions(Path(run.run_dir) / "predictions.jsonl"))
+    assert "shared prefix: " not in capsys.readouterr().out
+    predictions, stock = found
     assert len(predictions) == 24
+    for ours, theirs in zip(predictions, stock, strict=True):
+        assert ours.completion == theirs.completion
+        weighed, plain = ours.letter_logps or {}, theirs.letter_logps or {}
+        assert weighed.keys() == plain.keys() and bool(weighed) == bool(ours.options)
+        for place, logps in weighed.items():
+            assert logps == pytest.approx(plain[place], abs=1e-4)
     assert {prediction.frame for prediction in predictions} == {(1000, 1000)}
     assert {prediction.size for prediction in predictions} == {(112, 112), (160, 90)}

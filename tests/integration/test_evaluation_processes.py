@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import accelerate, command, completed, kill_when
+from forked import kill_when, run
 from tiny_runs import write_config
 
 from anomalyr1.evaluation.processes import gather, own_file, own_share, parts_of
@@ -62,21 +62,9 @@ def config(tmp_path_factory, tiny_policy, toy_benchmark) -> Path:
     )
 
 
-def asked(config: Path, run_dir: Path, processes: int) -> list[str]:
-    verb = ("eval", config, f"run_dir={run_dir}")
-    if processes == 1:
-        return command(*verb)
-    launch = ("--config_file", "configs/accelerate/cpu2.yaml", "--main_process_port", 0)
-    return accelerate(*launch, "-m", "anomalyr1", *verb)
-
-
-def run(config: Path, run_dir: Path, processes: int, status: int = 0) -> str:
-    return completed(asked(config, run_dir, processes), status=status).stdout
-
-
 @pytest.fixture(scope="module")
 def alone(config) -> Path:
-    run(config, config.parent / "alone", 1)
+    run("eval", config, f"run_dir={config.parent / 'alone'}")
     return config.parent / "alone"
 
 
@@ -87,7 +75,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def test_two_processes_answer_what_one_does(config, alone, tmp_path):
-    out = run(config, tmp_path / "two", 2)
+    out = run("eval", config, f"run_dir={tmp_path / 'two'}", processes=2)
     assert "answered 12/12 questions of the first of 2 shares" in out
     assert out.count("report: ") == 1
     assert_same(alone, tmp_path / "two")
@@ -96,12 +84,13 @@ def test_two_processes_answer_what_one_does(config, alone, tmp_path):
 def test_what_killed_processes_leave_is_gathered_by_one(config, alone, tmp_path):
     run_dir = tmp_path / "cut"
     path = run_dir / "predictions.jsonl"
-    kill_when(asked(config, run_dir, 2), lambda: any(p.stat().st_size for p in parts_of(path)))
+    words = ("anomalyr1", "eval", config, f"run_dir={run_dir}")
+    kill_when(words, lambda: any(p.stat().st_size for p in parts_of(path)), processes=2)
     assert parts_of(path) and not path.exists()
     changed = config.with_name("changed.yaml")
     changed.write_text(config.read_text().replace("24", "23"))
-    refused = run(changed, run_dir, 1, status=2)  # not with other options
+    refused = run("eval", changed, words[-1], status=2)  # not with other options
     assert "already answered" not in refused and "run.lock: taken over" in refused
-    out = run(config, run_dir, 1)
+    out = run("eval", config, words[-1])
     assert "of 24 questions were already answered" in out
     assert_same(alone, run_dir)

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import accelerate, command, completed, kill_when, run, run_here
+from commands import accelerate, completed, run_here
+from forked import kill_when, run
 from safetensors.torch import load_file
 from tiny_runs import grpo, history, overrides, typed
 
@@ -34,8 +35,8 @@ def tuned(work, tiny_policy, toy_benchmark) -> Path:
         tiny_policy,
         toy_benchmark,
         work / "sft",
-        max_steps=120,
-        save_steps=60,
+        max_steps=50,
+        save_steps=50,
         learning_rate=0.005,
     )
     run("sft", config(work, "sft.yaml"), *options)
@@ -100,7 +101,7 @@ def test_training_that_was_killed_continues(work, trained, tuned, toy_benchmark)
         *grpo(tuned, toy_benchmark, work / "cut"),
     ]
     log = work / "cut" / "log_history.jsonl"
-    kill_when(command(*arguments), lambda: log.exists() and '"step": 3' in log.read_text())
+    kill_when(["anomalyr1", *arguments], lambda: log.exists() and '"step": 3' in log.read_text())
     assert not (work / "cut" / "policy").exists()
     run(*arguments)
     assert_continued(trained, work / "cut")
@@ -125,7 +126,7 @@ def test_training_that_was_killed_three_times_continues(work, trained, tuned, to
                 return True
             return bool(begun[0]) and time.monotonic() - begun[0] > moment
 
-        kill_when(command(*arguments), ready)
+        kill_when(["anomalyr1", *arguments], ready)
         print(f"killed {moment:.2f} s after the first log, {steps()} steps logged")
         if (folder / "policy").exists():
             break
@@ -198,7 +199,9 @@ def test_evaluation_that_was_killed_continues(work, evaluated, trained, toy_benc
     options = evaluation(trained / "policy", toy_benchmark, work / "eval_cut")
     arguments = ["eval", config(work, "eval.yaml"), *options]
     path = work / "eval_cut" / "predictions.jsonl"
-    kill_when(command(*arguments), lambda: path.exists() and path.read_text().count("\n") >= 4)
+    kill_when(
+        ["anomalyr1", *arguments], lambda: path.exists() and path.read_text().count("\n") >= 4
+    )
     with path.open("a") as file:
         file.write('{"image": "torn')
     run(*arguments)
@@ -235,7 +238,7 @@ def test_two_processes_end_with_one_policy(work, tuned, toy_benchmark):
         per_device_train_batch_size=4,
     )
     launch = accelerate(
-        "--config_file", "configs/accelerate/cpu2.yaml",
+        "--config_file", "configs/accelerate/cpu2.yaml", "--main_process_port", 0,
         "-m", "anomalyr1", "train", config(work, "train.yaml"), *options,
     )  # fmt: skip
     completed(launch, timeout=600)

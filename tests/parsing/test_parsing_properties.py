@@ -75,7 +75,6 @@ def test_tidy_and_plain_are_idempotent_on_words(text):
     assert plain(plain(text)) == plain(plain(plain(text)))
 
 
-MEGABYTE = 1_000_000
 HOSTILE = [
     "<think>", "</think>", "<answer>", "</answer>", "<think></think>", "<think><answer>",
     "<answer></think>", "<answer>B</answer>", "[", "{", "(", "]", "[[", "[{", "[1,", '"', "'", '["',
@@ -89,11 +88,21 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("unit", HOSTILE)
-def test_hostile_text_is_read_in_linear_time(unit):
-    """A quadratic reader would need minutes for any of these; the suite would not end."""
-    text = unit * (MEGABYTE // len(unit))
+def read_hostile(unit: str, size: int) -> None:
+    text = unit * (size // len(unit))
     for question in (CHOICE, GROUNDING):
         parse_response(text, question)
         parse_response(f"<think>{text[-9000:]}</think><answer>{text}</answer>", question)
     parse_response(f"<think>{text}", CHOICE, gate="released")
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hostile_text_is_read_in_linear_time(unit):
+    """A quadratic reader would need minutes for any of these; the suite would not end."""
+    read_hostile(unit, 250_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_a_megabyte_of_hostile_text_is_read_in_linear_time(unit):
+    read_hostile(unit, 1_000_000)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from commands import REPOSITORY
 from peft import get_peft_model
 
-from anomalyr1.config import LoraSection, PolicyConfig
+from anomalyr1.config import LoraSection, PolicyConfig, load_config
 from anomalyr1.errors import InputError
 from anomalyr1.planning.architecture import (
     count_parameters,
@@ -66,6 +67,13 @@ def test_published_numbers_give_the_published_size(name, total):
 def test_a_folder_that_is_not_there(path):
     with pytest.raises(InputError, match=r"policy\.path=.*found none that loads"):
         read_architecture(PolicyConfig(path=path))
+
+
+def test_the_other_family_is_not_planned_and_told_why(tiny_qwen3):
+    shipped = load_config(REPOSITORY / "configs/grpo/qwen3_vl_4b_roam.yaml").policy
+    for section in (shipped, PolicyConfig(path=str(tiny_qwen3))):
+        with pytest.raises(InputError, match=r"whose layers are what plan knows, found a Qwen3-VL"):
+            read_architecture(section)
 
 
 def test_parts_by_name():

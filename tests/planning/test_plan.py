@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 from commands import REPOSITORY, completed, invoke
-from trl import GRPOConfig
 
 from anomalyr1.cli import app
 from anomalyr1.config import Config, DataConfig, PolicyConfig, load_config
@@ -19,7 +18,6 @@ from anomalyr1.planning.tokens import prompt_tokens
 from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.load import load_processor
 from anomalyr1.rows import build_rows, open_benchmark
-from anomalyr1.training.arguments import trl_arguments
 
 GRPO = REPOSITORY / "configs" / "grpo"
 LAUNCHES = REPOSITORY / "configs" / "accelerate"
@@ -153,12 +151,6 @@ def test_a_mistake_is_one_line():
 
 
 def test_what_train_refuses_is_not_planned():
-    overrides = ["grpo.use_vllm=true", "grpo.vllm_mode=server"]
-    with pytest.raises(InputError) as caught:
-        invoke(app, "plan", GRPO / "tiny_cpu.yaml", *overrides)
-    with pytest.raises(InputError) as error:
-        trl_arguments(GRPOConfig, "grpo", {"use_vllm": True}, Config())
-    assert str(caught.value) == str(error.value)
     for name in ("sft/tiny_cpu", "eval/tiny_cpu"):
         with pytest.raises(InputError, match=rf"`anomalyr1 train`.* one of {name[:3]}"):
             invoke(app, "plan", REPOSITORY / f"configs/{name}.yaml")

@@ -17,9 +17,9 @@ from anomalyr1.policy.load import (
     load_policy,
     lora_config,
     read_family,
-    share_prefixes,
 )
 from anomalyr1.policy.tiny import build_processor
+from anomalyr1.shared_prefix.attention import prepare
 
 
 @pytest.fixture(params=FAMILIES, ids=lambda family: family.name)
@@ -76,10 +76,8 @@ def test_lora_goes_to_the_language_model_alone(family, path):
     assert family_of(model.config.model_type) is family  # through the adapter
 
 
-def test_only_the_first_family_shares_prefixes(family, path):
-    model = load_policy(PolicyConfig(path=str(path))).model
-    assert share_prefixes(model) == family.unshared
-    assert (family.unshared is None) == (family is QWEN2_5_VL)
+def test_it_shares_prefixes(path):
+    assert prepare(load_policy(PolicyConfig(path=str(path))).model) is None
 
 
 def test_an_adapter_is_of_the_family_of_its_base(tiny_qwen3, tmp_path):

@@ -10,10 +10,11 @@ from pictures import noise
 from anomalyr1.config import PolicyConfig
 from anomalyr1.policy.generate import Completion, complete_asked
 from anomalyr1.policy.likelihood import letter_likelihoods
-from anomalyr1.policy.load import load_policy, share_prefixes
+from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.prepared import KeptReferences, prepare_conversations
 from anomalyr1.prompts import build_messages, template_for
 from anomalyr1.schema import Question, Sample
+from anomalyr1.shared_prefix.attention import prepare
 
 YES_NO = Question("Is there a defect?", "Anomaly Detection", {"A": "Yes.", "B": "No."})
 SEVEN = Question(
@@ -34,9 +35,9 @@ REASONED = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sdpa", "eager", "adapter"])
-def policy(request, tiny_policy, tmp_path_factory):
-    path = tiny_policy
+@pytest.fixture(scope="module", params=["sdpa", "eager", "adapter", "Qwen3-VL"])
+def policy(request, tiny_policy, tiny_qwen3, tmp_path_factory):
+    path = tiny_qwen3 if request.param == "Qwen3-VL" else tiny_policy
     if request.param == "adapter":
         model = load_policy(PolicyConfig(path=str(tiny_policy))).model
         torch.manual_seed(0)
@@ -51,7 +52,7 @@ def policy(request, tiny_policy, tmp_path_factory):
     attention = "eager" if request.param == "eager" else "sdpa"
     section = PolicyConfig(path=str(path), max_pixels=112 * 112, attention=attention)
     loaded = load_policy(section)
-    assert share_prefixes(loaded.model) is None
+    assert prepare(loaded.model) is None
     return loaded, load_policy(section)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from commands import REPOSITORY
+from forked import completed
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pictures import save
@@ -142,20 +140,10 @@ def test_no_frame_is_made_up_for_an_unknown_family():
 def test_the_sizes_of_defects_by_hand(tiny_policy, toy_benchmark):
     """The toy's spots are 50 x 40 pixels in images of 112 x 112 and 160 x 90."""
     sides = ["--side", "28", "--side", "56"]
-    done = subprocess.run(
-        [
-            *(sys.executable, "scripts/defect_sizes.py", toy_benchmark),
-            *("--policy", tiny_policy),
-            *sides,
-        ],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "8 images, 4 defects" in done.stdout
+    words = ("scripts/defect_sizes.py", toy_benchmark, "--policy", tiny_policy, *sides)
+    said = completed(words)
+    assert "8 images, 4 defects" in said
     # At 28 x 28 a quarter of each side (12.5 x 10 pixels), and 28 of 160 by 28 of 90 (8.75 x 12.4).
     # At 56 x 56 a half, and 56 x 28 of 160 x 90 (17.5 x 12.4).
-    assert "| 28 x 28 | 1 | 50.0% | 100.0% |" in done.stdout
-    assert "| 56 x 56 | 3 | 100.0% | 100.0% |" in done.stdout
+    assert "| 28 x 28 | 1 | 50.0% | 100.0% |" in said
+    assert "| 56 x 56 | 3 | 100.0% | 100.0% |" in said

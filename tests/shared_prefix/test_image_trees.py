@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
+from families import both_families
 from pictures import noise
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -37,17 +37,16 @@ def batch(policy) -> dict:
     return {**inputs, "num_images": [len(row) for row in images]}
 
 
-@pytest.mark.parametrize(
-    ("attention", "options", "limit"),
-    [
-        ("sdpa", {}, 1e-9),
-        ("sdpa", {"chunk_tokens": 9}, 1e-9),
-        ("sdpa", {"budget": 220}, 1e-9),
-        ("eager", {}, 1e-4),
-    ],
+IN_CHUNKS = ("sdpa", {"chunk_tokens": 9}, 1e-9)
+
+
+@both_families(
+    "attention, options, limit",
+    [("sdpa", {}, 1e-9), IN_CHUNKS, ("sdpa", {"budget": 220}, 1e-9), ("eager", {}, 1e-4)],
+    quick=[IN_CHUNKS],
 )
-def test_a_tree_of_questions_gives_the_numbers_of_rows(attention, options, limit, tiny_policy):
-    inputs = batch(tiny_policy)
+def test_a_tree_of_questions_gives_the_numbers_of_rows(attention, options, limit, policy_path):
+    inputs = batch(policy_path)
     # Eager attention leaves no number on padding in double precision.
     dtype = torch.float32 if attention == "eager" else torch.float64
     inputs["pixel_values"] = inputs["pixel_values"].to(dtype)
@@ -57,7 +56,7 @@ def test_a_tree_of_questions_gives_the_numbers_of_rows(attention, options, limit
     found, sizes = [], []
     for by_image in (None, False, True):
         model = AutoModelForImageTextToText.from_pretrained(
-            tiny_policy, attn_implementation=attention, dtype=dtype
+            policy_path, attn_implementation=attention, dtype=dtype
         )
         if by_image is None:
             whole = {

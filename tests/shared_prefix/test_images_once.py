@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from families import in_each_family
 from pictures import noise
 
 from anomalyr1.config import PolicyConfig
@@ -12,14 +13,15 @@ from anomalyr1.shared_prefix.images_once import prepared_once, see_once
 
 
 @pytest.fixture
-def policy(tiny_policy):
-    return load_policy(PolicyConfig(path=str(tiny_policy), max_pixels=12544), trainable=True)
+def policy(policy_path):
+    return load_policy(PolicyConfig(path=str(policy_path), max_pixels=12544), trainable=True)
 
 
 # Two copies of one picture, another of the same size, one of another size, the first again.
 BATCH = [noise(0), noise(0), noise(1), noise(2, 140, 84), noise(0)]
 
 
+@in_each_family
 def test_preparation_gives_the_same_patches(policy):
     processor = policy.processor.image_processor
     stock = processor(images=BATCH, return_tensors="pt")
@@ -41,6 +43,7 @@ def test_preparation_gives_the_same_patches(policy):
     assert "preprocess" not in vars(processor)
 
 
+@in_each_family
 def test_the_vision_tower_sees_each_image_once(policy):
     inputs = policy.processor.image_processor(images=BATCH, return_tensors="pt")
     visual = policy.model.model.visual
@@ -51,10 +54,12 @@ def test_the_vision_tower_sees_each_image_once(policy):
     def run():
         visual.zero_grad()
         output = visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
-        weight = torch.arange(output.pooler_output.numel()).view_as(output.pooler_output)
-        (output.pooler_output * weight.sin()).sum().backward()
+        # Qwen3-VL hands features of its other blocks to the language model too.
+        handed = [output.pooler_output, *getattr(output, "deepstack_features", ())]
+        weight = torch.arange(handed[0].numel()).view_as(handed[0])
+        sum(n * (f * weight.sin()).sum() for n, f in enumerate(handed, start=1)).backward()
         gradient = [parameter.grad.clone() for parameter in visual.parameters()]
-        return output.pooler_output.detach(), output.last_hidden_state.detach(), gradient
+        return torch.stack(handed).detach(), output.last_hidden_state.detach(), gradient
 
     stock = run()
     see_once(visual)
@@ -67,6 +72,7 @@ def test_the_vision_tower_sees_each_image_once(policy):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+@in_each_family
 def test_distinct_images_pass_untouched(policy):
     batch = [noise(0), noise(1)]
     processor = policy.processor.image_processor

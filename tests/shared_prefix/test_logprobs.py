@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
+from families import both_families
 from pictures import noise
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -32,10 +32,13 @@ def questions(processor) -> dict:
     return {**inputs, "num_images": [1, 1, 0, 0]}
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("budget", [None, 1])
-def test_plain_transformers_gives_the_same_numbers(attention, budget, tiny_policy):
-    processor = AutoProcessor.from_pretrained(tiny_policy)
+@both_families(
+    "attention, budget",
+    [("sdpa", None), ("sdpa", 1), ("eager", None), ("eager", 1)],
+    quick=[("eager", 1)],
+)
+def test_plain_transformers_gives_the_same_numbers(attention, budget, policy_path):
+    processor = AutoProcessor.from_pretrained(policy_path)
     processor.tokenizer.padding_side = "left"
     inputs = questions(processor)
     ids = torch.randint(20, 200, (4, 6), generator=torch.Generator().manual_seed(0))
@@ -43,7 +46,7 @@ def test_plain_transformers_gives_the_same_numbers(attention, budget, tiny_polic
     found = []
     for shared in (False, True):
         model = AutoModelForImageTextToText.from_pretrained(
-            tiny_policy, attn_implementation=attention
+            policy_path, attn_implementation=attention
         )
         if shared:
             assert prepare(model) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from families import both_families
 from pictures import noise
 
 from anomalyr1.config import PolicyConfig
@@ -33,15 +34,18 @@ def conversation(images, question):
     return [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("name", BATCHES)
-def test_greedy_completions_are_those_of_stock(name, attention, tiny_policy, monkeypatch):
+@both_families(
+    "name, attention",
+    [(name, attention) for name in BATCHES for attention in ("sdpa", "eager")],
+    quick=[("images apart", "sdpa"), ("with and without", "sdpa")],
+)
+def test_greedy_completions_are_those_of_stock(name, attention, policy_path, monkeypatch):
     used = []
     looked_at = SharedCache.look_at
     monkeypatch.setattr(
         SharedCache, "look_at", lambda self, *a: (used.append(self), looked_at(self, *a))[1]
     )
-    section = PolicyConfig(path=str(tiny_policy), max_pixels=112 * 112, attention=attention)
+    section = PolicyConfig(path=str(policy_path), max_pixels=112 * 112, attention=attention)
     batch = BATCHES[name]
     completions = []
     for shared in (False, True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from families import both_families
 from pictures import noise
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
@@ -56,15 +57,15 @@ def losses(model, inputs, labels) -> torch.Tensor:
     return -logps[asked].gather(1, labels[:, 1:][asked][:, None])[:, 0]
 
 
-@pytest.mark.parametrize(("attention", "limit"), [("sdpa", 1e-9), ("eager", 1e-5)])
-def test_loss_and_gradients_are_those_of_whole_rows(attention, limit, tiny_policy):
-    inputs = collated(tiny_policy)
+@both_families("attention, limit", [("sdpa", 1e-9), ("eager", 1e-5)])
+def test_loss_and_gradients_are_those_of_whole_rows(attention, limit, policy_path):
+    inputs = collated(policy_path)
     labels = inputs.pop("labels")
     inputs["pixel_values"] = inputs["pixel_values"].double()
     found = []
     for shared in (False, True):
         model = AutoModelForImageTextToText.from_pretrained(
-            tiny_policy, attn_implementation=attention, dtype=torch.float64
+            policy_path, attn_implementation=attention, dtype=torch.float64
         )
         if shared:
             assert prepare(model) is None

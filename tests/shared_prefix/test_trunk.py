@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from families import both_families
 from peft import LoraConfig, get_peft_model
 from test_logprobs import LENGTHS, questions
 from torch.nn.attention import flex_attention as library
@@ -94,12 +95,12 @@ def test_chunks_of_a_tree_see_what_the_tree_sees(budget, monkeypatch):
     torch.testing.assert_close(torch.cat(parts, 1), wanted.transpose(1, 2), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("checkpointing", "lora", "half"),
+@both_families(
+    "checkpointing, lora, half",
     [(False, False, False), (True, False, False), (True, True, False), (False, True, True)],
 )
-def test_numbers_and_gradients_are_those_of_one_pass(checkpointing, lora, half, tiny_policy):
-    processor = AutoProcessor.from_pretrained(tiny_policy)
+def test_numbers_and_gradients_are_those_of_one_pass(checkpointing, lora, half, policy_path):
+    processor = AutoProcessor.from_pretrained(policy_path)
     processor.tokenizer.padding_side = "left"
     inputs = questions(processor)
     ids = torch.randint(20, 200, (4, 6), generator=torch.Generator().manual_seed(0))
@@ -108,7 +109,7 @@ def test_numbers_and_gradients_are_those_of_one_pass(checkpointing, lora, half, 
     dtype = torch.float32 if half else torch.float64
     inputs["pixel_values"] = inputs["pixel_values"].to(dtype)
     for budget in (None, 1, 8):
-        model = AutoModelForImageTextToText.from_pretrained(tiny_policy, dtype=dtype)
+        model = AutoModelForImageTextToText.from_pretrained(policy_path, dtype=dtype)
         if lora:
             adapter = LoraConfig(target_modules=r"^(?!.*visual).*\.(q|k|v)_proj$")
             torch.manual_seed(0)

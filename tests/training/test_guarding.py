@@ -62,6 +62,9 @@ def kept(folder: Path) -> list[dict]:
 
 GENTLY = "lower grpo.learning_rate (now 0.001) or raise grpo.beta (now 0.04)"
 LINES = {
+    "sampler": "log-probabilities of vLLM and of the trainer are 0.14 nats a token apart; let both "
+    "compute in one dtype (policy.dtype, grpo.bf16), leave quantization out of sampler.engine, or "
+    "sample with transformers (grpo.use_vllm=false)",
     "kl": f"the policy is 1 nats a token away from the reference policy; {GENTLY}",
     "cut": f"50% of the completions end at grpo.max_completion_length; {GENTLY}, "
     "or raise it (now 256) where they grow for a reason",

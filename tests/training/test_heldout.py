@@ -16,7 +16,6 @@ from anomalyr1.config import Config, DataConfig
 from anomalyr1.data.mmad import load_benchmark, write_benchmark
 from anomalyr1.doctor.policy_and_data import input_lines
 from anomalyr1.errors import InputError
-from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.feed import training_samples
 from anomalyr1.training.grpo import train
 from anomalyr1.training.heldout import with_heldout
@@ -101,12 +100,3 @@ def test_held_out_questions_are_scored():
     config = Config(data=DataConfig(heldout="b"))
     with pytest.raises(InputError, match=r"grpo\.eval_strategy=no beside data\.heldout"):
         with_heldout("grpo", {"eval_strategy": "no"}, config, metric="x")
-
-
-@pytest.mark.parametrize("mode", [{}, {"vllm_mode": "colocate"}, {"vllm_mode": "server"}])
-def test_vllm_is_refused_in_one_line(mode):
-    from trl import GRPOConfig
-
-    with pytest.raises(InputError, match="sample from another prompt than the one") as error:
-        trl_arguments(GRPOConfig, "grpo", {"use_vllm": True, **mode}, Config())
-    assert "\n" not in str(error.value) and "pip install" not in str(error.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
+from families import both_families
 from safetensors.torch import load_file
 from test_resuming import assert_same, cut
 from tiny_runs import history, toy_run
@@ -49,9 +49,9 @@ def by_images(run_dir, tiny_policy, benchmark, policy=None, options=None, refere
     )
 
 
-@pytest.mark.parametrize("name", CASES)
+@both_families("name", CASES, quick=["whole weights"])
 def test_a_step_is_that_of_stock_on_the_same_rows(
-    name, tiny_policy, toy_benchmark, tmp_path, monkeypatch
+    name, policy_path, toy_benchmark, tmp_path, monkeypatch
 ):
     policy, options, references = CASES[name]
     lengths, inner = [], trained_rows.lay_out
@@ -63,7 +63,7 @@ def test_a_step_is_that_of_stock_on_the_same_rows(
     logs, weights = [], []
     for shared in (False, True):
         folder = tmp_path / str(shared)
-        config = by_images(folder, tiny_policy, toy_benchmark, policy, options, references)
+        config = by_images(folder, policy_path, toy_benchmark, policy, options, references)
         assert config.policy.shared_prefix
         finetune(replace(config, policy=replace(config.policy, shared_prefix=shared)))
         logs.append(history(folder)[0])
@@ -129,10 +129,3 @@ def test_what_does_not_go_with_it_is_refused(tiny_policy, toy_benchmark, tmp_pat
     with pytest.raises(InputError, match="found group_by_length, which orders single rows"):
         finetune(replace(config, sft=sft))
     assert not (tmp_path / "run" / "policy").exists()
-
-
-def test_a_policy_that_cannot_share_says_so(tiny_qwen3, toy_benchmark, tmp_path, capsys):
-    finetune(by_images(tmp_path, tiny_qwen3, toy_benchmark, references=0))
-    printed = capsys.readouterr().out
-    assert printed.count("images are computed once a question") == 1
-    assert torch.isfinite(torch.tensor(history(tmp_path)[0]["loss"]))

@@ -185,7 +185,10 @@ ELSEWHERE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["paper", "qwen2_5_vl_3b_roam", "qwen2_5_vl_3b_lora", "tiny_cpu"])
+@pytest.mark.parametrize(
+    "name",
+    ["paper", "qwen2_5_vl_3b_roam", "qwen2_5_vl_3b_lora", "qwen3_vl_4b_roam", "tiny_cpu"],
+)
 def test_no_key_of_trl_is_on_unless_the_config_says_so(name):
     """Also of a newer TRL: a key it has added and switched on is to be decided here."""
     given = load_config(REPOSITORY / f"configs/grpo/{name}.yaml").grpo

@@ -1,11 +1,12 @@
 """Weights, adapters, autocast, kernel and checkpointing in every pairing: it samples and trains.
 
-Stock TRL on the same rows is the measure: as exact as it in half precision, equal in single.
+Stock TRL on the same rows is the measure: as exact as it in half precision, equal in single. Eight
+cases have every pair of two settings; `pytest -m slow` runs all thirty-two.
 """
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 
 import pytest
 import torch
@@ -19,6 +20,13 @@ TIE = 0.1
 GRID = list(
     product(("float32", "bfloat16"), (False, True), (False, True), ("sdpa", "eager"), (False, True))
 )
+
+
+def has_every_pair(case) -> bool:
+    """One of an orthogonal array: of any two settings all four pairs occur, equally often."""
+    dtype, lora, half, attention, checkpointing = case
+    single = dtype == "float32"
+    return (attention == "eager") is (single ^ lora) and checkpointing is (single ^ half)
 
 
 def name(case) -> str:
@@ -62,7 +70,20 @@ def first_difference(one, other) -> int | None:
     return at if at is not None or len(one) == len(other) else min(len(one), len(other))
 
 
-@pytest.mark.parametrize("case", GRID, ids=name)
+def test_the_cases_that_are_always_run_have_every_pair():
+    cases = [case for case in GRID if has_every_pair(case)]
+    assert len(cases) == 8
+    for one, other in combinations(range(5), 2):
+        assert len({(case[one], case[other]) for case in cases}) == 4
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name(case), marks=() if has_every_pair(case) else pytest.mark.slow)
+        for case in GRID
+    ],
+)
 def test_it_samples_and_trains_as_stock_does(case, tiny_policy, tmp_path):
     exact = trainer(("float32", case[1], False, "sdpa", False), tiny_policy, tmp_path, False)
     stock, ours = (trainer(case, tiny_policy, tmp_path, shared) for shared in (False, True))

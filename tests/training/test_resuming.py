@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +25,14 @@ from anomalyr1.training.sft import finetune
 @pytest.fixture
 def config(tmp_path, tiny_policy, toy_benchmark) -> Config:
     return toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_policy, toy_benchmark) -> Config:
+    """A GRPO that was not cut off."""
+    config = toy_run(tmp_path_factory.mktemp("resuming") / "whole", tiny_policy, toy_benchmark)
+    train(config)
+    return config
 
 
 def cut(config: Config, tmp_path, step: int) -> Config:
@@ -51,12 +60,11 @@ def assert_same(config: Config, resumed: Config, tmp_path, weights="model.safete
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])  # within an epoch, at its end, in the second
-def test_grpo_goes_on_exactly(config, tmp_path, step):
-    train(config)
-    resumed = cut(config, tmp_path, step)
+def test_grpo_goes_on_exactly(whole, tmp_path, step):
+    resumed = cut(whole, tmp_path, step)
     train(resumed)
-    assert_same(config, resumed, tmp_path)
-    assert len({round(entry["grad_norm"], 6) for entry in history(tmp_path / "whole")}) > 3
+    assert_same(whole, resumed, tmp_path)
+    assert len({round(entry["grad_norm"], 6) for entry in history(Path(whole.run_dir))}) > 3
 
 
 def test_a_rollout_that_serves_two_steps_is_not_cut_in_half(config, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from families import both_families, second_slow
 from tiny_trainer import SMALL, WIDE, batch, dataset, greedy, make_trainer, reorder
 from torch.nn.attention import flex_attention as library
 
@@ -46,14 +47,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_one_step_gives_the_same_weights(name, tiny_policy, tmp_path):
+@both_families("name", CASES, quick=["two images of different sizes"])
+def test_one_step_gives_the_same_weights(name, policy_path, tmp_path):
     sizes, policy_options, options = CASES[name]
     data = dataset(sizes)
     weights, logs = [], []
     for shared in (False, True):
         run = make_trainer(
-            tiny_policy,
+            policy_path,
             tmp_path,
             data,
             shared=shared,
@@ -72,12 +73,12 @@ def test_one_step_gives_the_same_weights(name, tiny_policy, tmp_path):
         assert logs[1]["grad_norm"] == pytest.approx(logs[0]["grad_norm"], rel=1e-3)
 
 
-@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 0, 3, 1, 4, 2]])
-def test_log_probabilities_and_gradients(order, tiny_policy, tmp_path):
+@both_families("order", [[0, 1, 2, 3, 4, 5], [5, 0, 3, 1, 4, 2]])
+def test_log_probabilities_and_gradients(order, policy_path, tmp_path):
     data = dataset([[SMALL, WIDE], [WIDE]])
     results = []
     for shared in (False, True):
-        run = make_trainer(tiny_policy, tmp_path, data, shared=shared)
+        run = make_trainer(policy_path, tmp_path, data, shared=shared)
         run.model.train()
         tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
         tokens, attention = tokens[order], attention[order]
@@ -96,8 +97,8 @@ def test_log_probabilities_and_gradients(order, tiny_policy, tmp_path):
         assert (gradient - gb[name]).norm() <= 1e-3 * gradient.norm() + 1e-6, name
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_flex_attention_changes_nothing(checkpointing, tiny_policy, tmp_path, monkeypatch):
+@both_families("checkpointing", [False, True])
+def test_flex_attention_changes_nothing(checkpointing, policy_path, tmp_path, monkeypatch):
     """Its kernel as plain operations: torch refuses its backward pass on a CPU."""
     monkeypatch.setattr(library, "_validate_device", lambda *_: None)
     monkeypatch.setattr(flex, "_compiled", lambda: library.flex_attention)
@@ -105,7 +106,7 @@ def test_flex_attention_changes_nothing(checkpointing, tiny_policy, tmp_path, mo
     results = []
     for used in (False, True):
         run = make_trainer(
-            tiny_policy, tmp_path, data, shared=True, gradient_checkpointing=checkpointing
+            policy_path, tmp_path, data, shared=True, gradient_checkpointing=checkpointing
         )
         run.model.train()
         run.sharing.flex = used
@@ -139,9 +140,10 @@ def test_flex_attention_on_a_cpu_is_off_and_says_so(tiny_policy, tmp_path, capsy
         assert f"FlexAttention: off, {reason}; SDPA takes over\n" in capsys.readouterr().out
 
 
-def test_chunks_change_nothing(tiny_policy, tmp_path):
+@second_slow
+def test_chunks_change_nothing(policy_path, tmp_path):
     data = dataset([[SMALL], [WIDE]])
-    run = make_trainer(tiny_policy, tmp_path, data, shared=True)
+    run = make_trainer(policy_path, tmp_path, data, shared=True)
     tokens, attention, width, vision = batch(run, data, [5, 6, 7, 8, 9, 10])
     with torch.no_grad():
         whole, _, _ = run._get_per_token_logps_and_entropies(
@@ -154,8 +156,8 @@ def test_chunks_change_nothing(tiny_policy, tmp_path):
     assert torch.allclose(whole, parts, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("policy_options", "options"),
+@both_families(
+    "policy_options, options",
     [
         ({}, {"beta": 0.1, "num_iterations": 2, "max_steps": 2}),
         (
@@ -165,12 +167,12 @@ def test_chunks_change_nothing(tiny_policy, tmp_path):
     ],
 )
 def test_a_step_in_chunks_of_completions_gives_the_same_weights(
-    policy_options, options, tiny_policy, tmp_path
+    policy_options, options, policy_path, tmp_path
 ):
     weights = []
     for limit in (None, 20):
         run = make_trainer(
-            tiny_policy,
+            policy_path,
             tmp_path,
             dataset([[SMALL], [WIDE]]),
             policy_options=policy_options,
@@ -200,11 +202,12 @@ def test_what_keeps_completions_from_chunks_is_said(tiny_policy, tmp_path, capsy
         assert f"chunks of completions: off, {reason}" in capsys.readouterr().out
 
 
-def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
+@second_slow
+def test_greedy_rollouts_are_token_identical(policy_path, tmp_path):
     data = dataset([[SMALL, WIDE], [], [WIDE]])
     found = [
         greedy(
-            make_trainer(tiny_policy, tmp_path, data, shared=shared, per_device_train_batch_size=9)
+            make_trainer(policy_path, tmp_path, data, shared=shared, per_device_train_batch_size=9)
         )
         for shared in (False, True)
     ]
@@ -215,7 +218,7 @@ def test_greedy_rollouts_are_token_identical(tiny_policy, tmp_path):
 def test_what_cannot_be_shared_falls_back_in_one_line(tiny_policy, tmp_path, capsys, monkeypatch):
     import anomalyr1.shared_prefix.attention as sharing
 
-    assert sharing.sharing_obstacle(torch.nn.Linear(1, 1)) == "Linear is not a Qwen2.5-VL"
+    assert sharing.sharing_obstacle(torch.nn.Linear(1, 1)) == "Linear is no Qwen2.5-VL or Qwen3-VL"
     monkeypatch.setattr(sharing, "MASKED_KERNELS", ())
     run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), shared=True)
     assert run.sharing.logps is False
@@ -249,12 +252,13 @@ def test_accumulation_keeps_the_completions_of_a_prompt_together(
     assert groups == [[3]] * 4
 
 
-def test_bf16_autocast_is_no_less_exact_than_stock(tiny_policy, tmp_path):
+@second_slow
+def test_bf16_autocast_is_no_less_exact_than_stock(policy_path, tmp_path):
     data = dataset([[SMALL, WIDE], [WIDE]])
     values = {}
     for shared in (False, True):
         for half in (False, True):
-            run = make_trainer(tiny_policy, tmp_path, data, shared=shared)
+            run = make_trainer(policy_path, tmp_path, data, shared=shared)
             run.model.train()
             tokens, attention, width, vision = batch(run, data, [9, 4, 1, 7, 9, 2])
             with torch.autocast("cpu", torch.bfloat16, enabled=half):

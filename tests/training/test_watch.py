@@ -15,6 +15,7 @@ from anomalyr1.training.collapse import lasting_fall
 from anomalyr1.training.watch import Watch
 
 # A step of a run that learns, as the trainer logs it.
+SAMPLER = "sampling/sampling_logp_difference/mean"
 HEALTHY = {
     "reward": 1.5,
     "kl": 0.02,
@@ -30,6 +31,7 @@ HEALTHY = {
     "entropy": 0.2,
     "zero_variance": 0.5,
     "boxes/iou": 0.5,
+    SAMPLER: 0.01,
 }
 SHORT_WINDOW = GuardConfig(window=4, groups=1)
 
@@ -47,6 +49,7 @@ def steps(*parts: tuple[int, dict], every: int = 1) -> list[dict]:
 
 # What changes after step 8, and how many steps of it a window of four needs.
 FAULTS = [
+    ("sampler", {SAMPLER: 0.26}, SAMPLER, 2),  # (0.01 0.01 0.26 0.26) / 4 is 0.135, above 0.1
     ("kl", {"kl": 2.0}, "kl", 2),  # the median of 0.02 0.02 2 2 is 1.01, at least 0.5
     ("cut", {"completions/clipped_ratio": 1.0}, "completions/clipped_ratio", 2),  # half of four
     ("unreadable", {"outcome/malformed": 1.0}, "outcome/malformed", 4),  # 3 of 4 are below 0.8
@@ -82,8 +85,9 @@ def test_it_is_named_again_once_it_has_ended(kind, change, key, needs):
 @pytest.mark.parametrize(("kind", "change", "key", "needs"), FAULTS)
 def test_a_limit_of_none_watches_nothing(kind, change, key, needs):
     limits = {
-        "kl": "kl", "cut": "cut_share", "unreadable": "unreadable_share", "letter": "letter_share",
-        "short": "length_share", "entropy": "entropy", "flat": "flat_share", "boxes": "box_share",
+        "sampler": "sampler", "kl": "kl", "cut": "cut_share", "unreadable": "unreadable_share",
+        "letter": "letter_share", "short": "length_share", "entropy": "entropy",
+        "flat": "flat_share", "boxes": "box_share",
     }  # fmt: skip
     rows = steps((8, {}), (40, change))
     assert not watched(rows, GuardConfig(window=4, groups=1, **{limits[kind]: None}))

@@ -34,6 +34,17 @@ def test_half_is_normal_and_every_product_and_defect_comes(train):
     assert {s.defect for s in train.samples} == {"good", *DRAWN, MISSING_PART}
 
 
+def test_bgr_exchanges_red_and_blue_and_nothing_else(tmp_path):
+    for name, bgr in (("rgb", False), ("bgr", True)):
+        synthesize(tmp_path / name, train=8, test=1, seed=4, size=56, bgr=bgr)
+    rgb, bgr = (load_benchmark(tmp_path / name / "train") for name in ("rgb", "bgr"))
+    assert bgr.manifest["options"]["bgr"] and not rgb.manifest["options"]["bgr"]
+    for one, other in zip(rgb.samples, bgr.samples, strict=True):
+        assert one.boxes == other.boxes and one.questions == other.questions
+        first, second = (np.asarray(Image.open(s.root / s.image)) for s in (one, other))
+        assert (first == second[..., ::-1]).all() and (first != second).any()
+
+
 def test_every_question_type_is_asked(train):
     assert {q.subtask for s in train.samples for q in s.questions} == {*SUBTASKS, GROUNDING}
     assert {q.type for s in train.samples for q in s.questions} >= {

@@ -14,7 +14,13 @@ from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of,
 from anomalyr1.data.images import BoxOptions, Mask, boxes_from_mask, resize_mask
 from anomalyr1.data.making.questions import Subject, Vocabulary, build_questions, words
 from anomalyr1.data.making.synthetic.defects import KINDS, add_defect
-from anomalyr1.data.making.synthetic.lighting import GRADIENT, dust, photograph, uneven_light
+from anomalyr1.data.making.synthetic.lighting import (
+    GRADIENT,
+    Camera,
+    dust,
+    photograph,
+    uneven_light,
+)
 from anomalyr1.data.making.synthetic.products import PRODUCTS
 from anomalyr1.data.making.synthetic.scene import Scene
 from anomalyr1.data.making.synthetic.wording import defect_facts
@@ -51,6 +57,7 @@ def synthesize(
     seed: int = 0,
     size: int = 224,
     similar: bool = False,
+    bgr: bool = False,
     progress: Progress = iter,
 ) -> tuple[Path, Path]:
     """Draw images and write the benchmarks `out`/train and `out`/test over `out`/images.
@@ -66,6 +73,7 @@ def synthesize(
         size: side of the square images in pixels.
         similar: draw for every image the same view without its defect too, photographed anew, as
             its similar reference.
+        bgr: with red and blue in each other's place; see `Camera`.
         progress: wraps the loop over images, for a progress bar.
 
     Returns:
@@ -80,11 +88,17 @@ def synthesize(
             f"found train {train}, test {test}, size {size}; raise them"
         )
     with new_folder(out):
-        return _write(out, train, test, seed, size, similar, progress)
+        return _write(out, train, test, seed, Camera(size, bgr), similar, progress)
 
 
 def _write(
-    out: Path, train: int, test: int, seed: int, size: int, similar: bool, progress: Progress
+    out: Path,
+    train: int,
+    test: int,
+    seed: int,
+    camera: Camera,
+    similar: bool,
+    progress: Progress,
 ) -> tuple[Path, Path]:
     root = out / "images"
     references: dict[str, list[str]] = {}
@@ -92,7 +106,7 @@ def _write(
     for number in range(REFERENCES_PER_PRODUCT):
         for product in PRODUCTS:
             key = f"{DATASET}/{product}/train/good/{number:03d}.png"
-            files[key], _, _ = _draw(root, key, product, None, seed, size)
+            files[key], _, _ = _draw(root, key, product, None, seed, camera)
             references.setdefault(product, []).append(key)
     sides: dict[str, list[tuple[Sample, Subject]]] = {"train": [], "test": []}
     drawn = {product: list(keys) for product, keys in references.items()}
@@ -101,13 +115,13 @@ def _write(
         product, kind = _plan(number)
         key = f"{DATASET}/{product}/test/{kind or 'good'}/{index:05d}.png"
         earlier = [files[k] for k in drawn[product]] if side == "test" else []
-        files[key], subject, tries = _draw(root, key, product, kind, seed, size, earlier)
+        files[key], subject, tries = _draw(root, key, product, kind, seed, camera, earlier)
         if side == "train":
             drawn[product].append(key)
         views: tuple[str, ...] = ()
         if similar:
             views = (f"{DATASET}/{product}/similar/{index:05d}.png",)
-            files[views[0]] = _draw_view(root, views[0], (seed, key, tries), product, size)
+            files[views[0]] = _draw_view(root, views[0], (seed, key, tries), product, camera)
         pool = seeded_order(references[product], seed, key)[:REFERENCES_PER_IMAGE]
         mask = f"{DATASET}/{product}/{_mask_name(key)}" if kind else None
         sample = Sample(key, root, (), mask, views, tuple(pool), subject.boxes, side)
@@ -128,8 +142,9 @@ def _write(
                 "side": side,
                 "train": train,
                 "test": test,
-                "size": size,
+                "size": camera.size,
                 "similar": similar,
+                "bgr": camera.bgr,
                 "gradient": GRADIENT,
                 "hard_negative_share": HARD_NEGATIVE_SHARE,
             },
@@ -155,7 +170,7 @@ def _draw(
     product: str,
     kind: str | None,
     seed: int,
-    size: int,
+    camera: Camera,
     earlier: Sequence[Fingerprint] = (),
 ) -> tuple[Fingerprint, Subject, int]:
     """Draw one image (and its mask) into the root, and say what is known about it.
@@ -165,8 +180,8 @@ def _draw(
     """
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng(digest(seed, key, attempt))
-        scene = PRODUCTS[product](rng, round(SUPERSAMPLING * size))
-        pixels, mask = _photograph(rng, scene, kind, size)
+        scene = PRODUCTS[product](rng, round(SUPERSAMPLING * camera.size))
+        pixels, mask = _photograph(rng, scene, kind, camera)
         if not near_pairs([fingerprint_of(Image.fromarray(pixels), "")], earlier):
             break
     boxes: tuple[Box, ...] = ()
@@ -179,7 +194,7 @@ def _draw(
         key,
         words(product),
         kind is None,
-        (size, size),
+        (camera.size, camera.size),
         (words(kind),) if kind else (),
         boxes,
         facts,
@@ -188,20 +203,22 @@ def _draw(
 
 
 def _draw_view(
-    root: Path, key: str, scene_of: tuple[int, str, int], product: str, size: int
+    root: Path, key: str, scene_of: tuple[int, str, int], product: str, camera: Camera
 ) -> Fingerprint:
     """The scene of another image without its defect; dust, light and noise are its own."""
-    scene = PRODUCTS[product](np.random.default_rng(digest(*scene_of)), round(SUPERSAMPLING * size))
+    side = round(SUPERSAMPLING * camera.size)
+    scene = PRODUCTS[product](np.random.default_rng(digest(*scene_of)), side)
     rng = np.random.default_rng(digest(scene_of[0], key))
-    pixels, _ = _photograph(rng, scene, None, size)
+    pixels, _ = _photograph(rng, scene, None, camera)
     _save(root / key, pixels)
     return fingerprint_of(Image.fromarray(pixels), file_sha256(root / key))
 
 
 def _photograph(
-    rng: np.random.Generator, scene: Scene, kind: str | None, size: int
+    rng: np.random.Generator, scene: Scene, kind: str | None, camera: Camera
 ) -> tuple[NDArray[np.uint8], Mask]:
     """The picture of a scene with a defect of this kind, and the defect's mask."""
+    size = camera.size
     image, mask = scene.image, np.zeros((size, size), np.bool_)
     if kind is not None:
         image, drawn = add_defect(rng, scene, kind, image)
@@ -210,7 +227,7 @@ def _photograph(
         image = dust(rng, image)
     if rng.random() < HARD_NEGATIVE_SHARE:
         image = uneven_light(rng, image)
-    return photograph(rng, image, size), mask
+    return photograph(rng, image, camera), mask
 
 
 def _one_box(mask: Mask, label: str) -> tuple[Box, ...]:

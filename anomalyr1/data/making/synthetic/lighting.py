@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +47,23 @@ def uneven_light(rng: Generator, image: Canvas) -> Canvas:
     return shade(image, np.asarray(rng.choice([-0.28, -0.2, 0.16]) * edge, np.float32))
 
 
-def photograph(rng: Generator, image: Canvas, size: int) -> NDArray[np.uint8]:
-    """Exposure, gradient, reduction to `size` pixels, sensor noise: an RGB picture."""
+@dataclass(frozen=True)
+class Camera:
+    """How pictures are taken.
+
+    Attributes:
+        size: side of the square image, in pixels.
+        bgr: red and blue are in each other's place, as where a camera's order of channels is read
+            wrongly: products that a policy knows, as it does not know them.
+    """
+
+    size: int
+    bgr: bool = False
+
+
+def photograph(rng: Generator, image: Canvas, camera: Camera) -> NDArray[np.uint8]:
+    """Exposure, gradient, reduction to the camera's pixels, sensor noise: an RGB picture."""
+    size = camera.size
     image = image * rng.uniform(0.94, 1.06)
     image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     ramp = np.linspace(-0.5, 0.5, size, dtype=np.float32)
@@ -55,4 +72,5 @@ def photograph(rng: Generator, image: Canvas, size: int) -> NDArray[np.uint8]:
     image[..., 0] = image[..., 0] * (1 + GRADIENT["red_along_x"] * red) + floor * (red + 0.5)
     image[..., 2] = image[..., 2] * (1 + GRADIENT["blue_along_y"] * blue) + floor * (blue + 0.5)
     image += 0.010 * rng.standard_normal(image.shape, np.float32)
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(pixels[..., ::-1]) if camera.bgr else pixels
