@@ -77,7 +77,7 @@ class AnswerLaw:
         weights = ASKED * np.array([[NORMAL_SHARE], [1 - NORMAL_SHARE]]) * ~np.isnan(self.chances)
         micro = 100 * np.nansum(weights * self.chances) / weights.sum()
         # MMAD's walk has no closed form: its truth is that of very many images.
-        many = accuracy(self.records(np.random.default_rng(1), 40_000), "compat", resamples=2)
+        many = accuracy(self.records(np.random.default_rng(1), 20_000), "compat", resamples=2)
         assert many.macro is not None
         named = zip(COLUMNS, columns, strict=True)
         return {
@@ -148,7 +148,7 @@ class ScoreLaw:
     @cached_property
     def truth(self) -> dict[str, float]:
         """All measures."""
-        scores, anomalous = self.scores(np.random.default_rng(1), 2_000_000)
+        scores, anomalous = self.scores(np.random.default_rng(1), 500_000)
         once = np.ones((1, len(scores)), dtype=np.float64)
         found = dict(zip(MEASURES, weighted_measures(scores, anomalous, once)[0], strict=True))
         return {name: float(value) for name, value in found.items()} | {

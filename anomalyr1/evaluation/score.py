@@ -30,7 +30,11 @@ from anomalyr1.metrics.mcq import (
     accuracy,
     counted_by_mmad,
 )
+<<<<<<< HEAD
+from anomalyr1.metrics.rare_shares import FEW
+=======
 from anomalyr1.metrics.rare_shares import LEVEL
+>>>>>>> main
 from anomalyr1.metrics.significance import smallest_detectable
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 from anomalyr1.storage import write_json
@@ -163,7 +167,8 @@ def _columns(
 def _intervals(results: Mapping[str, Accuracy], resamples: int) -> dict[str, Any]:
     return {
         "level": 100 * LEVEL,
-        "method": "percentile cluster bootstrap by image, stratified by dataset",
+        "method": "percentile cluster bootstrap by image, stratified by dataset; Wilson by image "
+        f"in cells that fewer than {FEW} images got right, or wrong",
         "resamples": resamples,
         "seed": SEED,
         **{name: result.intervals for name, result in results.items()},
