@@ -19,10 +19,11 @@ from anomalyr1.evaluation.predict import predict_benchmark
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.score import score
 from anomalyr1.evaluation.voting import elect
-from anomalyr1.policy.load import load_policy, share_prefixes
+from anomalyr1.policy.load import load_policy
 from anomalyr1.prompts import build_messages, template_for
 from anomalyr1.rows import build_rows
 from anomalyr1.schema import Question
+from anomalyr1.shared_prefix.attention import prepare
 
 ALL = ConsistencyConfig(shifted="all", reworded=True, asked_again=True)
 
@@ -91,7 +92,7 @@ def test_behind_one_prefix_as_alone(greedy, alone):
 def test_an_image_is_computed_once_for_all_of_its_askings(toy_benchmark):
     settings = config(Path(), toy_benchmark, max_new_tokens=24)
     policy = load_policy(settings.policy)
-    assert share_prefixes(policy.model) is None
+    assert prepare(policy.model) is None
     samples = load_benchmark(toy_benchmark).samples[:1]
     rows = build_rows(samples, settings.prompt, policy.processor, policy.family)
     mark, seen = policy.processor.image_token_id, []
