@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
@@ -190,24 +191,6 @@ def clamp(box: Box, width: float, height: float) -> Box:
     )
 
 
-def jittered(box: Box, shares: Sequence[float], size: tuple[int, int]) -> Box:
-    """A box moved and resized about its centre, cut to the image.
-
-    Args:
-        box: in pixels of the image.
-        shares: of its own sides: right, down, wider, higher.
-        size: (width, height) of the image.
-
-    >>> jittered(Box(10, 10, 20, 30), (0.1, 0, -0.2, 0), (100, 100)).xyxy
-    (12.0, 10.0, 20.0, 30.0)
-    """
-    right, down, wider, higher = (float(share) for share in shares)
-    w, h = box.x2 - box.x1, box.y2 - box.y1
-    x, y = (box.x1 + box.x2) / 2 + right * w, (box.y1 + box.y2) / 2 + down * h
-    w, h = w * (1 + wider) / 2, h * (1 + higher) / 2
-    return clamp(Box(x - w, y - h, x + w, y + h, box.label), *size)
-
-
 def pixel_boxes(boxes: Sequence[Box], width: int, height: int) -> list[tuple[int, int, int, int]]:
     """Whole-pixel corners inside the image, at least one pixel wide and high.
 
@@ -241,7 +224,16 @@ def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
-    """Intersection over union of every pair: (len(first), len(second)), 0 where both are empty."""
+    """Intersection over union of every pair: (len(first), len(second)), 0 where both are empty.
+
+    Not to be written to: the boxes of an image are compared several times in a row, and computed
+    once.
+    """
+    return _iou_matrix(tuple(first), tuple(second))
+
+
+@lru_cache(maxsize=8)
+def _iou_matrix(first: tuple[Box, ...], second: tuple[Box, ...]) -> NDArray[np.float64]:
     a, b = corner_array(first), corner_array(second)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -249,6 +241,7 @@ def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float6
     union = areas(a)[:, None] + areas(b)[None] - intersection
     scores = np.zeros(union.shape, dtype=np.float64)
     np.divide(intersection, union, out=scores, where=union > 0)
+    scores.setflags(write=False)
     return scores
 
 

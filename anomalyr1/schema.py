@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 ANOMALY_DETECTION = "Anomaly Detection"
 DEFECT_CLASSIFICATION = "Defect Classification"
@@ -47,14 +47,7 @@ Outcome = Literal[
     "aligned_wrong",
     "silent_wrong",
 ]
-OUTCOMES: tuple[Outcome, ...] = (
-    "malformed",
-    "aligned_correct",
-    "silent_correct",
-    "contradictory",
-    "aligned_wrong",
-    "silent_wrong",
-)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 # Where the likelihood of an answer's letters is taken: after the policy's own reasoning, or of an

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from anomalyr1.data.annotation_files import UNNAMED
@@ -48,7 +47,7 @@ def class_figures(
 
     def classed(boxes: Sequence[Box], otherwise: str | None) -> tuple[Box, ...]:
         return tuple(
-            replace(box, label=(class_name(box.label) or otherwise) if source else None)
+            Box(*box.xyxy, (class_name(box.label) or otherwise) if source else None)
             for box in boxes
         )
 

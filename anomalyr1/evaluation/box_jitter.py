@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from anomalyr1.data.rle import encode_mask, rle_iou
 from anomalyr1.data.seeding import digest
 from anomalyr1.evaluation.image_readings import ImageReading
-from anomalyr1.geometry import jittered, set_iou
+from anomalyr1.geometry import clamp, set_iou
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.stability import Moved, stability
 from anomalyr1.schema import Box
@@ -43,6 +43,24 @@ class Jitter:
             for draw in range(self.draws)
         ]
         return [[_each(boxes, share * of_draw, size) for of_draw in drawn] for share in self.shares]
+
+
+def jittered(box: Box, shares: Sequence[float], size: tuple[int, int]) -> Box:
+    """A box moved and resized about its centre, cut to the image.
+
+    Args:
+        box: in pixels of the image.
+        shares: of its own sides: right, down, wider, higher.
+        size: (width, height) of the image.
+
+    >>> jittered(Box(10, 10, 20, 30), (0.1, 0, -0.2, 0), (100, 100)).xyxy
+    (12.0, 10.0, 20.0, 30.0)
+    """
+    right, down, wider, higher = (float(share) for share in shares)
+    w, h = box.x2 - box.x1, box.y2 - box.y1
+    x, y = (box.x1 + box.x2) / 2 + right * w, (box.y1 + box.y2) / 2 + down * h
+    w, h = w * (1 + wider) / 2, h * (1 + higher) / 2
+    return clamp(Box(x - w, y - h, x + w, y + h, box.label), *size)
 
 
 def jittered_masks(

@@ -69,8 +69,10 @@ def by_size(
                 parts[size, row, column, 1] += 1
             for index in set(range(len(of_predicted))) - {predicted for predicted, _ in pairs}:
                 parts[of_predicted[index], row, column, 1] += 1
+    ends = ratio_intervals(np.concatenate(parts, axis=1), resamples, seed)
+    width = len(names)
     return {
-        name: _figures(parts[number], names, resamples, seed)
+        name: _figures(parts[number], names, ends[number * width : (number + 1) * width])
         for number, name in enumerate(SIZES)
         if parts[number, :, 0, 1].any()
     }
@@ -79,13 +81,23 @@ def by_size(
 def by_defect(
     images: Sequence[ImageBoxes], resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, Any]:
-    """Recall and IoU, as `by_size` has them, of the gold boxes of each label."""
-    names = sorted({str(box.label) for image in images for box in image.gold})
-    rows = {name: np.zeros((len(images), len(_FOUND), 2)) for name in names}
-    for row, image in enumerate(images):
-        for box, cells in zip(image.gold, _found(image), strict=True):
-            rows[str(box.label)][row] += np.stack([cells, np.ones(len(_FOUND))], -1)
-    return {name: _figures(parts, _FOUND, resamples, seed) for name, parts in rows.items()}
+    """Recall and IoU, as `by_size` has them, of the gold boxes of each label.
+
+    The images that have one of that label are drawn.
+    """
+    rows: dict[str, list[NDArray[np.float64]]] = {}
+    for image in images:
+        found, labels = _found(image), [str(box.label) for box in image.gold]
+        for name in dict.fromkeys(labels):
+            own = found[[label == name for label in labels]]
+            rows.setdefault(name, []).append(
+                np.stack([own.sum(axis=0), np.full(len(_FOUND), len(own))], -1)
+            )
+    figures = {}
+    for name in sorted(rows):
+        parts = np.array(rows[name])
+        figures[name] = _figures(parts, _FOUND, ratio_intervals(parts, resamples, seed))
+    return figures
 
 
 def by_category(
@@ -110,7 +122,11 @@ def by_category(
         category: {
             "images": len(of_category),
             "gold": sum(len(images[row].gold) for row in of_category),
-            **_values(parts[of_category], _BY_CATEGORY, resamples, seed),
+            **_values(
+                parts[of_category],
+                _BY_CATEGORY,
+                ratio_intervals(parts[of_category], resamples, seed),
+            ),
         }
         for category, of_category in sorted(rows.items())
     }
@@ -127,13 +143,17 @@ def _found(image: ImageBoxes) -> NDArray[np.float64]:
 
 
 def _figures(
-    parts: NDArray[np.float64], names: Sequence[str], resamples: int, seed: int
+    parts: NDArray[np.float64],
+    names: Sequence[str],
+    ends: Sequence[tuple[float, float] | None],
 ) -> dict[str, Any]:
-    return {"gold": int(parts[:, 0, 1].sum()), **_values(parts, names, resamples, seed)}
+    return {"gold": int(parts[:, 0, 1].sum()), **_values(parts, names, ends)}
 
 
 def _values(
-    parts: NDArray[np.float64], names: Sequence[str], resamples: int, seed: int
+    parts: NDArray[np.float64],
+    names: Sequence[str],
+    ends: Sequence[tuple[float, float] | None],
 ) -> dict[str, Any]:
     values = ratios(parts.sum(axis=0))
     return {
@@ -141,5 +161,5 @@ def _values(
             name: None if np.isnan(value) else float(value)
             for name, value in zip(names, values, strict=True)
         },
-        "intervals": dict(zip(names, ratio_intervals(parts, resamples, seed), strict=True)),
+        "intervals": dict(zip(names, ends, strict=True)),
     }

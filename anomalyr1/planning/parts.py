@@ -85,10 +85,10 @@ class Parts:
 
     def ends(self, count: int, trees: int) -> list[Siblings]:
         """What attention is told of so many completions in a chunk behind so many trees."""
-        found, at = [], trees * self.trunk
+        found, at, asked = [], trees * self.trunk, trees * self.image
+        seen = (0, self.image or self.prompt), (asked, asked + self.prompt)
         while count > 0:
             family = min(count, self.count)
-            seen = (0, self.image or self.prompt), (self.image, self.seen)
             path = seen if self.image else seen[:1]
             found.append(siblings([self.size] * family, _DEVICE, at, path))
             at, count = found[-1].end, count - family

@@ -92,7 +92,7 @@ def sharing_ratio(
     >>> round(sharing_ratio(1000, 250, 8), 2)
     3.33
     >>> round(sharing_ratio(1284, 150, 8, of_image=1224, questions=4.7), 1)
-    7.6
+    7.5
     """
     rows = questions * generations * (prompt + completion)
     own = prompt - of_image + generations * completion
