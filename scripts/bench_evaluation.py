@@ -28,10 +28,11 @@ from anomalyr1.config import Config, EvalConfig, PolicyConfig, PromptConfig
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.evaluation.backends.answering import batches
 from anomalyr1.evaluation.backends.in_process import answer
-from anomalyr1.policy.load import Policy, share_prefixes
+from anomalyr1.policy.load import Policy
 from anomalyr1.policy.tiny import build_tiny_policy
 from anomalyr1.prompts import FIXED_PHRASES
 from anomalyr1.rows import Row, build_rows
+from anomalyr1.shared_prefix.attention import prepare
 
 LOOP = "one by one"
 ASKED = {
@@ -63,7 +64,7 @@ def main(
     for each in (model, copy):
         # Full length: all do the same work, whatever the random weights say.
         each.eval().generation_config.min_new_tokens = completion
-    share_prefixes(copy)
+    prepare(copy)
     sides = {"batches": Policy(model, processor), "shared": Policy(copy, processor)}
     with tempfile.TemporaryDirectory() as folder:
         samples = load_benchmark(_drawn(Path(folder), images, questions, side)).samples
