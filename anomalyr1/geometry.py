@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
@@ -223,7 +224,16 @@ def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
-    """Intersection over union of every pair: (len(first), len(second)), 0 where both are empty."""
+    """Intersection over union of every pair: (len(first), len(second)), 0 where both are empty.
+
+    Not to be written to: the boxes of an image are compared several times in a row, and computed
+    once.
+    """
+    return _iou_matrix(tuple(first), tuple(second))
+
+
+@lru_cache(maxsize=8)
+def _iou_matrix(first: tuple[Box, ...], second: tuple[Box, ...]) -> NDArray[np.float64]:
     a, b = corner_array(first), corner_array(second)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -231,6 +241,7 @@ def iou_matrix(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float6
     union = areas(a)[:, None] + areas(b)[None] - intersection
     scores = np.zeros(union.shape, dtype=np.float64)
     np.divide(intersection, union, out=scores, where=union > 0)
+    scores.setflags(write=False)
     return scores
 
 

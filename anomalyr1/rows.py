@@ -9,13 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transformers import ProcessorMixin
 
 from anomalyr1.config import PromptConfig
-from anomalyr1.data.knowledge import knowledge_for, load_knowledge
+from anomalyr1.data.knowledge import KnowledgeTexts
 from anomalyr1.data.limited import stratified
 from anomalyr1.data.manifest import count
 from anomalyr1.data.mmad import Benchmark, choose_references, load_benchmark, missing_files
@@ -189,6 +190,22 @@ def shuffled(sample: Sample, seed: int) -> Sample:
     return replace(sample, questions=questions)
 
 
+def ask_otherwise(
+    row: Row, questions: Sequence[Question], processor: ProcessorMixin, family: Family
+) -> list[Row]:
+    """Other questions about what a row shows, each asked as its own is."""
+    tokenizer = processor.tokenizer
+    vision_tokens = row.tokens - _text_tokens(row.messages, tokenizer)
+    rows = []
+    for question in questions:
+        messages = _messages(
+            row.sample, question, row.template, row.references, row.knowledge, family, row.images
+        )
+        tokens = _text_tokens(messages, tokenizer) + vision_tokens
+        rows.append(replace(row, question=question, messages=messages, tokens=tokens))
+    return rows
+
+
 def benchmark_record(benchmark: Benchmark, shown: Sequence[Sample] | None = None) -> dict[str, Any]:
     """What provenance keeps of a benchmark, and of the samples of it that are `shown`."""
     record = {
@@ -229,29 +246,22 @@ def _rows(
     blind: bool,
 ) -> Iterator[Row]:
     tokenizer = processor.tokenizer
-    knowledge = _Knowledge(prompt, tokenizer)
+    knowledge = KnowledgeTexts(
+        prompt.domain_knowledge, prompt.knowledge_tokens, partial(count_tokens, tokenizer)
+    )
     for sample, asked in asked_questions(samples, question_types):
-        references = () if blind else reference_paths(sample, prompt)
-        paths = () if blind else (*(sample.root / name for name in references), sample.path)
-        resized = [resized_size(*sizes[path], processor) for path in paths]
-        vision_tokens = sum(image_tokens(size, processor) - 1 for size in resized)
+        of_sample = () if blind else reference_paths(sample, prompt)
+        tokens = {
+            path: image_tokens(resized_size(*sizes[path], processor), processor) - 1
+            for path in (*(sample.root / name for name in of_sample), sample.path)
+        }
         size = sizes[sample.path]
         for index, question in asked:
+            references = of_sample[: question.references]
+            paths = () if blind else (*(sample.root / name for name in references), sample.path)
             template = template_for(question, prompt.template)
-            known = knowledge.text(sample)
-            messages = build_messages(
-                sample,
-                question,
-                template,
-                references=len(references),
-                knowledge=known,
-                unit=family.unit or "pixels",
-            )
-            if blind:
-                messages = without_images(messages)
-            text = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
-            )
+            known = knowledge.text(sample.dataset, sample.category)
+            messages = _messages(sample, question, template, references, known, family, paths)
             yield Row(
                 sample=sample,
                 index=index,
@@ -262,31 +272,38 @@ def _rows(
                 references=references,
                 size=size,
                 frame=model_frame(*size, processor, family),
-                tokens=len(tokenizer(text, add_special_tokens=False)["input_ids"]) + vision_tokens,
+                tokens=_text_tokens(messages, tokenizer) + sum(tokens[path] for path in paths),
                 knowledge=known,
             )
 
 
-class _Knowledge:
-    """MMAD's domain knowledge within the token budget, looked up once a class."""
+def _messages(
+    sample: Sample,
+    question: Question,
+    template: Template,
+    references: Sequence[str],
+    knowledge: str | None,
+    family: Family,
+    shown: Sequence[object],
+) -> list[dict[str, Any]]:
+    """The conversation; in the same words without an image where none is `shown`."""
+    messages = build_messages(
+        sample,
+        question,
+        template,
+        references=len(references),
+        knowledge=knowledge,
+        unit=family.unit or "pixels",
+    )
+    return messages if shown else without_images(messages)
 
-    def __init__(self, prompt: PromptConfig, tokenizer: Any) -> None:
-        path = prompt.domain_knowledge
-        self.knowledge = None if path is None else load_knowledge(Path(path))
-        self.budget = prompt.knowledge_tokens
-        self.tokenizer = tokenizer
-        self.found: dict[tuple[str, str], str | None] = {}
 
-    def text(self, sample: Sample) -> str | None:
-        """The text about the sample's class; None where it is switched off or there is none."""
-        if self.knowledge is None:
-            return None
-        key = (sample.dataset, sample.category)
-        if key not in self.found:
-            self.found[key] = knowledge_for(
-                self.knowledge, *key, budget=self.budget, count_tokens=self._count
-            )
-        return self.found[key]
+def _text_tokens(messages: list[dict[str, Any]], tokenizer: Any) -> int:
+    """Tokens of a conversation, of which each image has one."""
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return count_tokens(tokenizer, text)
 
-    def _count(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+def count_tokens(tokenizer: Any, text: str) -> int:
+    """How many tokens a text has by itself."""
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 ANOMALY_DETECTION = "Anomaly Detection"
+DEFECT_CLASSIFICATION = "Defect Classification"
 GROUNDING = "Defect Grounding"
 
 # The letters an option can have; a benchmark with any other is refused when it is read.
@@ -16,7 +17,7 @@ OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # MMAD's seven subtasks (ICLR 2025, table 2), in the order of its published tables.
 SUBTASKS = (
     ANOMALY_DETECTION,
-    "Defect Classification",
+    DEFECT_CLASSIFICATION,
     "Defect Localization",
     "Defect Description",
     "Defect Analysis",
@@ -27,7 +28,16 @@ SUBTASKS = (
 _SUBTASK_OF = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}
 _PRESUPPOSE_DEFECT = frozenset(SUBTASKS[1:5])
 
-QUESTION_TYPES = (*SUBTASKS, *_SUBTASK_OF, GROUNDING)
+# The categories of RobustMAD's questions; they count in no column of MMAD's.
+PAIRWISE = "Anomaly Understanding and Localization (Pair-wise comparison)"
+ROBUSTMAD_TYPES = (
+    "General Object Understanding",
+    "Anomaly Understanding and Localization (Stand-alone)",
+    PAIRWISE,
+    "Unanswerable or Misleading Query Detection",
+)
+
+QUESTION_TYPES = (*SUBTASKS, *_SUBTASK_OF, GROUNDING, *ROBUSTMAD_TYPES)
 
 Outcome = Literal[
     "malformed",
@@ -37,20 +47,18 @@ Outcome = Literal[
     "aligned_wrong",
     "silent_wrong",
 ]
-OUTCOMES: tuple[Outcome, ...] = (
-    "malformed",
-    "aligned_correct",
-    "silent_correct",
-    "contradictory",
-    "aligned_wrong",
-    "silent_wrong",
-)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 # Where the likelihood of an answer's letters is taken: after the policy's own reasoning, or of an
 # answer given at once.
 Weigh = Literal["reasoning", "at_once"]
 WEIGHS: tuple[Weigh, ...] = ("reasoning", "at_once")
+
+# How a question is asked once more: its options shifted, in other words, or with the policy's own
+# reasoning given.
+Again = Literal["shifted", "reworded", "asked_again"]
+AGAIN: tuple[Again, ...] = ("shifted", "reworded", "asked_again")
 
 
 def subtask_of(question_type: str) -> str:
@@ -81,6 +89,15 @@ def category_of(image: str) -> str:
     """
     parts = image.split("/")
     return parts[1] if len(parts) > 2 else parts[0]
+
+
+def defect_of(image: str) -> str:
+    """What is wrong on an image: the folder it lies in, "good" of a normal one.
+
+    >>> defect_of("VisA/pcb1/test/bent/1.JPG")
+    'bent'
+    """
+    return PurePosixPath(image).parent.name
 
 
 def is_normal_key(image: str) -> bool:
@@ -124,6 +141,7 @@ class Question:
     A choice question has `options` (letter -> text, in display order) and a gold letter in
     `answer`. A grounding question has no options; its gold answer is `boxes` in original-image
     pixels, where `()` means a normal image and None means that the gold boxes are not known.
+    `references` is how many reference images it is shown with at most; None leaves it to the run.
     """
 
     text: str
@@ -132,6 +150,7 @@ class Question:
     answer: str | None = None
     boxes: tuple[Box, ...] | None = None
     annotation: bool | None = None
+    references: int | None = None
 
     @property
     def is_grounding(self) -> bool:
@@ -185,7 +204,7 @@ class Sample:
     @property
     def defect(self) -> str:
         """The parent folder: "good" or the name of the defect."""
-        return PurePosixPath(self.image).parent.name
+        return defect_of(self.image)
 
     @property
     def path(self) -> Path:
@@ -221,6 +240,25 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherAsking:
+    """A question asked once more, and what came of it.
+
+    `number` tells askings of a kind apart, from 1: letters that the options were shifted by, or the
+    wording. `question` and `options` are as they were shown. `suggested` is the letter of the
+    option that a leading wording suggests. `said` is what the policy's turn was begun with for it;
+    what it answered is `said` and `completion` together.
+    """
+
+    kind: Again
+    number: int
+    question: str
+    options: Mapping[str, str]
+    completion: str
+    said: str = ""
+    suggested: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One line of predictions.jsonl: one completion for one question.
 
@@ -232,7 +270,10 @@ class Prediction:
     this image; None where that is not known. `completion_ids` are the tokens of `completion`, the
     one that ends it included; None where the file does not tell them. `letter_logps` are the
     natural logarithms of each option's probability (`policy.likelihood`), by where they were taken
-    (`WEIGHS`); `score` follows the first of these.
+    (`WEIGHS`); `score` follows the first of these. Where several completions were drawn, `drawn`
+    has them all in their order, `completion` is the first that voted for the winner, and
+    `vote_share` the winner's share of the votes, None where there was none. `askings` are those of
+    the same question that came after this one.
     """
 
     image: str
@@ -253,6 +294,9 @@ class Prediction:
     seen: bool | None = None
     completion_ids: tuple[int, ...] | None = None
     letter_logps: Mapping[Weigh, Mapping[str, float]] | None = None
+    drawn: tuple[str, ...] | None = None
+    vote_share: float | None = None
+    askings: tuple[FurtherAsking, ...] | None = None
 
     @property
     def dataset(self) -> str:

@@ -61,6 +61,12 @@ def greedy(max_new_tokens: int) -> dict[str, Any]:
     return {"kind": "greedy", "max_new_tokens": max_new_tokens, "repetition_penalty": 1.0}
 
 
+def drawn(max_new_tokens: int, temperature: float, votes: int, seed: int) -> dict[str, Any]:
+    """How they are decoded where they are drawn: from the whole distribution at a temperature."""
+    settings = {"temperature": temperature, "votes": votes, "seed": seed}
+    return {**greedy(max_new_tokens), "kind": "drawn", **settings}
+
+
 def text_digest(text: str) -> str:
     """The sha256 of a text."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

@@ -1,7 +1,8 @@
 """Stock TRL against the shared prefix on the same inputs, in one process.
 
 python scripts/bench_grpo.py                          two 448 x 448 images, C 64, G 8
-python scripts/bench_grpo.py --questions 5            five prompts about the images, in a tree
+python scripts/bench_grpo.py --questions 5 --stock-repeats 1
+                                                      five prompts about the images, in a tree
 python scripts/bench_grpo.py --grid --plot bench.png  also other prompts, images, C and G
 python scripts/bench_grpo.py --family qwen3_vl        DeepStack, image tokens of 32 x 32 pixels
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -31,9 +33,17 @@ from anomalyr1.training.trainer import PolicyTrainer
 
 
 def measure(
-    case: Case, policy: tuple[Any, Any], repeats: int, folder: Path, flex: bool
+    case: Case,
+    policy: tuple[Any, Any],
+    repeats: int,
+    folder: Path,
+    flex: bool,
+    stock_repeats: int | None = None,
+    busy: bool = False,
 ) -> dict[str, Any]:
     """Seconds and peak memory of both sides, their ratios, and what sharing could give at most."""
+    clock = time.process_time if busy else time.perf_counter
+    slow = {} if stock_repeats is None else {"stock": stock_repeats}
     names = ("stock", "prompts", "shared") if case.questions > 1 else ("stock", "shared")
     sides = {
         name: make_trainer(
@@ -52,7 +62,13 @@ def measure(
     backward = {
         name: lambda t=t: log_probabilities(t, batches["stock"]) for name, t in sides.items()
     }
-    _equal("log-probabilities", [run() for run in backward.values()], limit=1e-4)
+    memory: dict[str, int] = {}
+    logps: dict[str, torch.Tensor] = {}
+    for name, run in backward.items():
+        memory[name] = peak_memory(
+            lambda name=name, run=run: logps.update({name: run()}), sides[name].model
+        )
+    _equal("log-probabilities", list(logps.values()), limit=1e-4)
     _equal("gradients", [flat_gradient(t) for t in sides.values()], limit=1e-3)
     rollout = {name: rollout_of(t, inputs) for name, t in sides.items()}
     step = {name: lambda t=t: whole_step(t, inputs) for name, t in sides.items()}
@@ -63,12 +79,11 @@ def measure(
     shared_tokens = image + asked * (prompt - image + g * c)
     result: dict[str, Any] = {**asdict(case), "prompt_tokens": prompt}
     for name, runs in (("rollout", rollout), ("backward", backward), ("step", step)):
-        seconds = alternate(runs, repeats)
+        seconds = alternate(runs, repeats, slow, clock)
         result[f"{name}_seconds"] = seconds
         result[f"{name}_ratio"] = round(seconds["stock"] / seconds["shared"], 2)
         if asked > 1:
             result[f"{name}_ratio_to_prompts"] = round(seconds["prompts"] / seconds["shared"], 2)
-    memory = {name: peak_memory(run, sides[name].model) for name, run in backward.items()}
     result["backward_peak_mib"] = {name: round(value / 2**20) for name, value in memory.items()}
     result["backward_peak_ratio"] = round(memory["shared"] / memory["stock"], 2)
     result["token_limit"] = round(stock_tokens / shared_tokens, 2)
@@ -144,6 +159,13 @@ def main(
     family: Annotated[FamilyName, typer.Option(help="Of the random policy.")] = "qwen2_5_vl",
     grid: Annotated[bool, typer.Option(help="Other prompt lengths, images, C and G too.")] = False,
     repeats: Annotated[int, typer.Option(help="Timings of each side; the median counts.")] = 3,
+    stock_repeats: Annotated[
+        int | None,
+        typer.Option(min=1, help="Timings of stock TRL, without a run before; default: as all."),
+    ] = None,
+    busy: Annotated[
+        bool, typer.Option(help="Count the process's own seconds: the machine has other work.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
     flex: Annotated[bool, typer.Option(help="FlexAttention on the shared side (a GPU).")] = False,
     plot: Annotated[Path | None, typer.Option(help="PNG of ratios against the limit.")] = None,
@@ -163,7 +185,7 @@ def main(
             questions=questions,
         )
         for case in (own, *(GRID if grid else ())):
-            results.append(measure(case, policy, repeats, Path(folder), flex))
+            results.append(measure(case, policy, repeats, Path(folder), flex, stock_repeats, busy))
             show(results[-1:], console)
     if len(results) > 1:
         show(results, console)
@@ -177,6 +199,7 @@ def main(
                 "family": family,
                 "device": device,
                 "threads": torch.get_num_threads(),
+                "repeats": {"stock": stock_repeats or repeats, "shared": repeats},
                 "torch": torch.__version__,
                 "cases": results,
             }

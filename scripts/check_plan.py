@@ -37,6 +37,7 @@ class Case:
     images: int = 2
     side: int = 448
     prompts: int = 1
+    questions: int = 1
     generations: int = 8
     completion: int = 64
     shared: bool = True
@@ -44,12 +45,20 @@ class Case:
     frozen: bool = False
     lora: bool = False
     attention: str = "sdpa"
+    chunk: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """Completions of the pass."""
+        return self.prompts * self.questions * self.generations
 
     @property
     def label(self) -> str:
         """The case in words."""
         notes = [name for name in ("checkpointing", "frozen", "lora") if getattr(self, name)]
         notes += [self.attention] if self.attention != "sdpa" else []
+        notes += [f"{self.questions} questions"] if self.questions > 1 else []
+        notes += [f"chunks of {self.chunk}"] if self.chunk else []
         return (
             f"{self.prompts} x {self.images} images {self.side}, G={self.generations} "
             f"C={self.completion}{', ' if notes else ''}{', '.join(notes)}"
@@ -75,7 +84,20 @@ def cases(policy: str) -> list[Case]:
             replace(small, checkpointing=True),
             replace(small, frozen=True, lora=True),
         ]
-    return [replace(case, shared=shared) for case in chosen for shared in (True, False)]
+    found = [replace(case, shared=shared) for case in chosen for shared in (True, False)]
+    return [*found, *trees(policy)] if policy == "tiny" else found
+
+
+def trees(policy: str) -> list[Case]:
+    """Images computed once for their questions, and completions in chunks; stock has neither."""
+    many = Case(policy, side=224, generations=16, completion=128)
+    return [
+        Case(policy, questions=4, completion=32),
+        Case(policy, prompts=2, questions=3, side=224, generations=4, checkpointing=True),
+        replace(many, chunk=400),
+        replace(many, chunk=400, checkpointing=True),
+        replace(many, chunk=400, questions=2, generations=8, frozen=True, lora=True),
+    ]
 
 
 def larger_policy(folder: Path) -> Path:
@@ -113,6 +135,7 @@ def measure(case: Case, policy: str) -> dict[str, float]:
         max_pixels=case.side**2,
         freeze_vision=case.frozen,
         shared_prefix=case.shared,
+        chunk_completions=case.chunk,
         lora=LoraSection(r=16) if case.lora else None,
     )
     with tempfile.TemporaryDirectory() as scratch:
@@ -133,7 +156,7 @@ def measure(case: Case, policy: str) -> dict[str, float]:
         logps.mean().backward()
         optimizer.step()
     resident = memory_status("VmHWM") - before
-    planned = plan(case, section, run, tokens.size(1) - case.completion, vision)
+    planned = plan(case, section, tokens, mask, vision)
     return {"measured": live.peak, "resident": resident, "planned": planned}
 
 
@@ -156,21 +179,26 @@ def build_trainer(case: Case, section: Any, scratch: str) -> Any:
         ]
         for _ in range(case.prompts)
     ]
-    content = [{"type": "image", "text": None}] * case.images
-    content = [*content, {"type": "text", "text": QUESTION}]
-    message = {"role": Value("string"), "content": List({k: Value("string") for k in content[0]})}
+    part = {name: Value("string") for name in ("type", "text")}
+    message = {"role": Value("string"), "content": List(part)}
     data = Dataset.from_list(
-        [{"prompt": [{"role": "user", "content": content}], "images": row} for row in pictures],
+        [
+            {"prompt": [{"role": "user", "content": asked(case, number)}], "images": row}
+            for row in pictures
+            for number in range(case.questions)
+        ],
         features=Features({"prompt": List(message), "images": List(Image())}),
     )
     loaded = load_policy(section, trainable=True)
+    starts = range(0, case.prompts * case.questions, case.questions)
+    by_image = [list(range(first, first + case.questions)) for first in starts]
     run = PolicyTrainer(
         model=loaded.model,
         processing_class=loaded.processor,
         reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
         args=GRPOConfig(
             output_dir=scratch,
-            per_device_train_batch_size=case.prompts * case.generations,
+            per_device_train_batch_size=case.rows,
             num_generations=case.generations,
             max_completion_length=case.completion,
             gradient_checkpointing=case.checkpointing,
@@ -181,11 +209,20 @@ def build_trainer(case: Case, section: Any, scratch: str) -> Any:
         train_dataset=data,
         peft_config=lora_config(section),
         shared_prefix=case.shared,
+        chunk_completions=case.chunk,
+        images=by_image if case.questions > 1 else None,
     )
     if case.checkpointing:
         run.model.gradient_checkpointing_enable(run.args.gradient_checkpointing_kwargs)
     run.model.train()
     return run
+
+
+def asked(case: Case, number: int) -> list[dict[str, str | None]]:
+    """The question of that number about a prompt's pictures: as long as any other."""
+    words = QUESTION.split()
+    text = " ".join([*words[number:], *words[:number]])
+    return [{"type": "image", "text": None}] * case.images + [{"type": "text", "text": text}]
 
 
 def batch(run: Any, case: Case) -> tuple[Any, Any, dict[str, Any]]:
@@ -200,11 +237,11 @@ def batch(run: Any, case: Case) -> tuple[Any, Any, dict[str, Any]]:
         for row in rows
     ]
     inputs = run.processing_class(
-        text=texts, images=[row["images"] for row in rows], return_tensors="pt"
+        text=texts, images=[row["images"] for row in rows], padding=True, return_tensors="pt"
     )
     completions = torch.randint(20, 200, (len(rows), case.completion))
     tokens = torch.cat([inputs["input_ids"], completions], 1)
-    attention = torch.ones_like(tokens)
+    attention = torch.cat([inputs["attention_mask"], torch.ones_like(completions)], 1)
     # A completion that ends earlier, as there always is one: stock attention needs its mask.
     attention[0, -1] = 0
     kinds = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(completions)], 1)
@@ -217,12 +254,14 @@ def batch(run: Any, case: Case) -> tuple[Any, Any, dict[str, Any]]:
     return tokens, attention, vision
 
 
-def plan(case: Case, section: Any, run: Any, prompt: int, vision: dict[str, Any]) -> int:
+def plan(case: Case, section: Any, tokens: Any, mask: Any, vision: dict[str, Any]) -> int:
     """What the plan expects above weights, optimiser state and batch, in bytes."""
     from planned import planned_phases
 
+    from anomalyr1.shared_prefix.prefixes import Prompt, beginning
+
     grpo = {
-        "per_device_train_batch_size": case.prompts * case.generations,
+        "per_device_train_batch_size": case.rows,
         "num_generations": case.generations,
         "max_completion_length": case.completion,
         "gradient_checkpointing": case.checkpointing,
@@ -230,7 +269,12 @@ def plan(case: Case, section: Any, run: Any, prompt: int, vision: dict[str, Any]
         "use_cpu": True,
     }
     patches = int(vision["image_grid_thw"][: case.images].prod(-1).sum())
-    phases = planned_phases(section, grpo, prompt, case.images, patches)
+    prompt = tokens.size(1) - case.completion
+    given = {"input_ids": tokens, "attention_mask": mask, **vision}
+    names = ("input_ids", "attention_mask", "mm_token_type_ids")
+    asked = Prompt.of_batch({name: given[name][:, :prompt] for name in names})
+    shared = beginning(asked[:: case.generations][: case.questions])
+    phases = planned_phases(section, grpo, prompt, case.images, patches, shared, case.questions)
     held = ("weights", "optimiser state", "images")
     return max(
         sum(size for part, size in phases[phase].items() if part not in held)

@@ -20,18 +20,34 @@ def check_equal(name: str, a: torch.Tensor, b: torch.Tensor, limit: float) -> No
         raise SystemExit(f"{name} differ by {float(difference):.1e}, more than {limit:.0e}")
 
 
-def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, in turns, so that both meet the same weather."""
+def alternate(
+    runs: dict[str, Callable[[], Any]],
+    repeats: int,
+    slow: dict[str, int] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Median seconds of each, in turns, so that both meet the same weather.
+
+    Args:
+        runs: what is timed, by name.
+        repeats: how often.
+        slow: how often those are timed that take long; they are not run once before.
+        clock: seconds; `time.process_time` leaves out what the machine does for others.
+    """
     taken: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()  # the first time pays for memory that the others find ready
+    times = {name: (slow or {}).get(name, repeats) for name in runs}
+    for name, run in runs.items():
+        if name not in (slow or {}):
+            run()  # the first time pays for memory that the others find ready
     finish()
-    for _ in range(repeats):
+    for turn in range(max(times.values())):
         for name, run in runs.items():
-            start = time.perf_counter()
+            if turn >= times[name]:
+                continue
+            start = clock()
             run()
             finish()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(clock() - start)
     return {name: round(statistics.median(seconds), 4) for name, seconds in taken.items()}
 
 

@@ -3,7 +3,9 @@
 A new process imports for seconds what a training or an evaluation needs. These are forked (by
 multiprocessing's fork server) from one process that imported it once, and else they are what a
 command is: an environment, an output and an exit status of their own. The functions are named as
-those of commands.py, which are for what has to begin with the interpreter or with a launcher.
+those of commands.py, which are for what has to begin with the interpreter, with a launcher or with
+variables that libraries read as they are imported. launched/forked_verbs.py has a process that may
+have disks of its own, and verbs that are killed at a writing step.
 """
 
 from __future__ import annotations

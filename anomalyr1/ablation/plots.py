@@ -11,9 +11,10 @@ from anomalyr1.ablation.contrasts import Cell, Line
 from anomalyr1.ablation.grid import Scale
 from anomalyr1.ablation.svg import MARGIN, document, legend, panel, text, variant_colours
 from anomalyr1.evaluation.figures import FIGURES, signed
-from anomalyr1.evaluation.report.charts import HEIGHT, WIDTH, Series, line_shapes, ticks
+from anomalyr1.evaluation.report.charts import Series, line_shapes
 from anomalyr1.evaluation.report.curves import History, curve_of
 from anomalyr1.evaluation.report.markup import Markup, join, tag
+from anomalyr1.evaluation.report.plot_frame import HEIGHT, WIDTH, ticks
 from anomalyr1.rewards.telemetry import BOX_IOU, OUTCOME
 from anomalyr1.values import is_number
 

@@ -73,6 +73,7 @@ def _lines(run: BeforeAfter, sides: tuple[str, str] = ("before", "after")) -> di
     }
     differences = [f"{label} {_told(difference)}" for label, difference in _shown(run)]
     lines["difference"] = ", ".join(differences)
+    lines["answers"] = run.changes.told
     if run.settings.fields:
         lines["settings"] = run.settings.told
     return {name: told for name, told in lines.items() if told}
@@ -112,6 +113,7 @@ def _table(
     shown = [key for key in SHOWN if key in of_all]
     for key in shown:
         table.add_column(SHOWN[key], justify="right")
+    table.add_column("answers fixed / broken", justify="right")
     table.add_column("most given letter (gold)", justify="right")
     names = told_apart([(run.run.resolve().name, run.run) for run in runs])
     for run, name in zip(runs, names, strict=True):
@@ -122,11 +124,12 @@ def _table(
         ]
         letter = run.letter
         told = f"{letter.letter} {letter.share:.0f} ({letter.gold:.0f})" if letter else "-"
-        table.add_row(name, *cells, told)
+        changed = f"{len(run.changes.fixed):,} / {len(run.changes.broken):,}"
+        table.add_row(name, *cells, changed, told)
     table.add_section()
-    table.add_row("mean", *(_in_two_lines(of_all[key]) for key in shown), "")
+    table.add_row("mean", *(_in_two_lines(of_all[key]) for key in shown), "", "")
     better = [sum(_clearly_better(key, run.differences[key]) for run in runs) for key in shown]
-    table.add_row("clearly better", *(f"{n} of {len(runs)}" for n in better), "")
+    table.add_row("clearly better", *(f"{n} of {len(runs)}" for n in better), "", "")
     return table
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,7 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from anomalyr1.cli import panels
+from anomalyr1.cli.located import between, percent, print_localization
 from anomalyr1.terminal import results
+
+if TYPE_CHECKING:
+    from anomalyr1.evaluation.beside import Beside
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +60,15 @@ def score(
     unknown = metrics["settings"]["unknown"]
     if unknown:
         console.print(f"settings that are not known of these predictions: {', '.join(unknown)}")
+    for name, cells in metrics.get("robustmad", {}).items():
+        console.print(
+            f"RobustMAD, {name}: {percent(cells['percent'])}{between(cells['interval'])} of "
+            f"{cells['questions']} questions"
+        )
     _print_likelihood(console, metrics.get("likelihood"))
-    _print_localization(console, metrics.get("localization", {}))
+    _print_consistency(console, metrics.get("consistency"))
+    print_localization(console, metrics.get("localization", {}))
+    _print_published_boxes(console, metrics)
     print(f"wrote {out or predictions.parent / METRICS}")
 
 
@@ -155,8 +166,7 @@ def _print_beside(console: Console, metrics: Mapping[str, Any], accounting: str)
     table.add_row("these predictions", *(percent(average[c]) for c in columns), style="bold")
     for row in rows:
         cells = (percent(row.cells.get(column)) for column in columns)
-        unlike = ", ".join(text.split(" (")[0] for text in row.unlike)
-        table.add_row(escape(row.name), *cells, *([unlike] if marks else ()))
+        table.add_row(escape(row.name), *cells, *([_unlike(row)] if marks else ()))
     console.print(table)
     smallest = metrics["detectable"].get("Average")
     if smallest is not None:
@@ -167,10 +177,33 @@ def _print_beside(console: Console, metrics: Mapping[str, Any], accounting: str)
         )
 
 
+def _print_published_boxes(console: Console, metrics: Mapping[str, Any]) -> None:
+    from anomalyr1.evaluation.beside import box_cells, published_box_rows
+
+    rows, ours = published_box_rows(metrics), box_cells(metrics)
+    if not rows:
+        return
+    table = Table(title="Boxes as MMAD-BBox counts them, percent", title_justify="left")
+    for title in ("", *ours, "settings unlike"):
+        table.add_column(title, justify="right" if title in ours else "left", overflow="fold")
+    table.add_row("these predictions", *map(percent, ours.values()), "", style="bold")
+    for row in rows:
+        cells = (percent(row.cells[column]) for column in ours)
+        table.add_row(escape(row.name), *cells, _unlike(row))
+    console.print(table)
+
+
+def _unlike(row: Beside) -> str:
+    """The names of the settings that differ."""
+    return ", ".join(text.split(" (")[0] for text in row.unlike)
+
+
 def _print_likelihood(console: Console, weighed: Mapping[str, Any] | None) -> None:
     if weighed is None:
         return
-    for weigh, said in (("reasoning", "after reasoning"), ("at_once", "at once")):
+    from anomalyr1.evaluation.letter_scores import PLACES
+
+    for weigh, said in PLACES.items():
         pooled = weighed["scores"][weigh]["pooled"]
         letters = weighed["letters"][weigh]
         console.print(
@@ -181,45 +214,15 @@ def _print_likelihood(console: Console, weighed: Mapping[str, Any] | None) -> No
         )
 
 
-def _print_localization(console: Console, localization: Mapping[str, Any]) -> None:
-    if "boxes" in localization:
-        boxes = localization["boxes"]["pooled"]
-        console.print(
-            f"boxes on {boxes['images']} images: "
-            f"F1@0.33 {percent(boxes['f1@0.33'])}{between(boxes['intervals']['f1@0.33'])}, "
-            f"F1@0.5 {percent(boxes['f1@0.5'])}, set IoU {percent(boxes['set_iou'])}, "
-            f"AR {percent(boxes['ar'])}, pointing {percent(boxes['pointing'])}"
-        )
-    if not localization.get("masks"):
-        return
-    table = Table(title="Masks, percent", title_justify="left")
-    table.add_column("from boxes")
-    for title in _MASK_COLUMNS:
-        table.add_column(title, justify="right")
-    for segmenter, sources in localization["masks"].items():
-        for source in ("predicted", "gold", "whole"):
-            if source in sources:
-                pooled = sources[source]["pooled"]
-                values = (percent(pooled[name]) for name in _MASK_COLUMNS.values())
-                table.add_row(f"{segmenter}: {source}", *values)
-    console.print(table)
+def _print_consistency(console: Console, again: Mapping[str, Any] | None) -> None:
+    from anomalyr1.evaluation.consistency import named_shares, told_left_out
 
-
-_MASK_COLUMNS = {
-    "IoU": "iou",
-    "Dice": "dice",
-    "pixel F1": "pixel_f1",
-    "PRO": "pro",
-    "at FPR": "pixel_fpr",
-    "normals": "normal_flagged",
-}
-
-
-def percent(value: float | None) -> str:
-    """One decimal; a dash where there is no value."""
-    return "-" if value is None else f"{value:.1f}"
-
-
-def between(ends: Sequence[float] | None) -> str:
-    """An interval in brackets, or nothing."""
-    return "" if ends is None else f" [{ends[0]:.1f}, {ends[1]:.1f}]"
+    for name, share, _ in named_shares(again or {}):
+        if share is not None:
+            console.print(
+                f"the same verdict, {escape(name)}: {percent(share['percent'])}"
+                f"{between(share['interval'])} % of {share['askings']} askings, "
+                f"{share['unreadable']} unreadable"
+            )
+    for sentence in told_left_out(again) if again else ():
+        console.print(sentence)

@@ -2,9 +2,11 @@
 
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
+from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig
+from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sampler import SamplerConfig
 from anomalyr1.config.sections import (
@@ -16,7 +18,6 @@ from anomalyr1.config.sections import (
     PolicyConfig,
     PreflightConfig,
     PromptConfig,
-    SegmentationConfig,
     SignalConfig,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "BackendConfig",
     "Config",
     "ConfigFaults",
+    "ConsistencyConfig",
     "DataConfig",
     "EvalConfig",
     "GuardConfig",

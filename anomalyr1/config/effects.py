@@ -15,6 +15,7 @@ from typing import Any
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.sections import Config, DataConfig
 from anomalyr1.errors import InputError
+from anomalyr1.published_prompts import WITHOUT_REASONING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,10 +181,25 @@ RULES = (
     Rule(("policy.learning_rates.vision",), "policy.freeze_vision", _is(False)),
     Rule(("policy.learning_rates.projector",), "policy.freeze_projector", _is(False)),
     Rule(("policy.attention",), "policy.shared_prefix", _is(True), only="flex_attention"),
+    Rule(("data.images_per_rollout",), "data.group_by_image", _is(True)),
     Rule(("data.augment.keep",), "data.augment.crop", Need(" below 1", lambda crop: crop < 1)),
     Rule(("segmentation.checkpoint",), "segmentation.kind", _one_of(*_SAMS)),
     Rule(("segmentation.model_config",), "segmentation.kind", _one_of("sam2")),
+    Rule(("segmentation.jitter",), "segmentation.kind", _other_than("none")),
+    Rule(("segmentation.jitter_draws",), "segmentation.jitter", _SET),
     Rule(("eval.stratified",), "eval.limit", _SET),
+    Rule(("eval.votes",), "eval.temperature", _ABOVE_0),
+    # IAD-R1 shows no options; these two protocols ask for no reasoning that could be given.
+    Rule(
+        ("eval.consistency.shifted", "eval.consistency.reworded"),
+        "prompt.template",
+        _other_than("iad_r1"),
+    ),
+    Rule(
+        ("eval.consistency.asked_again",),
+        "prompt.template",
+        _other_than("iad_r1", *WITHOUT_REASONING),
+    ),
     Rule(tuple(f"eval.backend.{key}" for key in _SERVER), "eval.backend.kind", _one_of("openai")),
     Rule(("eval.backend.engine",), "eval.backend.kind", _one_of("vllm")),
 )

@@ -9,7 +9,9 @@ from pydantic import Field
 
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
+from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.guard import GuardConfig
+from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig
 from anomalyr1.config.sampler import SamplerConfig
 from anomalyr1.config.section import (
@@ -53,6 +55,10 @@ class DataConfig:
         group_by_image: show the questions of an image one after the other, so that it is computed
             once for those of a micro-batch; `sft` shows all of them at once and counts its batches
             in images then. False shuffles questions singly.
+        images_per_rollout: images that each process of `train` shows in a rollout beside
+            `group_by_image`, all with equally many questions: of an image with more, others each
+            epoch; of one with fewer, some twice. None shows every question once an epoch, those of
+            as many images as they come to.
     """
 
     benchmark: Text | None = None
@@ -67,6 +73,7 @@ class DataConfig:
     balance: Flag = False
     augment: AugmentConfig | None = None
     group_by_image: Flag = False
+    images_per_rollout: Count | None = None
 
     def __post_init__(self) -> None:
         """Refuse two choices of which one would undo the other."""
@@ -237,6 +244,10 @@ class EvalConfig:
         likelihood: weigh the letters of every choice question, after the policy's own reasoning and
             at once; P(anomalous) becomes the `score` of an image.
         blind: ask in the same words without any image: what the text alone gives away.
+        temperature: 0 decodes greedily; above it completions are drawn, each from a seed of its
+            question, so that neither batches nor a resumption change them.
+        votes: completions drawn of a question; the letter that most of them give is the answer.
+        consistency: what is asked more than once.
         backend: who computes the answers.
     """
 
@@ -254,26 +265,10 @@ class EvalConfig:
     allow_seen: Flag = False
     likelihood: Flag = False
     blind: Flag = False
+    temperature: Rate = 0.0
+    votes: Count = 1
+    consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     backend: BackendConfig = field(default_factory=BackendConfig)
-
-
-@section
-class SegmentationConfig:
-    """How boxes become masks at evaluation.
-
-    Attributes:
-        kind: `none` skips masks, `box` fills the box, `grabcut` uses OpenCV, `sam2` Meta's SAM2,
-            `sam2-transformers` and `sam3-transformers` those of transformers.
-        checkpoint: of a SAM: hub id, a local .pt file of `sam2`, a local folder of transformers;
-            None takes the one that is published.
-        model_config: SAM2's own config name, where the name of a .pt file does not tell it.
-    """
-
-    kind: Literal["none", "box", "grabcut", "sam2", "sam2-transformers", "sam3-transformers"] = (
-        "grabcut"
-    )
-    checkpoint: Text | None = None
-    model_config: Text | None = None
 
 
 @section

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyr1.schema import GROUNDING, OPTION_LETTERS, QUESTION_TYPES, Box, Question, Sample
+from anomalyr1.schema import (
+    GROUNDING,
+    OPTION_LETTERS,
+    QUESTION_TYPES,
+    Box,
+    Question,
+    Sample,
+)
 from anomalyr1.values import has_half_character, is_number, is_plain_path, places
 
 Record = dict[str, Any]
@@ -101,6 +108,8 @@ def write_question(question: Question, original: Mapping[str, Any] | None = None
     }
     if question.annotation is not None:
         entry["annotation"] = question.annotation
+    if question.references is not None:
+        entry["references"] = question.references
     return entry
 
 
@@ -225,6 +234,10 @@ def _question(
     if annotation is not None and not isinstance(annotation, bool):
         faults.append(f"{where}: expected annotation to be true or false, found {annotation!r}")
         return None
+    references = entry.get("references")
+    if references is not None and (type(references) is not int or references < 0):
+        faults.append(f"{where}: expected references to be a whole number, found {references!r}")
+        return None
     options, answer = entry.get("Options"), entry.get("Answer")
     if kind == GROUNDING:
         if options:
@@ -234,12 +247,12 @@ def _question(
         if answer is not None:
             stated = _boxes(f"{where}: Answer", answer, faults)
             gold = stated if boxes is None else boxes
-        return Question(text, kind, boxes=gold, annotation=annotation)
+        return Question(text, kind, boxes=gold, annotation=annotation, references=references)
     fault = _choice_fault(options, answer)
     if options is None or fault:
         faults.append(f"{where}: {fault}")
         return None
-    return Question(text, kind, options, answer, annotation=annotation)
+    return Question(text, kind, options, answer, annotation=annotation, references=references)
 
 
 def _choice_fault(options: Any, answer: Any) -> str | None:

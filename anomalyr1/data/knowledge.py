@@ -101,3 +101,30 @@ def split_sentences(text: str) -> list[str]:
 
 def _join(parts: Sequence[Sequence[str]]) -> str:
     return "\n".join(" ".join(part) for part in parts if part)
+
+
+class KnowledgeTexts:
+    """The texts about the products of a run, each looked up once.
+
+    Args:
+        path: of domain_knowledge.json; None where the prompts say nothing.
+        budget: tokens of a text; None for all of it.
+        count_tokens: of the policy.
+    """
+
+    def __init__(self, path: str | None, budget: int | None, count_tokens: CountTokens) -> None:
+        self.knowledge = None if path is None else load_knowledge(Path(path))
+        self.budget = budget
+        self.count_tokens = count_tokens
+        self._found: dict[tuple[str, str], str | None] = {}
+
+    def text(self, dataset: str, category: str) -> str | None:
+        """What is known of a product; None where there is nothing."""
+        if self.knowledge is None:
+            return None
+        key = dataset, category
+        if key not in self._found:
+            self._found[key] = knowledge_for(
+                self.knowledge, *key, budget=self.budget, count_tokens=self.count_tokens
+            )
+        return self._found[key]

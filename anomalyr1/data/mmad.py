@@ -1,7 +1,8 @@
 """Benchmarks in MMAD's format: read, write, and say which files they need.
 
 MMAD (ICLR 2025, github.com/jam-cc/MMAD) keeps one JSON object, keyed by the query image's path
-relative to the data root. `anomalyr1.data.benchmark_records` has the form of one record.
+relative to the data root. `anomalyr1.data.benchmark_records` has the form of one record. A file of
+RobustMAD's (`anomalyr1.data.robustmad`) is read as if it were in that form.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from anomalyr1.data.benchmark_records import (
     write_record,
 )
 from anomalyr1.data.fault_lists import refusal
+from anomalyr1.data.robustmad import is_robustmad, robustmad_records
 from anomalyr1.errors import InputError, one_line
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json
@@ -82,6 +84,8 @@ def read_benchmark(path: Path | str, *, root: Path | None = None) -> tuple[Bench
     file = path / BENCHMARK_NAME if path.is_dir() else path
     faults: list[str] = []
     records, sha256, unwritable = _read_records(file, faults)
+    if is_robustmad(records):
+        records = robustmad_records(records["images"], faults)
     manifest = _read_manifest(file.parent / MANIFEST_NAME)
     folder = (root or _root(file.parent, manifest)).absolute()
     samples = []

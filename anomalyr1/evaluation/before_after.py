@@ -16,6 +16,7 @@ from anomalyr1.evaluation.kept_settings import (
     unlike_but_for_the_policy,
 )
 from anomalyr1.evaluation.prediction_lines import read_predictions
+from anomalyr1.evaluation.right_answers import Changes, changes
 from anomalyr1.metrics.significance import Discordance
 from anomalyr1.run_folder import BEFORE, PREDICTIONS
 
@@ -38,6 +39,7 @@ class BeforeAfter:
         before: figures of its start, or of another run.
         after: figures of the run.
         letter: of the answers after.
+        changes: the answers that became right, and those that became wrong.
         settings: where the two evaluations were made otherwise; the policy is meant to differ.
     """
 
@@ -45,6 +47,7 @@ class BeforeAfter:
     before: Counts
     after: Counts
     letter: Letter | None
+    changes: Changes
     settings: Unlike
 
     @property
@@ -75,7 +78,8 @@ def read_before_after(run: Path, against: Path | None = None) -> BeforeAfter:
                 f"expected the evaluations {start} and {run}, found no {path}; "
                 f"run `anomalyr1 eval` with run_dir={path.parent} first"
             )
-    before = count(readings_of(read_predictions(start / PREDICTIONS)))
+    started = readings_of(read_predictions(start / PREDICTIONS))
+    before = count(started)
     readings = readings_of(read_predictions(run / PREDICTIONS))
     after = count(readings)
     if before.questions != after.questions:
@@ -88,7 +92,8 @@ def read_before_after(run: Path, against: Path | None = None) -> BeforeAfter:
     settings = unlike_but_for_the_policy(
         known_settings(start / PREDICTIONS), known_settings(run / PREDICTIONS)
     )
-    return BeforeAfter(run, before, after, _letter(readings), settings)
+    found = changes(started, readings)
+    return BeforeAfter(run, before, after, _letter(readings), found, settings)
 
 
 def pooled(runs: Sequence[BeforeAfter]) -> dict[str, Difference]:

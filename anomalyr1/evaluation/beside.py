@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from anomalyr1.data.checking.findings import MMAD_COUNTS
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records
-from anomalyr1.evaluation.published_figures import Published, read_published
+from anomalyr1.evaluation.published_figures import BOXES, Published, read_published
 from anomalyr1.metrics.blind import blind_tables
+from anomalyr1.metrics.box_areas import AREA_RATIOS
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
 from anomalyr1.parsing.verdict_letters import verdict_letters
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
@@ -28,7 +29,8 @@ class Beside:
         name: of the baseline, or of the model.
         kind: what it is.
         source: where the figures are from; empty for what was computed.
-        cells: subtask, or "Average" -> percent; what the run was not asked is left out.
+        cells: subtask, "Average", or a figure of boxes -> percent; what the run was not asked is
+            left out.
         unlike: in what its settings and the run's differ, a text each, both values named, its own
             first; what is not told of one side counts as different.
         settings: shots, template, reasoning and scorer, as far as the source tells them.
@@ -44,7 +46,7 @@ class Beside:
 
 def blind_baselines(readings: Sequence[PredictionReading]) -> dict[str, Any]:
     """The part `blind` of metrics.json: what the baselines would score on the same questions."""
-    asked = [reading for reading in readings if not reading.is_grounding]
+    asked = [reading for reading in readings if reading.is_of_mmad]
     defect: list[frozenset[str] | None] = []
     for reading in asked:
         said = verdict_letters(reading.question)
@@ -79,26 +81,46 @@ def published_rows(
     columns = asked_columns(metrics, "compat")
     if not set(SUBTASKS) <= set(columns):
         columns = [column for column in columns if column != AVERAGE]
-    by_model: dict[tuple[str, str], dict[str, Published]] = {}
-    for row in read_published() if published is None else published:
-        if row.benchmark == "MMAD":
-            by_model.setdefault((row.source, row.model), {})[row.dataset] = row
+    costs = (OVERKILL, MISS) if ANOMALY_DETECTION in columns else ()
     rows = []
-    for of_model in by_model.values():
-        used = [of_model.get(name) for name in ([AVERAGE] if whole else datasets)]
-        found = [row for row in used if row is not None]
-        if len(found) != len(used):
-            continue
-        costs = (OVERKILL, MISS) if ANOMALY_DETECTION in columns else ()
-        every = (*columns, *costs)
-        cells = {column: _mean([row.figures[column] for row in found]) for column in every}
+    for found in _by_model("MMAD", [AVERAGE] if whole else datasets, published):
+        cells = {name: _mean([row.figures[name] for row in found]) for name in (*columns, *costs)}
         if any(value is not None for value in cells.values()):
-            first = found[0]
-            source = f"{first.source}, arXiv {first.arxiv}"
-            unlike = _unlike(first, metrics)
-            settings = {name: getattr(first, name) for name in SETTINGS}
-            rows.append(Beside(first.model, "published", source, cells, unlike, settings))
+            rows.append(_row(found[0], cells, _unlike(found[0], metrics)))
     return sorted(rows, key=_worst_last)
+
+
+def box_cells(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """MMAD-BBox's four figures of a run, by their published names: means over its data sets.
+
+    Nothing where the run has no boxes on all of MMAD's data sets.
+    """
+    found = metrics.get("localization", {}).get("boxes", {}).get("datasets", {})
+    if set(found) != set(MMAD_COUNTS):
+        return {}
+    return {
+        name: _mean([cells[ours] for cells in found.values()])
+        for name, ours in zip(BOXES, AREA_RATIOS, strict=True)
+    }
+
+
+def published_box_rows(
+    metrics: Mapping[str, Any], published: Sequence[Published] | None = None
+) -> list[Beside]:
+    """What was published on MMAD-BBox, best mIoU first; nothing beside runs without `box_cells`.
+
+    Its gold boxes are a file of its own, so that no run on others has quite the same benchmark; and
+    its source does not say whether its means go over images or data sets.
+    """
+    if not box_cells(metrics):
+        return []
+    rows = []
+    for [row] in _by_model("MMAD-BBox", [AVERAGE], published):
+        unlike = ("gold boxes (MMAD-BBox's and the benchmark's)", "means (not told and data sets)")
+        told = _told(row, metrics, [name for name in SETTINGS if name != "scorer"])
+        cells = {name: row.figures[name] for name in BOXES}
+        rows.append(_row(row, cells, (*unlike, *told)))
+    return sorted(rows, key=lambda row: -(row.cells[BOXES[0]] or 0.0))
 
 
 def asked_columns(metrics: Mapping[str, Any], accounting: str) -> list[str]:
@@ -118,6 +140,27 @@ def run_settings(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _by_model(
+    benchmark: str, datasets: Sequence[str], published: Sequence[Published] | None
+) -> list[list[Published]]:
+    """The rows of these data sets, of each model that has all of them."""
+    by_model: dict[tuple[str, str], dict[str, Published]] = {}
+    for row in read_published() if published is None else published:
+        if row.benchmark == benchmark:
+            by_model.setdefault((row.source, row.model), {})[row.dataset] = row
+    return [
+        [of_model[name] for name in datasets]
+        for of_model in by_model.values()
+        if all(name in of_model for name in datasets)
+    ]
+
+
+def _row(row: Published, cells: Mapping[str, float | None], unlike: tuple[str, ...]) -> Beside:
+    settings = {name: getattr(row, name) for name in SETTINGS}
+    source = f"{row.source}, arXiv {row.arxiv}"
+    return Beside(row.model, "published", source, cells, unlike, settings)
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None
@@ -129,19 +172,26 @@ def _worst_last(row: Beside) -> tuple[float, str]:
 
 
 def _unlike(row: Published, metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    card = metrics.get("settings", {}).get("card", {})
-    known = run_settings(metrics)
     told = []
     whole = {name: MMAD_COUNTS[name] for name in metrics["counts"] if name in MMAD_COUNTS}
     asked = sum(of.get(subtask, 0) for of in metrics["counts"].values() for subtask in SUBTASKS)
     should = sum(map(sum, whole.values()))
     if asked != should:
         told.append(f"questions ({should:,} and {asked:,})")
-    for name in SETTINGS:
+    return (*told, *_told(row, metrics, SETTINGS))
+
+
+def _told(row: Published, metrics: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    card = metrics.get("settings", {}).get("card", {})
+    known = run_settings(metrics)
+    told = []
+    for name in names:
         published, run = getattr(row, name), known.get(name)
         if published is None or run is None or published != run:
             said = "not told" if published is None else shown(published)
             told.append(f"{name} ({said} and {'not known' if run is None else shown(run)})")
+    if card.get("limit") is not None:
+        told.append("images (all and a part)")
     if card.get("knowledge_sha256") is not None:
         told.append("domain knowledge (no and yes)")
     if card.get("blind"):

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from anomalyr1 import run_folder
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import ImageReading, image_readings, readings_of
+from anomalyr1.evaluation.image_readings import (
+    ImageReading,
+    anomaly_scores,
+    image_readings,
+    readings_of,
+)
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.evaluation.report.runs import data_root
 from anomalyr1.provenance import read_provenance
-from anomalyr1.schema import ANOMALY_DETECTION
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,4 @@ def read_boxed(path: Path, root: Path | None = None) -> BoxedPredictions:
             f"expected questions that ask for boxes in {file}, found none; evaluate with Defect "
             "Grounding questions, or with prompt.template=inspect"
         )
-    scores: dict[str, float] = {}
-    for prediction in predictions:
-        if prediction.score is not None and prediction.question_type == ANOMALY_DETECTION:
-            scores.setdefault(prediction.image, prediction.score)
-    return BoxedPredictions(file, images, root, scores)
+    return BoxedPredictions(file, images, root, anomaly_scores(predictions))

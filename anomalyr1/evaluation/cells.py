@@ -14,7 +14,7 @@ from typing import Any
 from anomalyr1.errors import listed
 from anomalyr1.metrics.mcq import ACCOUNTINGS, AVERAGE, MISS, OVERKILL, ChoiceRecord
 from anomalyr1.run_folder import PREDICTIONS_ORIGIN
-from anomalyr1.schema import ANOMALY_DETECTION, Question, Sample
+from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS, Question, Sample
 from anomalyr1.storage import read_json
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
@@ -30,7 +30,7 @@ def cells_of(asked: Iterable[tuple[Sample, Sequence[tuple[int, Question]]]]) -> 
         (sample.dataset, _cell(question.subtask, sample.is_normal))
         for sample, questions in asked
         for _, question in questions
-        if not question.is_grounding
+        if question.subtask in SUBTASKS
     }
     return [list(cell) for cell in sorted(cells)]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, image_readings
 from anomalyr1.evaluation.localization import located
 from anomalyr1.evaluation.outcomes import evaluated_outcome
+from anomalyr1.evaluation.robustmad_scores import is_right
 from anomalyr1.metrics.bootstrap import interval, ratios, resample_ratios
 from anomalyr1.metrics.boxes import BOX_RATIOS, box_parts
 from anomalyr1.metrics.mcq import (
@@ -29,12 +30,13 @@ from anomalyr1.metrics.mcq import (
     tally,
 )
 from anomalyr1.metrics.significance import Discordance, mcnemar, smallest_detectable
-from anomalyr1.schema import ANOMALY_DETECTION
+from anomalyr1.schema import ANOMALY_DETECTION, ROBUSTMAD_TYPES
 
 # Name -> whether more of it is better; all in percent.
 FIGURES: Mapping[str, bool] = {
     "strict accuracy": True,
     "AD accuracy": True,
+    "RobustMAD accuracy": True,
     "box F1@0.5": True,
     "box F1@0.33": True,
     "set IoU": True,
@@ -49,7 +51,7 @@ _BOXES = {
     "set IoU": "set_iou",
     "set IoU anomalous": "set_iou_anomalous",
 }
-_ANSWERS = ("unreadable", "contradictory")
+_ANSWERS = ("unreadable", "contradictory", "RobustMAD accuracy")
 
 Key = tuple[str, int]
 
@@ -61,7 +63,8 @@ class Counts:
     Attributes:
         questions: (image, index) of all of them.
         choices: the choice questions, under the strict accounting.
-        answers: (images, 2, 2): unreadable of all questions, contradictory of those with gold.
+        answers: (images, 3, 2): unreadable of all questions, contradictory of those with gold,
+            right of RobustMAD's.
         boxes: (images with known gold boxes, `BOX_RATIOS`, 2).
     """
 
@@ -120,9 +123,11 @@ def count(readings: Sequence[PredictionReading]) -> Counts:
     answers = np.zeros((len(rows), len(_ANSWERS), 2))
     for reading in ordered:
         outcome = evaluated_outcome(reading)
+        robust = reading.prediction.question_type in ROBUSTMAD_TYPES
         answers[rows[reading.prediction.image]] += [
             (not reading.is_readable, 1),
             (outcome == "contradictory", outcome is not None),
+            (robust and is_right(reading), robust),
         ]
     return Counts(
         frozenset(keys),

@@ -11,7 +11,15 @@ from anomalyr1.parsing import parse_response
 from anomalyr1.prompts import gold_in_model
 from anomalyr1.rewards.luggage import frame_of
 from anomalyr1.rewards.reading import Reading
-from anomalyr1.schema import ANOMALY_DETECTION, Box, Prediction, Question, dataset_of, subtask_of
+from anomalyr1.schema import (
+    ANOMALY_DETECTION,
+    SUBTASKS,
+    Box,
+    Prediction,
+    Question,
+    dataset_of,
+    subtask_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,11 @@ class PredictionReading(Reading):
         if self.is_grounding:
             return self.boxes_in_model is not None
         return self.response.answer is not None
+
+    @property
+    def is_of_mmad(self) -> bool:
+        """The question counts in a column of MMAD's table."""
+        return not self.is_grounding and self.question.subtask in SUBTASKS
 
     @property
     def boxes_in_image(self) -> tuple[Box, ...] | None:
@@ -77,7 +90,7 @@ def readings_of(predictions: Iterable[Prediction]) -> list[PredictionReading]:
 
 
 def choice_records(readings: Iterable[PredictionReading]) -> list[ChoiceRecord]:
-    """The choice questions, in file order."""
+    """The choice questions of MMAD's subtasks, in file order."""
     return [
         ChoiceRecord(
             image=reading.prediction.image,
@@ -88,8 +101,17 @@ def choice_records(readings: Iterable[PredictionReading]) -> list[ChoiceRecord]:
             answer=reading.response.answer,
         )
         for reading in readings
-        if not reading.is_grounding
+        if reading.is_of_mmad
     ]
+
+
+def anomaly_scores(predictions: Iterable[Prediction]) -> dict[str, float]:
+    """Image -> P(anomalous) in [0, 1], where the file has it."""
+    scores: dict[str, float] = {}
+    for prediction in predictions:
+        if prediction.score is not None and prediction.question_type == ANOMALY_DETECTION:
+            scores.setdefault(prediction.image, prediction.score)
+    return scores
 
 
 def image_readings(readings: Iterable[PredictionReading]) -> list[ImageReading]:

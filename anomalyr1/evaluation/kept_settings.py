@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.rewordings import WORDINGS
 from anomalyr1.provenance import read_provenance
 from anomalyr1.run_folder import PREDICTIONS_ORIGIN, PREDICTIONS_SETTINGS, PROVENANCE
-from anomalyr1.settings_card import code_versions, differences, greedy
+from anomalyr1.settings_card import code_versions, differences, drawn, greedy, text_digest
 from anomalyr1.storage import read_json, write_json
 
 POLICY = "policy"
@@ -28,6 +30,7 @@ FIELDS = (
     "decoding",
     "batch_size",
     "likelihood",
+    "consistency",
     "blind",
     "benchmark_sha256",
     "question_types",
@@ -145,6 +148,7 @@ def chosen_settings(
     """
     shuffled, limit = options["shuffle_options"], options["limit"]
     blind = bool(options.get("blind"))
+    temperature = options.get("temperature")
     references = 0 if blind else prompt["references"]
     return {
         "benchmark_sha256": benchmark_sha256,
@@ -157,14 +161,28 @@ def chosen_settings(
             "stratified": bool(options.get("stratified")),
         },
         "options_order": "on disk" if shuffled is None else f"shuffled from {shuffled}",
-        "decoding": greedy(options["max_new_tokens"]),
+        "decoding": drawn(options["max_new_tokens"], temperature, options["votes"], options["seed"])
+        if temperature
+        else greedy(options["max_new_tokens"]),
         "likelihood": bool(options.get("likelihood")),
+        "consistency": consistency_settings(options.get("consistency")),
         "blind": blind,
         "template": prompt["template"],
         "references": references,
         "reference_kind": prompt["reference_kind"] if references else None,
         "knowledge_tokens": prompt["knowledge_tokens"] if prompt["domain_knowledge"] else None,
     }
+
+
+def consistency_settings(asked: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What is asked more than once, by the section of the config; None where nothing is.
+
+    Other wordings are told by the hash of all of them.
+    """
+    on = {name: value for name, value in (asked or {}).items() if value}
+    if on.get("reworded"):
+        on["reworded"] = text_digest(json.dumps(WORDINGS))
+    return on or None
 
 
 def _of_origin(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records
@@ -13,6 +12,7 @@ from anomalyr1.parsing.letter_likelihood import LetterLikelihood, anomaly_probab
 from anomalyr1.schema import SUBTASKS, WEIGHS, Weigh
 
 PARSED = "parsed"
+PLACES: Mapping[Weigh, str] = {"reasoning": "after reasoning", "at_once": "at once"}
 
 
 def letter_scores(readings: Sequence[PredictionReading], resamples: int) -> dict[str, Any] | None:
@@ -25,23 +25,31 @@ def letter_scores(readings: Sequence[PredictionReading], resamples: int) -> dict
         and of the likeliest one by either, the accuracy on the questions that have both, as the
         strict table counts it.
     """
-    weighed = [r for r in readings if set(WEIGHS) <= set(r.prediction.letter_logps or ())]
+    weighed = [
+        r for r in readings if r.is_of_mmad and set(WEIGHS) <= set(r.prediction.letter_logps or ())
+    ]
     if not weighed:
         return None
     records = choice_records(weighed)
     answers: dict[str, list[ChoiceRecord]] = {PARSED: records}
     for weigh in WEIGHS:
         answers[weigh] = [
-            replace(record, answer=LetterLikelihood(_logps(reading, weigh)).best)
+            ChoiceRecord(
+                record.image,
+                record.dataset,
+                record.subtask,
+                record.normal,
+                record.gold,
+                LetterLikelihood(_logps(reading, weigh)).best,
+            )
             for record, reading in zip(records, weighed, strict=True)
         ]
-    return {
-        "questions": len(weighed),
-        "scores": {
-            weigh: score_measures(_scored(records, weighed, weigh), resamples) for weigh in WEIGHS
-        },
-        "letters": {name: _table(of, resamples) for name, of in answers.items()},
+    # The tables first: they are of the same draws as the tables before them.
+    letters = {name: _table(of, resamples) for name, of in answers.items()}
+    scores = {
+        weigh: score_measures(_scored(records, weighed, weigh), resamples) for weigh in WEIGHS
     }
+    return {"questions": len(weighed), "scores": scores, "letters": letters}
 
 
 def _scored(

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 from anomalyr1.data.place_words import cells_of
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
+from anomalyr1.evaluation.box_classes import class_figures
+from anomalyr1.evaluation.box_jitter import jitter_scores
+from anomalyr1.evaluation.image_readings import (
+    ImageReading,
+    PredictionReading,
+    anomaly_scores,
+    image_readings,
+)
+from anomalyr1.evaluation.location_strata import Counted, box_strata, mask_strata
 from anomalyr1.evaluation.mask_lines import MaskLine
 from anomalyr1.evaluation.masks import SOURCES
 from anomalyr1.metrics.agreement import Pointed, agreement, mask_cell
@@ -20,8 +28,8 @@ from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.box_areas import area_scores
 from anomalyr1.metrics.boxes import box_scores
 from anomalyr1.metrics.detection import Verdict, detection
-from anomalyr1.metrics.pixel import PixelCounts, count_pixels, pixel_scores
-from anomalyr1.schema import dataset_of
+from anomalyr1.metrics.pixel import count_pixels, pixel_scores
+from anomalyr1.schema import DEFECT_CLASSIFICATION, dataset_of
 from anomalyr1.storage import read_jsonl_as
 
 T = TypeVar("T")
@@ -34,7 +42,9 @@ def localization(
 
     The sources of a mask are the predicted boxes, the gold boxes (the ceiling of that segmenter)
     and the whole image as one box (the floor). `agreement` (of a segmenter with its masks) says
-    where the answered cell, the boxes and the mask speak of one place.
+    where the answered cell, the boxes and the mask speak of one place. `boxes` and the masks from
+    predicted boxes have figures by `sizes`, `defects` and `categories` too; `stability` (of a
+    segmenter) is what moving the predicted boxes does, where that was asked for.
 
     Raises:
         InputError: masks were made from other predictions.
@@ -43,9 +53,18 @@ def localization(
     result: dict[str, Any] = {}
     with_gold = located(images)
     if with_gold:
-        result["boxes"] = _grouped(
-            with_gold, lambda image: image.dataset, lambda group: _box_scores(group, resamples)
-        )
+        chosen, scores = _chosen_types(readings), anomaly_scores(r.prediction for r in readings)
+        result["boxes"] = {
+            **_grouped(
+                with_gold,
+                lambda image: image.dataset,
+                lambda group: {
+                    **_box_scores(group, resamples),
+                    "deeppcb": class_figures(group, chosen, scores, resamples),
+                },
+            ),
+            **box_strata(with_gold, resamples),
+        }
     cells = _answered_cells(readings)
     pointed = {
         image.image: Pointed(image.size, cells.get(image.image), image.boxes_in_image or ())
@@ -71,6 +90,16 @@ def _answered_cells(readings: Sequence[PredictionReading]) -> dict[str, str]:
         if named is not None:
             cells.setdefault(reading.prediction.image, named)
     return cells
+
+
+def _chosen_types(readings: Sequence[PredictionReading]) -> dict[str, str]:
+    """The type of defect that the answer about an image names; the first of several."""
+    chosen: dict[str, str] = {}
+    for reading in readings:
+        if reading.prediction.question_type == DEFECT_CLASSIFICATION and reading.response.answer:
+            option = reading.question.options[reading.response.answer]
+            chosen.setdefault(reading.prediction.image, option)
+    return chosen
 
 
 def located(images: Sequence[ImageReading]) -> list[ImageReading]:
@@ -116,7 +145,7 @@ def _mask_scores(
 ) -> dict[str, Any]:
     """Mask metrics of one segmenter, and what the masks are compared with."""
     rows = read_masks(path, images)
-    counts: dict[str, list[tuple[str, PixelCounts]]] = {source: [] for source in SOURCES}
+    counts: dict[str, list[Counted]] = {source: [] for source in SOURCES}
     places: list[Pointed] = []
     targets = {"mask": 0, "boxes": 0, "normal": 0, "none": 0}
     for image, row in rows.items():
@@ -128,18 +157,23 @@ def _mask_scores(
             continue
         target = decode_mask(row["target"])
         for source, mask in masks.items():
-            counts[source].append((dataset_of(image), count_pixels(mask, target)))
+            counts[source].append((image, count_pixels(mask, target)))
     result: dict[str, Any] = {
         source: _grouped(
             pairs,
-            lambda pair: pair[0],
+            lambda pair: dataset_of(pair[0]),
             lambda group: pixel_scores([counted for _, counted in group], resamples),
         )
         for source, pairs in counts.items()
         if pairs
     }
+    if "predicted" in result:
+        result["predicted"] |= mask_strata(counts["predicted"], resamples)
     if places:
         result["agreement"] = agreement(places, resamples)
+    moved = jitter_scores({image.image: image for image in images}, rows, resamples)
+    if moved is not None:
+        result["stability"] = moved
     result["targets"] = targets
     result["missing"] = len(images) - len(rows)
     return result

@@ -19,12 +19,14 @@ class MaskLine(BaseModel):
 
     `key` is all that the line depends on apart from the pixels. `instances` are the masks of the
     predicted boxes one by one, whose union is the mask from them; None where no boxes could be
-    read, and in files of earlier versions.
+    read, and in files of earlier versions. `jittered` are masks from predicted boxes that were
+    moved (`box_jitter`), a list of draws a share, where `key` names a jitter.
     """
 
     image: StrictStr
     key: dict[str, Any]
     masks: dict[Literal["predicted", "gold", "whole"], RunLengths | None] = Field(min_length=3)
     instances: list[RunLengths] | None = None
+    jittered: list[list[RunLengths]] | None = None
     target: RunLengths | None
     target_from: Literal["mask", "boxes", "normal"] | None

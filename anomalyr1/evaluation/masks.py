@@ -20,6 +20,7 @@ from anomalyr1.data.images import image_size, open_image, read_mask
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.rle import encode_mask
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.box_jitter import Jitter, jittered_masks
 from anomalyr1.evaluation.image_readings import ImageReading, image_readings, readings_of
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.schema import Box
@@ -47,6 +48,7 @@ def make_masks(
     checkpoint: str | None = None,
     device: str | None = None,
     out_dir: Path | None = None,
+    jitter: Jitter | None = None,
     progress: Progress = iter,
 ) -> Path:
     """Write masks/<segmenter>.jsonl beside the predictions; an interrupted run is continued.
@@ -58,6 +60,7 @@ def make_masks(
         checkpoint: weights of the segmenter, a local file or a hub id.
         device: torch device for the segmenter.
         out_dir: where masks go; the folder `masks` beside `predictions` by default.
+        jitter: moves the predicted boxes too, and makes masks of them; None does not.
         progress: wraps the loop over images, for a progress bar.
 
     Returns:
@@ -71,7 +74,7 @@ def make_masks(
         segmenter = load_segmenter(segmenter, checkpoint, device=device)
     folder = out_dir or predictions.parent / run_folder.MASKS
     path = folder / run_folder.masks_file(segmenter.name)
-    extend_masks(path, images, root, segmenter, progress=progress)
+    extend_masks(path, images, root, segmenter, jitter=jitter, progress=progress)
     return path
 
 
@@ -82,6 +85,7 @@ def extend_masks(
     segmenter: Segmenter,
     *,
     others: Sequence[Path] = (),
+    jitter: Jitter | None = None,
     progress: Progress = iter,
 ) -> int:
     """Bring a file of masks to one line an image, in the order of the images.
@@ -94,6 +98,7 @@ def extend_masks(
         root: the data root that `image` and `mask` are relative to.
         segmenter: makes what is missing.
         others: files whose lines are taken over where they fit.
+        jitter: moves the predicted boxes too; None takes lines with and without.
         progress: wraps the loop over the images that have none yet.
 
     Returns:
@@ -103,28 +108,32 @@ def extend_masks(
         InputError: an image is missing or of another size, told of all before the first is
             segmented; or it cannot be decoded.
     """
-    done = _still_valid(path, images, segmenter, others)
+    done = _still_valid(path, images, segmenter, others, jitter)
     waiting = [image for image in images if image.image not in done]
     _require_images(waiting, root)
     for image in progress(waiting):
-        append_jsonl(path, [_mask_row(image, root, segmenter)])
+        append_jsonl(path, [_mask_row(image, root, segmenter, jitter)])
     if waiting:
-        _still_valid(path, images, segmenter, ())  # in order
+        _still_valid(path, images, segmenter, (), jitter)  # in order
     return len(waiting)
 
 
 def _still_valid(
-    path: Path, images: Sequence[ImageReading], segmenter: Segmenter, others: Sequence[Path]
+    path: Path,
+    images: Sequence[ImageReading],
+    segmenter: Segmenter,
+    others: Sequence[Path],
+    jitter: Jitter | None,
 ) -> set[str]:
     """Images whose line can stay; lines that cannot are taken out of the file."""
-    expected = {image.image: _key(image, segmenter) for image in images}
+    expected = {image.image: _key(image, segmenter, jitter) for image in images}
     rows = resume_jsonl(path, _EXPECTED)
     found = rows + [row for other in others for row in resume_jsonl(other, _EXPECTED)]
     fitting = {
         row["image"]: row
         for row in found
         if row.get("image") in expected
-        and row.get("key") == expected[row["image"]]
+        and _fits(row.get("key"), expected[row["image"]])
         and "instances" in row
     }
     kept = [fitting[image.image] for image in images if image.image in fitting]
@@ -154,17 +163,27 @@ def _require_images(images: Sequence[ImageReading], root: Path) -> None:
         raise refusal(headline, faults)
 
 
-def _key(image: ImageReading, segmenter: Segmenter) -> dict[str, Any]:
+def _key(image: ImageReading, segmenter: Segmenter, jitter: Jitter | None) -> dict[str, Any]:
     """All that a line depends on apart from the pixels."""
     return {
         "settings": segmenter.settings,
         "predicted": _corners(image.boxes_in_image),
         "gold": _corners(image.gold_in_image),
         "mask": image.mask,
+        **({} if jitter is None else {"jitter": jitter.key}),
     }
 
 
-def _mask_row(image: ImageReading, root: Path, segmenter: Segmenter) -> dict[str, Any]:
+def _fits(key: Any, expected: dict[str, Any]) -> bool:
+    """A line with moved boxes serves also where none are asked for."""
+    if isinstance(key, dict) and "jitter" not in expected:
+        key = {name: value for name, value in key.items() if name != "jitter"}
+    return bool(key == expected)
+
+
+def _mask_row(
+    image: ImageReading, root: Path, segmenter: Segmenter, jitter: Jitter | None
+) -> dict[str, Any]:
     pixels = np.asarray(open_image(root / image.image))
     height, width = pixels.shape[:2]
     one_by_one = list(segmenter.masks(pixels, image.boxes_in_image or ()))
@@ -174,6 +193,7 @@ def _mask_row(image: ImageReading, root: Path, segmenter: Segmenter) -> dict[str
         "gold": None if gold is None else segment(segmenter, pixels, gold),
         "whole": segment(segmenter, pixels, (Box(0, 0, width, height),)),
     }
+    moved = {"jittered": jittered_masks(jitter, segmenter, pixels, image)} if jitter else {}
     readable = image.boxes_in_image is not None
     target, target_from, error = _target(image, root, (width, height))
     if not readable:
@@ -182,11 +202,12 @@ def _mask_row(image: ImageReading, root: Path, segmenter: Segmenter) -> dict[str
         "image": image.image,
         "size": [width, height],
         "segmenter": segmenter.name,
-        "key": _key(image, segmenter),
+        "key": _key(image, segmenter, jitter),
         "masks": {
             name: None if mask is None else encode_mask(mask) for name, mask in masks.items()
         },
         "instances": [encode_mask(mask) for mask in one_by_one] if readable else None,
+        **moved,
         "target": None if target is None else encode_mask(target),
         "target_from": target_from,
         "error": error,

@@ -9,6 +9,7 @@ from rich.console import Console
 from anomalyr1 import run_folder
 from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.data.mmad import load_benchmark
+from anomalyr1.evaluation.box_jitter import Jitter
 from anomalyr1.evaluation.cells import told_empty
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.predict import predict_benchmark
@@ -61,7 +62,9 @@ def _evaluate(config: Config, console: Console | None) -> Path:
     )
     for segmenter in segmenters if located else ():
         bar = progress(f"masks: {segmenter.name}")
-        masks = make_masks(predictions, benchmark.root, segmenter, progress=bar)
+        masks = make_masks(
+            predictions, benchmark.root, segmenter, jitter=_jitter(config), progress=bar
+        )
         console.print(f"masks: {masks}")
     metrics = score(predictions, resamples=config.eval.bootstrap)
     if metrics.get("empty_cells"):
@@ -74,6 +77,11 @@ def _evaluate(config: Config, console: Console | None) -> Path:
             f"anomalyr1 gather {whole}/shard-*-of-{count} --out {whole}"
         )
     return write_report([run_dir], page, gallery=config.eval.gallery)
+
+
+def _jitter(config: Config) -> Jitter | None:
+    shares = config.segmentation.jitter
+    return Jitter(tuple(shares), config.segmentation.jitter_draws) if shares else None
 
 
 def _segmenters(config: Config) -> list[Segmenter]:

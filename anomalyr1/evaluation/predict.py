@@ -16,7 +16,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.evaluation.backends.choose import backend_identity, open_backend
 from anomalyr1.evaluation.cells import CELLS, cells_of
 from anomalyr1.evaluation.evaluation_settings import evaluation_card
-from anomalyr1.evaluation.kept_settings import keep_settings
+from anomalyr1.evaluation.kept_settings import consistency_settings, keep_settings
 from anomalyr1.evaluation.prediction_lines import prediction_to_row, resume_predictions
 from anomalyr1.evaluation.processes import (
     gather,
@@ -156,13 +156,15 @@ def _identity(config: Config, benchmark: Benchmark, samples: Sequence[Sample]) -
         asked = sum(len(questions) for _, questions in asked_questions(samples, types))
         part[SHARD] = {"number": shard.number, "of": shard.of, "questions": asked}
     policy = asdict(config.policy)
+    temperature = config.eval.temperature
+    asked_again = consistency_settings(asdict(config.eval.consistency))
     return {
         "benchmark": benchmark.sha256,
         "prompt": asdict(config.prompt),
         "policy": {key: policy[key] for key in ("path", "revision", "min_pixels", "max_pixels")},
         "weights": weights_digest(Path(config.policy.path)),
         "options": {
-            "seed": config.seed if config.eval.limit is not None else None,
+            "seed": None if config.eval.limit is None and not temperature else config.seed,
             "limit": config.eval.limit,
             "question_types": config.eval.question_types,
             "shuffle_options": config.eval.shuffle_options,
@@ -171,6 +173,8 @@ def _identity(config: Config, benchmark: Benchmark, samples: Sequence[Sample]) -
             **{name: True for name in ("likelihood", "blind") if getattr(config.eval, name)},
             **backend_identity(config.eval.backend),
             **({"stratified": True} if config.eval.limit and config.eval.stratified else {}),
+            **({"temperature": temperature, "votes": config.eval.votes} if temperature else {}),
+            **({"consistency": asked_again} if asked_again else {}),
         },
         **part,
     }

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.asking_lines import EXPECTED, AskingLine, asking_to_row
 from anomalyr1.rewards.luggage import Corners, Size, Text
 from anomalyr1.schema import QUESTION_TYPES, WEIGHS, Box, Prediction, Weigh
 from anomalyr1.storage import read_jsonl_as, resume_jsonl
@@ -65,6 +66,11 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         "letter_logps": None
         if prediction.letter_logps is None
         else {weigh: dict(logps) for weigh, logps in prediction.letter_logps.items()},
+        "drawn": None if prediction.drawn is None else list(prediction.drawn),
+        "vote_share": prediction.vote_share,
+        "askings": None
+        if prediction.askings is None
+        else [*map(asking_to_row, prediction.askings)],
     }
 
 
@@ -104,6 +110,9 @@ def row_to_prediction(row: Mapping[str, Any], where: str = "a prediction") -> Pr
         seen=line.seen,
         completion_ids=None if line.completion_ids is None else tuple(line.completion_ids),
         letter_logps=line.letter_logps,
+        drawn=None if line.drawn is None else tuple(line.drawn),
+        vote_share=line.vote_share,
+        askings=None if line.askings is None else tuple(one.asking for one in line.askings),
     )
 
 
@@ -198,6 +207,9 @@ class _Line(BaseModel):
     letter_logps: dict[Weigh, dict[Text, _Number]] | None = Field(
         None, description=f"an object {{{' or '.join(WEIGHS)}: {{letter: logarithm}}}} or null"
     )
+    drawn: list[Text] | None = Field(None, min_length=1, description="a list of texts or null")
+    vote_share: _Number | None = Field(None, ge=0, le=1, description="a number from 0 to 1 or null")
+    askings: list[AskingLine] | None = Field(None, description=EXPECTED)
 
     @field_validator("question_type")
     @classmethod

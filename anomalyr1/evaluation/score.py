@@ -10,13 +10,15 @@ from typing import Any
 from anomalyr1 import run_folder
 from anomalyr1.evaluation.beside import blind_baselines
 from anomalyr1.evaluation.cells import empty_cells, withhold
+from anomalyr1.evaluation.consistency import consistency
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
 from anomalyr1.evaluation.kept_settings import known_settings, unknown_fields
 from anomalyr1.evaluation.letter_scores import letter_scores
 from anomalyr1.evaluation.localization import localization
 from anomalyr1.evaluation.outcomes import outcome_shares
 from anomalyr1.evaluation.prediction_lines import read_predictions
-from anomalyr1.metrics.bootstrap import LEVEL, RESAMPLES, SEED
+from anomalyr1.evaluation.robustmad_scores import robustmad_scores
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
 from anomalyr1.metrics.detection import Verdict, detection, percent
 from anomalyr1.metrics.mcq import (
     ACCOUNTINGS,
@@ -28,6 +30,7 @@ from anomalyr1.metrics.mcq import (
     accuracy,
     counted_by_mmad,
 )
+from anomalyr1.metrics.rare_shares import LEVEL
 from anomalyr1.metrics.significance import smallest_detectable
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 from anomalyr1.storage import write_json
@@ -56,7 +59,9 @@ def score(
         not), `mmad` (strict and compat tables), `macro`, `micro`, `overkill_miss`,
         `intervals`, `counts`, `counted`, `invalid_rate`, `invalid`, `detection`, `outcomes`,
         `empty_cells` where a limit or a shard left some (averages over them are null),
-        `likelihood` where letters were weighed, and `localization` where there are boxes or masks.
+        `likelihood` where letters were weighed, `consistency` where questions were asked again,
+        `robustmad` where its questions were asked, and
+        `localization` where there are boxes or masks.
 
     Raises:
         InputError: a line of a file cannot be read, or masks were made from other predictions.
@@ -92,6 +97,12 @@ def measure(
     weighed = letter_scores(readings, resamples)
     if weighed is not None:
         metrics["likelihood"] = weighed
+    again = consistency(readings, card.get("consistency") or (), resamples)
+    if again is not None:
+        metrics["consistency"] = again
+    robust = robustmad_scores(readings, resamples)
+    if robust is not None:
+        metrics["robustmad"] = robust
     located = localization(readings, masks_dir, resamples)
     return {**metrics, "localization": located} if located else metrics
 

@@ -39,9 +39,12 @@ def in_own_folder(config: Config) -> Config:
 def gather_shards(folders: Sequence[Path], out: Path) -> Path:
     """Put the shards of one evaluation together in a run folder, as if it had not been divided.
 
+    A folder in which this was broken off is gathered to its end, and one in which it was done is
+    left as it is.
+
     Args:
         folders: of the shards, in any order.
-        out: the run folder; predictions that it holds already are refused.
+        out: the run folder; other predictions than these shards' are refused.
 
     Returns:
         The predictions.
@@ -54,12 +57,18 @@ def gather_shards(folders: Sequence[Path], out: Path) -> Path:
     parts = [_Part(folder) for folder in folders]
     _require_like(parts)
     _require_all(parts)
-    path = out / run_folder.PREDICTIONS
-    if path.exists():
-        raise InputError(f"expected no predictions in {out}, found some; give another --out")
+    parts.sort(key=lambda part: part.number)
+    lines = _in_turn([part.by_image() for part in parts])
+    path, origin = out / run_folder.PREDICTIONS, out / run_folder.PREDICTIONS_ORIGIN
+    if path.exists() and read_jsonl(path, "predictions") != lines:
+        raise InputError(
+            f"expected no predictions in {out} but those of these shards, found others; give "
+            "another --out"
+        )
+    if path.exists() and origin.exists():
+        return path
     with run_lock(out):
-        parts.sort(key=lambda part: part.number)
-        write_jsonl(path, _in_turn([part.by_image() for part in parts]))
+        write_jsonl(path, lines)
         for name in sorted({name for part in parts for name in part.masks}):
             if all(name in part.masks for part in parts):
                 rows = [row for part in parts for row in read_jsonl(part.masks[name], "masks")]
@@ -68,7 +77,7 @@ def gather_shards(folders: Sequence[Path], out: Path) -> Path:
         write_json(out / run_folder.PROVENANCE, {"runs": runs})
         write_json(out / run_folder.PREDICTIONS_SETTINGS, parts[0].card)
         # Last: with it the folder is a run that an evaluation goes on with.
-        write_json(out / run_folder.PREDICTIONS_ORIGIN, parts[0].settings)
+        write_json(origin, parts[0].settings)
     return path
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_interval, ratios
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_intervals, ratios
 from anomalyr1.metrics.boxes import ImageBoxes
 from anomalyr1.schema import Box
 
@@ -50,20 +50,26 @@ def area_scores(
         the share of images where it reaches t. Percent, None without such an image.
         `intervals`: of each, 95 % bootstrap by image.
     """
-    overlaps = np.array([area_iou(image.predicted, image.gold) for image in images if image.gold])
-    columns = [overlaps, *(overlaps >= threshold for threshold in AREA_THRESHOLDS)]
-    parts = np.stack([np.stack([column, np.ones(len(overlaps))], -1) for column in columns], 1)
+    parts = area_parts(images)
     values = ratios(parts.sum(axis=0))
     return {
         **{
             name: None if np.isnan(value) else float(value)
             for name, value in zip(AREA_RATIOS, values, strict=True)
         },
-        "intervals": {
-            name: ratio_interval(parts[:, column], resamples, seed)
-            for column, name in enumerate(AREA_RATIOS)
-        },
+        "intervals": dict(zip(AREA_RATIOS, ratio_intervals(parts, resamples, seed), strict=True)),
     }
+
+
+def area_parts(images: Sequence[ImageBoxes]) -> NDArray[np.float64]:
+    """Numerator and denominator of each of `AREA_RATIOS` on each image: (images, ratios, 2)."""
+    parts = np.zeros((len(images), len(AREA_RATIOS), 2))
+    for row, image in enumerate(images):
+        if image.gold:
+            overlap = area_iou(image.predicted, image.gold)
+            reached = (overlap >= threshold for threshold in AREA_THRESHOLDS)
+            parts[row] = [(value, 1) for value in (overlap, *reached)]
+    return parts
 
 
 def _covered(

@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
 from anomalyr1.geometry import iou_matrix, set_iou
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_interval, ratios
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_intervals, ratios
 from anomalyr1.metrics.detection import percent
 from anomalyr1.schema import Box
 
@@ -36,17 +36,38 @@ class ImageBoxes:
     gold: tuple[Box, ...]
 
 
+def matched(
+    predicted: Sequence[Box], gold: Sequence[Box], threshold: float
+) -> list[tuple[int, int]]:
+    """The most one-to-one pairs whose IoU reaches the threshold; of several such sets, the closest.
+
+    Returns:
+        (index in `predicted`, index in `gold`) of each.
+
+    >>> matched([Box(0, 0, 4, 4), Box(0, 0, 4, 3)], [Box(0, 0, 4, 3)], 0.5)
+    [(1, 0)]
+    """
+    if not predicted or not gold:
+        return []
+    overlaps = iou_matrix(predicted, gold)
+    reached = overlaps >= threshold
+    # One pair more weighs more than any overlap of the others.
+    weights = np.where(reached, 1 + overlaps / (1 + min(overlaps.shape)), 0)
+    rows, columns = linear_sum_assignment(weights, maximize=True)
+    return [
+        (int(row), int(column))
+        for row, column in zip(rows, columns, strict=True)
+        if reached[row, column]
+    ]
+
+
 def matches(predicted: Sequence[Box], gold: Sequence[Box], threshold: float) -> int:
     """The largest number of one-to-one pairs whose IoU reaches the threshold.
 
     >>> matches([Box(0, 0, 4, 4), Box(0, 0, 4, 4)], [Box(0, 0, 4, 4)], 0.5)
     1
     """
-    if not predicted or not gold:
-        return 0
-    reached = iou_matrix(predicted, gold) >= threshold
-    rows, columns = linear_sum_assignment(reached, maximize=True)
-    return int(reached[rows, columns].sum())
+    return len(matched(predicted, gold, threshold))
 
 
 def box_scores(
@@ -84,10 +105,8 @@ def box_scores(
         name: None if np.isnan(value) else float(value)
         for name, value in zip(BOX_RATIOS, ratios(sums), strict=True)
     }
-    result["intervals"] = {
-        name: ratio_interval(parts[:, column], resamples, seed)
-        for column, name in enumerate(BOX_RATIOS)
-    }
+    ends = ratio_intervals(parts, resamples, seed)
+    result["intervals"] = dict(zip(BOX_RATIOS, ends, strict=True))
     return result
 
 

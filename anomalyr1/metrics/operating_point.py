@@ -71,7 +71,7 @@ def operating_point(
     labels = np.asarray(anomalous, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)
     normal, bad = values[~labels], values[labels]
-    threshold = _threshold(normal, bad, overkill, miss)
+    threshold = threshold_for(normal, bad, overkill=overkill, miss=miss)
     if threshold > 1:
         raise InputError(
             f"expected a threshold for an overkill of {overkill}, found more normal images than "
@@ -79,8 +79,11 @@ def operating_point(
         )
     generator = np.random.default_rng(seed)
     drawn = [
-        _threshold(
-            generator.choice(normal, normal.size), generator.choice(bad, bad.size), overkill, miss
+        threshold_for(
+            generator.choice(normal, normal.size),
+            generator.choice(bad, bad.size),
+            overkill=overkill,
+            miss=miss,
         )
         for _ in range(resamples)
     ]
@@ -129,7 +132,17 @@ def require_one_share(overkill: float | None, miss: float | None) -> None:
         )
 
 
-def _threshold(normal: Floats, bad: Floats, overkill: float | None, miss: float | None) -> float:
+def threshold_for(
+    normal: Floats, bad: Floats, *, overkill: float | None = None, miss: float | None = None
+) -> float:
+    """The threshold of `operating_point` alone; above 1 where none keeps overkill so low.
+
+    Args:
+        normal: scores of the normal images, one at least.
+        bad: scores of the anomalous ones, one at least.
+        overkill: wanted at most; give this or `miss`.
+        miss: wanted at most.
+    """
     every = np.concatenate([normal, bad])
     if overkill is not None:
         # One more alarm than may be is the normal score that the threshold has to stay above.

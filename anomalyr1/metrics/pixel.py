@@ -35,6 +35,11 @@ class PixelCounts:
         return self.tp + self.fn == 0
 
     @property
+    def gold_share(self) -> float:
+        """Share of the image that is gold, 0-1."""
+        return (self.tp + self.fn) / (self.tp + self.fp + self.fn + self.tn)
+
+    @property
     def is_empty(self) -> bool:
         """No predicted pixel."""
         return self.tp + self.fp == 0
@@ -84,16 +89,12 @@ def pixel_scores(
     normal = [image for image in images if image.is_normal]
     tp, fp = sum(i.tp for i in images), sum(i.fp for i in images)
     fn, tn = sum(i.fn for i in images), sum(i.tn for i in images)
-    ious = np.array([100 * image.iou for image in anomalous])
-    dices = np.array([100 * image.dice for image in anomalous])
     regions = [share for image in anomalous for share in image.regions]
     areas = [image.fp / (image.fp + image.tn) for image in normal]
     return {
         "images": len(images),
         "anomalous": len(anomalous),
         "normal": len(normal),
-        "iou": float(ious.mean()) if anomalous else None,
-        "dice": float(dices.mean()) if anomalous else None,
         "pixel_precision": percent(tp, tp + fp),
         "pixel_recall": percent(tp, tp + fn),
         "pixel_f1": percent(2 * tp, 2 * tp + fp + fn),
@@ -102,6 +103,19 @@ def pixel_scores(
         "pixel_fpr": percent(fp, fp + tn),
         "normal_flagged": percent(sum(not i.is_empty for i in normal), len(normal)),
         "normal_area": percent(sum(areas), len(areas)),
+        **overlap_scores(anomalous, resamples, seed),
+    }
+
+
+def overlap_scores(
+    anomalous: Sequence[PixelCounts], resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Any]:
+    """`iou` and `dice` of anomalous images, and their `intervals`, as in `pixel_scores`."""
+    ious = np.array([100 * image.iou for image in anomalous])
+    dices = np.array([100 * image.dice for image in anomalous])
+    return {
+        "iou": float(ious.mean()) if anomalous else None,
+        "dice": float(dices.mean()) if anomalous else None,
         "intervals": {
             "iou": mean_interval(ious, resamples, seed),
             "dice": mean_interval(dices, resamples, seed),

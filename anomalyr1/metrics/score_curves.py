@@ -1,9 +1,14 @@
 """Measures of a score that is the probability of a defect: how it ranks, how it is calibrated.
 
 AUROC, average precision, the largest F1, the false positive rate where 95 % of the anomalous are
-found, the expected calibration error (Naeini et al., AAAI 2015, of P(anomalous) in 15 bins of equal
-width) and the Brier score, with intervals by image. All are percent but the Brier score, which is a
-mean square from 0 to 1.
+found, the expected calibration error (`metrics.reliability`) and the Brier score, with intervals by
+image. All are percent but the Brier score, which is a mean square from 0 to 1. Beside them the bins
+of the calibration error, and overkill against miss (`metrics.overkill_curve`).
+
+Noise alone raises the largest F1, a maximum, and the calibration error, a sum of absolute values; a
+resample has it twice. Their intervals are moved down by twice what resamples have more than the
+images themselves, and can lie below the value; `scripts/interval_coverage.py` shows how well they
+hold.
 """
 
 from __future__ import annotations
@@ -15,12 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, drawn_counts, interval
+from anomalyr1.metrics.overkill_curve import operating_points, overkill_curve
+from anomalyr1.metrics.reliability import bin_sums, calibration_error, reliability
 
 MEASURES = ("auroc", "average_precision", "f1_max", "fpr_at_95_tpr", "ece", "brier")
-BINS = 15
+RAISED_BY_NOISE = ("f1_max", "ece")
 # Each draw walks the whole curve; more than these move an end by some tenths of a percent.
-MOST_RESAMPLES = 2000
+MOST_RESAMPLES = 1000
 
 _CHUNK = 500_000  # weights at once: what a cache holds
 _FOUND = 0.95 - 1e-9
@@ -42,6 +49,9 @@ def score_measures(
     scored: Sequence[Scored], resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, Any]:
     """`pooled` and, under `datasets`, of each: the measures with their 95 % intervals.
+
+    Also its `reliability`, `curve` and `operating_points` (`metrics.reliability.reliability`,
+    `metrics.overkill_curve`).
 
     Images are drawn within their dataset, `MOST_RESAMPLES` times at most. A measure that needs
     something the data does not have (a class without an image) is None, and so is an interval from
@@ -85,47 +95,36 @@ def weighted_measures(
     order = np.argsort(-scores, kind="stable")
     values, labels, counts = scores[order], anomalous[order], weights[:, order]
     last_of_tie = np.append(np.diff(values) != 0, True)
-    found = np.cumsum(counts * labels, axis=1)[:, last_of_tie]
-    alarms = np.cumsum(counts * ~labels, axis=1)[:, last_of_tie]
+    found, flagged = np.cumsum(counts * labels, axis=1), np.cumsum(counts, axis=1)
+    if not last_of_tie.all():
+        found, flagged = found[:, last_of_tie], flagged[:, last_of_tie]
+    alarms = flagged - found
     positives, negatives = found[:, -1:], alarms[:, -1:]
+    steps = np.diff(found, axis=1, prepend=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        tpr, fpr = found / positives, alarms / negatives
-        precision = np.nan_to_num(found / (found + alarms))
-        f1 = 2 * found / (found + alarms + positives)
-        steps = np.diff(tpr, axis=1, prepend=0)
-        middle = tpr - steps / 2
-        auroc = (np.diff(fpr, axis=1, prepend=0) * middle).sum(1)
-        reached = np.take_along_axis(fpr, (tpr >= _FOUND).argmax(1)[:, None], 1)[:, 0]
-        total = counts.sum(1)
-        brier = (counts * ((values - labels) ** 2)).sum(1) / total
-        ece = _bin_gaps(values, labels, counts) / total
+        reached_at = (found / positives >= _FOUND).argmax(1)[:, None]
+        reached = (np.take_along_axis(alarms, reached_at, 1) / negatives)[:, 0]
+        f1 = (2 * found / (flagged + positives)).max(1)
+        under = np.diff(alarms, axis=1, prepend=0)
+        under *= found - steps / 2
+        auroc = under.sum(1) / (positives * negatives)[:, 0]
+        steps *= found
+        steps /= np.maximum(flagged, 1)  # steps times precision; nothing found where none counts
+        average_precision = steps.sum(1) / positives[:, 0]
+        brier = counts @ (values - labels) ** 2 / counts.sum(1)
+        ece = calibration_error(bin_sums(values, labels, counts))
     both = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)[:, 0]
     some = np.where(positives > 0, 1.0, np.nan)[:, 0]
-    ranked = 100 * np.stack([auroc * both, (steps * precision).sum(1) * some, f1.max(1) * some], 1)
+    ranked = 100 * np.stack([auroc * both, average_precision * some, f1 * some], 1)
     rest = np.stack([100 * reached * both, 100 * ece, brier], 1)
     return np.hstack([ranked, rest]).astype(np.float64)
-
-
-def _bin_gaps(
-    values: NDArray[np.float64], labels: NDArray[np.bool_], counts: Floats
-) -> NDArray[np.float64]:
-    """(R,): over the bins, the summed size of the gap between what was said and what was so."""
-    bins = np.minimum((values * BINS).astype(int), BINS - 1)
-    gaps = counts * (labels - values).astype(np.float32)
-    summed = [np.abs(gaps[:, bins == number].sum(1)) for number in np.unique(bins)]
-    return np.asarray(np.sum(summed, axis=0), dtype=np.float64)
 
 
 def _drawn_weights(scored: Sequence[Scored], resamples: int, seed: int) -> Floats:
     """(resamples, n): how often the image of each is drawn."""
     number_of: dict[str, int] = {}
     image = np.array([number_of.setdefault(one.image, len(number_of)) for one in scored])
-    count = len(number_of)
-    generator = np.random.default_rng(seed)
-    weights = np.empty((resamples, len(scored)), dtype=np.float32)
-    for row in range(resamples):
-        weights[row] = np.bincount(generator.integers(count, size=count), minlength=count)[image]
-    return weights
+    return drawn_counts(len(number_of), resamples, seed)[:, image].astype(np.float32)
 
 
 def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping[str, Any]:
@@ -134,15 +133,17 @@ def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping
     result: dict[str, Any] = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
     if weights is None:
         nothing: dict[str, Any] = dict.fromkeys(MEASURES)
-        return {**result, **nothing, "intervals": dict(nothing)}
+        return {**result, **nothing, "intervals": dict(nothing), **_drawings(scores, anomalous)}
     once = np.ones((1, len(scored)), dtype=np.float32)
     values = weighted_measures(scores, anomalous, once)[0]
-    chunk = max(1, _CHUNK // len(scored))
-    drawn = [
-        weighted_measures(scores, anomalous, weights[start : start + chunk])
-        for start in range(0, len(weights), chunk)
-    ]
-    ends = interval(np.concatenate(drawn)) if len({one.image for one in scored}) > 1 else None
+    ends = None
+    if len({one.image for one in scored}) > 1:
+        chunk = max(1, _CHUNK // len(scored))
+        drawn = [
+            weighted_measures(scores, anomalous, weights[start : start + chunk])
+            for start in range(0, len(weights), chunk)
+        ]
+        ends = _without_bias(np.concatenate(drawn), values)
     intervals: dict[str, Any] = {}
     for number, name in enumerate(MEASURES):
         known = not np.isnan(values[number])
@@ -150,4 +151,28 @@ def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping
         intervals[name] = (
             [float(end) for end in ends[:, number]] if known and ends is not None else None
         )
-    return {**result, "intervals": intervals}
+    drawings = _drawings(scores, anomalous, None if ends is None else weights)
+    return {**result, "intervals": intervals, **drawings}
+
+
+def _without_bias(drawn: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, measures): ends of intervals, without what noise adds (Efron 1993, section 10.6)."""
+    ends = interval(drawn)
+    for number in map(MEASURES.index, RAISED_BY_NOISE):
+        known = drawn[~np.isnan(drawn[:, number]), number]
+        if known.size:
+            ends[:, number] -= 2 * (known.mean() - values[number])
+    return np.asarray(np.clip(ends, 0, 100))
+
+
+def _drawings(
+    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], weights: Floats | None = None
+) -> dict[str, Any]:
+    """What is drawn of a score, in numbers."""
+    once = np.ones((1, len(scores)), dtype=np.float32)
+    drawn = None if weights is None else bin_sums(scores, anomalous, weights)
+    return {
+        "reliability": reliability(bin_sums(scores, anomalous, once)[0], drawn),
+        "curve": overkill_curve(scores, anomalous),
+        "operating_points": operating_points(scores, anomalous, weights),
+    }

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from anomalyr1.metrics.bootstrap import LEVEL, SEED
+from anomalyr1.metrics.bootstrap import SEED
+from anomalyr1.metrics.rare_shares import LEVEL
 
 POWER = 0.8
 EXACT_PAIRS = 16  # up to here all 2^n signs are tried

@@ -39,7 +39,7 @@ class LetterLikelihood:
     @property
     def best(self) -> str:
         """The likeliest letter; of equally likely ones the first."""
-        return max(self.logps, key=lambda letter: self.logps[letter])
+        return max(self.logps, key=self.logps.__getitem__)
 
 
 def anomaly_probability(likelihood: LetterLikelihood | None, question: Question) -> float | None:

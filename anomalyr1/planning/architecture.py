@@ -166,5 +166,5 @@ def _read(path: str, revision: str | None) -> tuple[Any, str]:
 def _not_traced(path: str, family: str) -> InputError:
     return InputError(
         f"expected a Qwen2.5-VL at policy.path={path}, whose layers are what plan knows, found a "
-        f"{family}; try a short run of it, or plan for a Qwen2.5-VL of about its size"
+        f"{family}; plan for a Qwen2.5-VL of about its size, or try a short run"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anomalyr1.planning.tape import Tape
+from anomalyr1.planning.tracing import Tape
 
 TILE_TOKENS = 4096
 TILE_WORDS = 32768

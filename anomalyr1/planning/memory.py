@@ -9,15 +9,9 @@ import torch
 from anomalyr1.config import Config
 from anomalyr1.planning.architecture import Architecture, Count, held_dtype
 from anomalyr1.planning.cards import GIB
-from anomalyr1.planning.passes import (
-    Moment,
-    PassShape,
-    prefill_shape,
-    scoring_shape,
-    training_shape,
-    worst_moment,
-)
-from anomalyr1.planning.settings import Settings, shares_prefix
+from anomalyr1.planning.passes import Moment, worst_moment
+from anomalyr1.planning.settings import Settings, chunk_of_completions, shares_prefix
+from anomalyr1.planning.shapes import PassShape, prefill_shapes, scoring_shape, training_shape
 from anomalyr1.planning.sharding import Sharding
 from anomalyr1.planning.skeleton import Skeleton, Weight, build_skeleton
 from anomalyr1.planning.states import States, hold
@@ -127,8 +121,9 @@ def estimate(
     if other_forms:
         able = (True, False) if skeleton.layers.masked else (False,)
         forms += [(s, c) for s in able for c in (True, False) if (s, c) != own]
-    passes = tuple(_pass_plan(skeleton, settings, prompt, *form) for form in forms)
-    phases = _phases(skeleton, settings, sharding, prompt, states, passes[0])
+    chunk = chunk_of_completions(config, sharding.splits_weights)
+    passes = tuple(_pass_plan(skeleton, settings, prompt, chunk, *form) for form in forms)
+    phases = _phases(skeleton, settings, sharding, prompt, states, passes[0], chunk)
     name = str(dtype).removeprefix("torch.")
     return Estimate(skeleton.parameters, skeleton.weights, name, states, phases, passes)
 
@@ -137,10 +132,11 @@ def _pass_plan(
     skeleton: Skeleton,
     settings: Settings,
     prompt: PromptTokens,
+    chunk: int | None,
     shared: bool,
     checkpointing: bool,
 ) -> PassPlan:
-    shape = training_shape(settings, prompt, shared=shared)
+    shape = training_shape(settings, prompt, shared=shared, chunk_tokens=chunk)
     worst = worst_moment(skeleton, shape, checkpointing=checkpointing, backward=True)
     return PassPlan(shared, checkpointing, shape, worst)
 
@@ -152,6 +148,7 @@ def _phases(
     prompt: PromptTokens,
     states: States,
     own: PassPlan,
+    chunk: int | None,
 ) -> dict[str, dict[str, int]]:
     held = {
         "weights": states.weights,
@@ -170,7 +167,7 @@ def _phases(
         rollout = {"gathered weights": gathered, "KV cache": cache, "working set": working}
         phases["rollout"] = held | stay | rollout
     if settings.beta or settings.scores_old:
-        shape = scoring_shape(settings, prompt, shared=own.shared)
+        shape = scoring_shape(settings, prompt, shared=own.shared, chunk_tokens=chunk)
         worst = worst_moment(skeleton, shape, checkpointing=False, backward=False)
         phases["scoring"] = held | stay | {"gathered weights": states.gathered} | _parts(worst)
     phases["training pass"] = (
@@ -201,16 +198,17 @@ def _rollout(
     layers, text = skeleton.layers, skeleton.layers.text
     width = text.hidden_size // text.num_attention_heads * text.num_key_value_heads
     token = 2 * layers.text_depth * width * layers.dtype.itemsize
-    shape = prefill_shape(settings, prompt, shared=shared)
-    prefill = worst_moment(skeleton, shape, checkpointing=False, backward=False).total
-    rows = settings.rollout_rows
-    prompts = settings.rollout_groups if shared else rows
-    cache = (prompts * prompt.longest + rows * settings.completion) * token
+    shapes = prefill_shapes(settings, prompt, shared=shared)
+    prefill = max(
+        worst_moment(skeleton, shape, checkpointing=False, backward=False).total for shape in shapes
+    )
+    rows, prompts = settings.rollout_rows, sum(shape.tokens for shape in shapes)
+    cache = (prompts + rows * settings.completion) * token
     # The last logits are copied to float32, divided by the temperature, turned to probabilities.
     step = rows * text.vocab_size * (layers.dtype.itemsize + 3 * 4)
     if not shared:
         # The stock cache copies a layer's keys, then its values, for every token.
         step += cache // (2 * layers.text_depth)
-    if shape.tokens * token + prefill > cache + step:
-        return shape.tokens * token, prefill
+    if prompts * token + prefill > cache + step:
+        return prompts * token, prefill
     return cache, step

@@ -1,51 +1,14 @@
-"""One pass of a batch through the model: its shape, and the most memory it holds at once."""
+"""One pass of a batch through the model: the most memory it holds at once."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from scipy.stats import hypergeom
-
-from anomalyr1.planning.settings import Settings
+from anomalyr1.planning.parts import Parts
+from anomalyr1.planning.shapes import PassShape
 from anomalyr1.planning.skeleton import Skeleton
-from anomalyr1.planning.tape import Layers, Parts, Tape
-from anomalyr1.planning.tokens import PromptTokens
-from anomalyr1.training.trainer import PolicyTrainer
-
-# Tokens of one chunk in the passes without gradients.
-CHUNK_TOKENS = PolicyTrainer.chunk_tokens
-# Chance plays a part in how groups fall into passes; so many passes stay within the estimate.
-USUAL = 0.99
-
-
-@dataclass(frozen=True)
-class PassShape:
-    """What runs through the model at once.
-
-    Attributes:
-        sequences: rows of the batch as the model sees it; of a shared pass, the groups that stand
-            one after the other in its one row.
-        length: tokens of each, padding included.
-        scored: completion tokens among them.
-        images: computed by the vision tower.
-        patches: of each image.
-        parts: the prompt and the completions of a shared sequence.
-        copied: the pixels are gathered for this pass, one copy of each prompt's.
-    """
-
-    sequences: int
-    length: int
-    scored: int
-    images: int
-    patches: int
-    copied: bool
-    parts: Parts | None = None
-
-    @property
-    def tokens(self) -> int:
-        """Tokens run through the language model."""
-        return self.sequences * self.length
+from anomalyr1.planning.tape import Layers
+from anomalyr1.planning.tracing import Tape
 
 
 @dataclass(frozen=True)
@@ -70,59 +33,6 @@ class Moment:
     def total(self) -> int:
         """All of it."""
         return self.activations + self.mask + self.working + self.gradients
-
-
-def groups_in_a_pass(settings: Settings) -> tuple[int, int]:
-    """Prompts in a shared pass with gradients, and completions of one of them, at most.
-
-    TRL shuffles the completions of a rollout over its micro-batches; those of one update are then
-    sorted by prompt again. A rollout that serves several updates leaves its groups torn between
-    them, by chance: then the share is that which a group exceeds in one pass out of a hundred.
-    """
-    rows, group = settings.rows, min(settings.generations, settings.rollout_rows)
-    if settings.update_rows == settings.rollout_rows:
-        # Whole groups one after the other, cut every `rows` rows.
-        prompts = -(-(group - math.gcd(rows, group) + rows) // group)
-        return min(prompts, settings.rollout_groups), min(group, rows)
-    usual = hypergeom.ppf(USUAL, settings.rollout_rows, group, settings.update_rows)
-    mean = group * settings.update_rows / settings.rollout_rows
-    prompts = math.ceil((rows - 1) / mean) + 1
-    return min(prompts, settings.rollout_groups, rows), min(int(usual), rows)
-
-
-def training_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) -> PassShape:
-    """The pass with gradients: one micro-batch of the longest prompts and completions."""
-    rows, completion = settings.rows, settings.completion
-    if not shared:
-        length = prompt.longest + completion
-        images, patches = rows * prompt.images, prompt.patches_an_image
-        return PassShape(rows, length, rows * completion, images, patches, copied=False)
-    prompts, share = groups_in_a_pass(settings)
-    length = prompt.longest - 1 + share * (1 + completion)
-    scored = rows * completion
-    images, patches = prompts * prompt.images, prompt.patches_an_image
-    parts = Parts(prompt.longest - 1, share, 1 + completion)
-    return PassShape(prompts, length, scored, images, patches, copied=True, parts=parts)
-
-
-def scoring_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) -> PassShape:
-    """A pass without gradients, over whole groups: old or reference log-probabilities."""
-    if not shared:
-        return training_shape(settings, prompt, shared=False)
-    size = min(settings.generations, settings.rollout_rows)
-    length = prompt.longest - 1 + size * (1 + settings.completion)
-    prompts = min(settings.rollout_groups, max(1, CHUNK_TOKENS // (length + 1)))
-    scored = prompts * size * settings.completion
-    images, patches = prompts * prompt.images, prompt.patches_an_image
-    parts = Parts(prompt.longest - 1, size, 1 + settings.completion)
-    return PassShape(prompts, length, scored, images, patches, copied=True, parts=parts)
-
-
-def prefill_shape(settings: Settings, prompt: PromptTokens, *, shared: bool) -> PassShape:
-    """The prompts of a rollout, computed to sample from."""
-    prompts = settings.rollout_groups if shared else settings.rollout_rows
-    images, patches = prompts * prompt.images, prompt.patches_an_image
-    return PassShape(prompts, prompt.longest, 0, images, patches, copied=shared)
 
 
 @dataclass(frozen=True)
@@ -191,25 +101,72 @@ def _stages(
     inputs = layers.language_input(shape.sequences, shape.length)
     table = layers.embedding_gradient()
     stages.append(Stage("embedding", Tape(2 * inputs, 0, (2 * inputs + table) * backward, 0)))
-    taped, untaped = (
-        layers.language_layer(shape.sequences, shape.length, shape.parts, backward=b)
-        for b in (backward, False)
-    )
     again = backward and checkpointing
-    layer = Stage(
-        "language layer",
-        _checkpointed(taped, untaped, inputs, again),
-        layers.mask_copy(shape.sequences, shape.length, shape.parts) * (backward and not again),
-    )
-    stages += [layer] * layers.text_depth
-    if backward:
-        stages.append(Stage("final norm", layers.final_norm(shape.sequences, shape.length)))
+    if shape.parts is not None and shape.ends:
+        stages += _in_chunks(layers, shape, shape.parts, again=again, backward=backward)
+    else:
+        taped, untaped = (
+            layers.language_layer(shape.sequences, shape.length, shape.parts, backward=b)
+            for b in (backward, False)
+        )
+        layer = Stage(
+            "language layer",
+            _checkpointed(taped, untaped, inputs, again),
+            layers.mask_copy(shape.sequences, shape.length, shape.parts) * (backward and not again),
+        )
+        stages += [layer] * layers.text_depth
+        if backward:
+            stages.append(Stage("final norm", layers.final_norm(shape.sequences, shape.length)))
     if shape.scored:
         tape = skeleton.head.tape(shape.sequences, shape.length, shape.scored)
         if not backward:
             tape = Tape(tape.forward, 0, 0, 0)
         stages.append(Stage("head", tape))
     return stages
+
+
+def _in_chunks(
+    layers: Layers, shape: PassShape, parts: Parts, *, again: bool, backward: bool
+) -> list[Stage]:
+    """Completions in chunks behind one copy of what they share (anomalyr1/shared_prefix/trunk.py).
+
+    The layers hold the keys and values of the trees; of the chunks the last one is kept, and the
+    others are computed again one at a time while the gradients of those keys and values add up.
+    """
+    trees, depth, size = shape.sequences, layers.text_depth, parts.size
+    trunk, held = trees * parts.trunk, layers.trunk_bytes(trees * parts.trunk)
+    alone = replace(parts, count=0)
+    taped, untaped = (
+        layers.language_layer(trees, parts.trunk, alone, backward=b, keeps=True)
+        for b in (backward, False)
+    )
+    tape = _checkpointed(taped, untaped, layers.language_input(trees, parts.trunk), again)
+    if again or not backward:
+        tape = replace(tape, kept=tape.kept + held)
+    copies = layers.mask_copy(trees, parts.trunk, alone) * (backward and not again)
+    # The weights' gradients are those that the chunks, which come first, have made.
+    stages = [Stage("language layer", replace(tape, gradients=0), copies)] * depth
+    taped, untaped = (
+        layers.chunk_layer(parts, trees, shape.ends, backward=b) for b in (backward, False)
+    )
+    others = -(-trees * parts.questions * parts.count // shape.ends) - 1
+    inputs = layers.language_input(1, shape.ends * size)
+    if not backward:
+        once = Tape(untaped.forward, 0, 0, 0)
+        return [*stages, Stage("chunk of completions", once)]
+    one = _checkpointed(taped, untaped, inputs, again)
+    # The gradient of all outputs waits; that of the keys and values of all layers grows.
+    coming = layers.language_input(trees, shape.length) + held * depth
+    recomputed = (depth - 1) * one.kept + one.backward + coming
+    stages.append(
+        Stage(
+            "chunk of completions",
+            Tape(untaped.forward, others * inputs, others * inputs + recomputed, 0),
+        )
+    )
+    last = replace(one, backward=one.backward + coming)
+    stages += [Stage("layer of the last chunk", last)] * depth
+    return [*stages, Stage("final norm", layers.final_norm(1, trunk + shape.ends * size))]
 
 
 def _checkpointed(taped: Tape, untaped: Tape, inputs: int, again: bool) -> Tape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trl import GRPOConfig
@@ -13,11 +13,17 @@ from anomalyr1.planning.advice import Advice, advise
 from anomalyr1.planning.architecture import Architecture, read_architecture
 from anomalyr1.planning.cards import CARDS, fit
 from anomalyr1.planning.memory import Estimate, estimate
-from anomalyr1.planning.settings import Settings, read_settings, shares_prefix
+from anomalyr1.planning.settings import (
+    Settings,
+    chunk_of_completions,
+    read_settings,
+    shares_prefix,
+)
 from anomalyr1.planning.sharding import Sharding, read_sharding
 from anomalyr1.planning.tokens import MEAN_COMPLETION, PromptTokens, prompt_tokens, sharing_ratio
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.arguments import trl_defaults
+from anomalyr1.training.image_groups import questions_an_image
 
 VERB = "train"  # what is planned
 
@@ -40,6 +46,11 @@ class Plan:
         return shares_prefix(self.config)
 
     @property
+    def chunk(self) -> int | None:
+        """Tokens of completions computed at once; None where it is all of them."""
+        return chunk_of_completions(self.config, self.sharding.splits_weights)
+
+    @property
     def mean_completion(self) -> float:
         """A guess: tokens of the mean completion."""
         return MEAN_COMPLETION * self.settings.completion
@@ -47,13 +58,17 @@ class Plan:
     @property
     def ratio_longest(self) -> float:
         """Limit ratio of sharing for the longest prompt and completions."""
-        size = self.settings.generations
-        return sharing_ratio(self.prompt.longest, self.settings.completion, size)
+        return self._ratio(self.prompt.longest, self.settings.completion)
 
     @property
     def ratio_mean(self) -> float:
         """Limit ratio of sharing for the mean prompt and the guessed mean completion."""
-        return sharing_ratio(self.prompt.mean, self.mean_completion, self.settings.generations)
+        return self._ratio(self.prompt.mean, self.mean_completion)
+
+    def _ratio(self, prompt: float, completion: float) -> float:
+        shared = min(self.prompt.of_image, prompt)
+        size = self.settings.generations
+        return sharing_ratio(prompt, completion, size, shared, self.prompt.questions)
 
 
 def make_plan(config: Config, accelerate: Path | None = None, gpus: int | None = None) -> Plan:
@@ -80,7 +95,12 @@ def make_plan(config: Config, accelerate: Path | None = None, gpus: int | None =
     sharding = read_sharding(accelerate, gpus, None if deepspeed is None else str(deepspeed))
     settings = read_settings(config, sharding.processes, sharding.mixed)
     architecture = read_architecture(config.policy)
+    asked = questions_an_image(
+        config.data.images_per_rollout, settings.rollout_rows, settings.generations
+    )
     prompt = prompt_tokens(config, architecture)
+    if asked is not None:
+        prompt = replace(prompt, questions=float(asked))
     found = estimate(config, architecture, settings, sharding, prompt, other_forms=True)
     advice = Advice((), ())
     if not settings.cpu and any(fit(found.peak, card, settings) != "yes" for card in CARDS):

@@ -46,6 +46,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "completion": {"longest": plan.settings.completion, "mean_guess": plan.mean_completion},
         "sharing": {
             "on": plan.shared,
+            "chunk_completions": plan.chunk,
             "limit_ratio_longest": plan.ratio_longest,
             "limit_ratio_mean": plan.ratio_mean,
         },
@@ -84,6 +85,7 @@ def _heading(plan: Plan) -> Text:
     scheme = "" if sharding.kind == "single" else f", {sharding.kind}"
     passes = settings.rollout_rows // settings.rows
     small = any(w.trained and w.itemsize < 4 for w in plan.estimate.weights)
+    chunks = f", {plan.chunk} tokens of completions at once" if plan.chunk else ""
     note = ""
     if small and not (sharding.deepspeed or sharding.kind == "FSDP"):
         note = (
@@ -95,7 +97,7 @@ def _heading(plan: Plan) -> Text:
         f"{count}{scheme} ({sharding.source}), weights in {plan.estimate.dtype}{cast}\n"
         f"{settings.rows} completions a pass, {settings.generations} a prompt, "
         f"{settings.rollout_rows} a rollout ({passes} pass{'es' if passes > 1 else ''}), "
-        f"prefixes {'shared' if plan.shared else 'not shared'}{note}"
+        f"prefixes {'shared' if plan.shared else 'not shared'}{chunks}{note}"
     )
 
 
@@ -126,14 +128,20 @@ def _tokens(plan: Plan) -> Text:
     over = f"{prompt.over} over prompt.max_prompt_tokens={limit}"
     if not prompt.rows:
         over = f"{'over' if prompt.over else 'within'} prompt.max_prompt_tokens={limit}"
-    size = plan.settings.generations
+    size, limit_of = plan.settings.generations, "G(P+C) / (P+GC)"
+    by_image = ""
+    if prompt.of_image:
+        limit_of = "QG(P+C) / (I + Q(P-I+GC))"
+        by_image = (
+            f"Images once: {prompt.of_image} tokens I for {prompt.questions:.1f} questions Q\n"
+        )
     return Text(
         f"Prompt: {prompt.source}.\n"
         f"  longest {prompt.longest}, mean {prompt.mean:.0f} tokens; {over}\n"
         f"Completion: at most {completion}; mean guessed as {plan.mean_completion:.0f} "
         f"({MEAN_COMPLETION:.0%} of that)\n"
-        f"Sharing saves at most G(P+C) / (P+GC) = {plan.ratio_longest:.2f} x the tokens at full "
-        f"length, {plan.ratio_mean:.2f} x at the means (G={size})"
+        f"{by_image}Sharing saves at most {limit_of} = {plan.ratio_longest:.2f} x the tokens at "
+        f"full length, {plan.ratio_mean:.2f} x at the means (G={size})"
     )
 
 

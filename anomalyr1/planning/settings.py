@@ -115,6 +115,17 @@ def shares_prefix(config: Config) -> bool:
     return config.policy.shared_prefix and config.policy.kernel in MASKED_KERNELS
 
 
+def chunk_of_completions(config: Config, splits_weights: bool) -> int | None:
+    """Tokens of completions computed at once, where the trainer will keep to that.
+
+    Args:
+        config: the run.
+        splits_weights: no process holds all weights, which `training.sharing` leaves unchunked.
+    """
+    able = shares_prefix(config) and config.policy.kernel != "eager" and not splits_weights
+    return config.policy.chunk_completions if able else None
+
+
 def _mixed(given: dict[str, Any], launcher: str) -> Mixed:
     if given.get("fp16"):
         return "fp16"

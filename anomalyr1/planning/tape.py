@@ -8,10 +8,9 @@ run's own dtype, autocast, adapter and attention kernel, instead of from a list 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,49 +21,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from anomalyr1.config import PolicyConfig
 from anomalyr1.planning.architecture import Architecture, meta_model
 from anomalyr1.planning.kernels import CUDA_KERNEL
-from anomalyr1.planning.live import LiveBytes, nbytes
+from anomalyr1.planning.live import nbytes
+from anomalyr1.planning.parts import Parts
+from anomalyr1.planning.tracing import Tape, trace
 from anomalyr1.shared_prefix.attention import NAME
-from anomalyr1.shared_prefix.packed_attention import Siblings, segments
+from anomalyr1.shared_prefix.trunk import Trunk
 from anomalyr1.shared_prefix.vision import tower_learns
-
-
-@dataclass(frozen=True)
-class Tape:
-    """Bytes of one stage of the model, its weights and finished gradients left out.
-
-    Attributes:
-        forward: the most alive while it runs, its input and output included.
-        kept: alive from then until its backward pass, its input included where it is needed.
-        backward: the most alive in its backward pass, `kept` included.
-        gradients: of its trained weights; part of `backward` only where they are made there.
-    """
-
-    forward: int
-    kept: int
-    backward: int
-    gradients: int
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A group of a packed pass: `prompt` tokens, then `count` segments of `size` tokens."""
-
-    prompt: int
-    count: int
-    size: int
-
-    @property
-    def tokens(self) -> int:
-        """All of its tokens."""
-        return self.prompt + self.count * self.size
-
-    def layout(self, groups: int) -> list[Siblings]:
-        """What attention is told of so many of them in a sequence."""
-        lengths, device = [self.size] * self.count, torch.device("cpu")
-        starts = range(0, groups * self.tokens, self.tokens)
-        return [
-            part for start in starts for part in segments(self.prompt, lengths, device, start=start)
-        ]
 
 
 class Layers:
@@ -149,6 +111,11 @@ class Layers:
         weight = self._inner.language_model.embed_tokens.weight
         return nbytes(weight) if weight.requires_grad else 0
 
+    @property
+    def _key_width(self) -> int:
+        width: int = self.text.hidden_size // self.text.num_attention_heads
+        return width * int(self.text.num_key_value_heads)
+
     def mask_pairs(self, sequences: int, length: int, parts: Parts | None) -> int:
         """Entries of the mask of a pass; packed, there is one of a segment by what it sees."""
         if not self.masked:
@@ -156,7 +123,7 @@ class Layers:
         if parts is None or self.eager:
             return sequences * length**2
         repeats: int = self.text.num_attention_heads // self.text.num_key_value_heads
-        return sequences * repeats * parts.size * (parts.prompt + parts.size)
+        return sequences * repeats * parts.pairs
 
     def mask_copy(self, sequences: int, length: int, parts: Parts | None = None) -> int:
         """Bytes of the additive mask a language layer makes; part of its tape."""
@@ -165,8 +132,19 @@ class Layers:
         kind = self.autocast or self.dtype
         return self.mask_pairs(sequences, length, parts) * kind.itemsize
 
+    def trunk_bytes(self, tokens: int) -> int:
+        """Bytes of the keys and values of a layer that are held for so many tokens."""
+        kind = self.autocast or self.dtype
+        return 2 * tokens * self._key_width * kind.itemsize
+
     def language_layer(
-        self, sequences: int, length: int, parts: Parts | None = None, *, backward: bool = True
+        self,
+        sequences: int,
+        length: int,
+        parts: Parts | None = None,
+        *,
+        backward: bool = True,
+        keeps: bool = False,
     ) -> Tape:
         """A decoder layer on (sequences, length) tokens.
 
@@ -175,6 +153,7 @@ class Layers:
             length: tokens of each.
             parts: of groups packed into one sequence; None where a mask of any shape decides.
             backward: gradients flow through it.
+            keeps: its keys and values are held for chunks of completions behind it.
         """
         if self.eager or not self.masked:
             parts = None
@@ -191,14 +170,47 @@ class Layers:
                 kind = torch.float32 if self.eager else torch.bool
                 mask = torch.zeros(sequences, 1, length, length, dtype=kind)
 
+        held = {"keeps": Trunk()} if keeps else {}
+
         def call(hidden: Tensor) -> Tensor:
             output: Tensor = layer(
-                hidden, attention_mask=mask, position_embeddings=(turn, turn), layout=layout
+                hidden, attention_mask=mask, position_embeddings=(turn, turn), layout=layout, **held
             )
             return output
 
         shape = (sequences, length, self.text.hidden_size)
-        return self._tape(f"language {parts}", layer, call, shape, backward)
+        return self._tape(f"language {parts} {keeps}", layer, call, shape, backward)
+
+    def chunk_layer(self, parts: Parts, trees: int, ends: int, *, backward: bool = True) -> Tape:
+        """A decoder layer on a chunk of completions behind what was held of so many trees.
+
+        Args:
+            parts: of a tree.
+            trees: in the sequence.
+            ends: completions of the chunk.
+            backward: gradients flow through it; those of the keys and values of the trees too.
+        """
+        layer = self._inner.language_model.layers[0]
+        layout, length = parts.ends(ends, trees), ends * parts.size
+        size = self.text.hidden_size // self.text.num_attention_heads
+        with self._mode:
+            turn = torch.zeros(1, length, size, dtype=self.dtype)
+            kept = (1, self.text.num_key_value_heads, trees * parts.trunk, size)
+            kind = self.autocast or self.dtype
+            key, value = (torch.zeros(kept, dtype=kind, requires_grad=backward) for _ in range(2))
+
+        def call(hidden: Tensor) -> Tensor:
+            output: Tensor = layer(
+                hidden,
+                attention_mask=None,
+                position_embeddings=(turn, turn),
+                layout=layout,
+                behind=Trunk({0: key}, {0: value}),
+            )
+            return output
+
+        name = f"chunk {parts} {trees} {ends}"
+        return self._tape(name, layer, call, (1, length, self.text.hidden_size), backward)
 
     def final_norm(self, sequences: int, length: int) -> Tape:
         """The norm before the head."""
@@ -263,39 +275,8 @@ class Layers:
         key = (name, shape, backward, flows)
         if key not in self._tapes:
             with self._mode:
-                self._tapes[key] = self._trace(module, call, shape, backward, flows)
+                seed = torch.zeros(1, dtype=self.dtype, requires_grad=flows and backward)
+                self._tapes[key] = trace(
+                    module, call, seed, shape, backward, autocast=self.autocast, held=self.held
+                )
         return self._tapes[key]
-
-    def _trace(
-        self,
-        module: torch.nn.Module,
-        call: Callable[[Tensor], Tensor],
-        shape: tuple[int, ...],
-        backward: bool,
-        flows: bool,
-    ) -> Tape:
-        trained = [p for p in module.parameters() if p.requires_grad and backward]
-        for parameter in trained:
-            parameter.grad = torch.zeros_like(parameter) if self.held else None
-        autocast: Any = contextlib.nullcontext()
-        if self.autocast is not None:
-            autocast = torch.autocast("cpu", dtype=self.autocast)
-        # A leaf would live as long as the graph; the output of an operation goes when it may.
-        seed = torch.zeros(1, dtype=self.dtype, requires_grad=flows and backward)
-        with LiveBytes() as live:
-            with torch.set_grad_enabled(backward):
-                hidden = seed.expand(*shape).clone()
-                with autocast:
-                    output = call(hidden)
-            forward = live.peak
-            if not output.requires_grad:
-                return Tape(forward, 0, 0, 0)
-            incoming = torch.zeros_like(output)
-            edge = torch.autograd.graph.get_gradient_edge(output)
-            del hidden, output
-            kept = live.now - nbytes(incoming)
-            live.restart_peak()
-            torch.autograd.backward((edge,), (incoming,))
-        for parameter in trained:
-            parameter.grad = None
-        return Tape(forward, kept, live.peak, sum(nbytes(p) for p in trained))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import Qwen2_5_VLConfig
 
 from anomalyr1.config import Config
@@ -23,6 +25,8 @@ from anomalyr1.prompts import build_messages
 from anomalyr1.refusals import refuse, refused_rows
 from anomalyr1.rows import Row, build_rows, open_benchmark
 from anomalyr1.schema import Question, Sample
+from anomalyr1.shared_prefix.prefixes import Prompt, beginning
+from anomalyr1.training.image_groups import by_image
 
 # Images whose rows are measured; more change the longest row little and take long.
 SAMPLE = 200
@@ -52,6 +56,9 @@ class PromptTokens:
         over: rows longer than `prompt.max_prompt_tokens`, which `train` refuses.
         images: of the row with the most patches.
         patches: of all images of that row.
+        of_image: tokens that the longest prompt shares with the other questions about its images,
+            where these are computed once; else 0.
+        questions: about the same images in a rollout, on average; 1 where they come singly.
     """
 
     source: str
@@ -61,6 +68,8 @@ class PromptTokens:
     over: int
     images: int
     patches: int
+    of_image: int = 0
+    questions: float = 1.0
 
     @property
     def patches_an_image(self) -> int:
@@ -68,13 +77,26 @@ class PromptTokens:
         return -(-self.patches // self.images) if self.images else 0
 
 
-def sharing_ratio(prompt: float, completion: float, generations: int) -> float:
-    """How many times fewer tokens a shared prefix computes for whole groups: G(P+C) / (P+GC).
+def sharing_ratio(
+    prompt: float,
+    completion: float,
+    generations: int,
+    of_image: float = 0,
+    questions: float = 1,
+) -> float:
+    """How many times fewer tokens a shared prefix computes for whole groups.
+
+    G(P+C) / (P+GC) for one prompt; where Q of them share I tokens of their images,
+    QG(P+C) / (I + Q(P-I+GC)).
 
     >>> round(sharing_ratio(1000, 250, 8), 2)
     3.33
+    >>> round(sharing_ratio(1284, 150, 8, of_image=1224, questions=4.7), 1)
+    7.5
     """
-    return generations * (prompt + completion) / (prompt + generations * completion)
+    rows = questions * generations * (prompt + completion)
+    own = prompt - of_image + generations * completion
+    return rows / (of_image + questions * own)
 
 
 def prompt_tokens(config: Config, architecture: Architecture) -> PromptTokens:
@@ -110,7 +132,8 @@ def prompt_tokens(config: Config, architecture: Architecture) -> PromptTokens:
         why = f"the benchmark cannot be read: {reason}"
     refuse(faults)
     if rows:
-        return _measured(rows, config.prompt.max_prompt_tokens, processor)
+        found = _measured(rows, config.prompt.max_prompt_tokens, processor)
+        return _with_images(found, rows, processor) if config.data.group_by_image else found
     why = "the tokenizer is not here" if processor is None else why
     return _estimated(config, architecture.config, processor, why)
 
@@ -149,6 +172,25 @@ def _measured(rows: list[Row], limit: int, processor: Any) -> PromptTokens:
         images=len(widest.images),
         patches=sum(sizes[path] for path in widest.images),
     )
+
+
+def _with_images(found: PromptTokens, rows: Sequence[Row], processor: Any) -> PromptTokens:
+    """What the questions of an image share, at most, and how many there are on average."""
+    groups, shared = by_image(rows), [0]
+    for group in groups:
+        texts = [
+            processor.tokenizer.apply_chat_template(
+                rows[number].messages, add_generation_prompt=True, return_dict=False
+            )
+            for number in group
+        ]
+        prompts = [
+            Prompt(ids, (ids == processor.image_token_id).long())
+            for ids in map(torch.tensor, texts)
+        ]
+        if alike := beginning(prompts):
+            shared.append(alike + rows[group[0]].tokens - len(texts[0]))
+    return replace(found, of_image=max(shared), questions=len(rows) / len(groups))
 
 
 def _estimated(

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from transformers import TextStreamer
+from transformers import LogitsProcessorList, TextStreamer
 
+from anomalyr1.policy.drawing import SeededDraw
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.prepared import Asked, prepare_conversations
 from anomalyr1.shared_prefix.rollout import completions_of
@@ -74,16 +75,21 @@ def complete_asked(
     sample: bool = False,
     temperature: float = 1.0,
     on_text: Callable[[str], None] | None = None,
+    said: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[Completion]:
     """`complete` for some of the conversations of a prepared batch.
 
     Args:
         asked: the batch.
-        rows: of its conversations; None for all.
+        rows: of its conversations, one may come more than once; None for all.
         max_new_tokens: completion budget.
         sample: draw from the distribution instead of its mode.
         temperature: of the draw.
         on_text: called with each piece of text as it is written; for one row alone.
+        said: what the policy's turn in each row begins with, which is no part of the completion.
+        seeds: draw each row's completion from its own seed at `temperature`, whatever the batch;
+            without `sample`.
     """
     rows = list(range(asked.size)) if rows is None else list(rows)
     if not rows:
@@ -93,10 +99,15 @@ def complete_asked(
     # A checkpoint's own penalty (Qwen2.5-VL's is 1.05) would make greedy something else, and count
     # the tokens of prompt and padding as said before.
     plain = {"do_sample": sample, "repetition_penalty": 1.0}
-    options = {"max_new_tokens": max_new_tokens, **plain, **drawing}
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, **plain, **drawing}
+    if seeds is not None:
+        options["logits_processor"] = LogitsProcessorList([SeededDraw(seeds, temperature)])
     if on_text is not None:
         options["streamer"] = _Told(processor.tokenizer, on_text)
-    tokens = asked.generate(rows, options)
+    before = (
+        processor.tokenizer(list(said), add_special_tokens=False)["input_ids"] if said else None
+    )
+    tokens = asked.generate(rows, before or [()] * len(rows), options)
     texts = processor.batch_decode(tokens, skip_special_tokens=True)
     ends = asked.policy.model.generation_config.eos_token_id
     kept = completions_of(tokens, [ends] if isinstance(ends, int) else ends or [])

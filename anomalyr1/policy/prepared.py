@@ -70,12 +70,47 @@ class Asked:
         """Conversations."""
         return len(self.prompts)
 
-    def generate(self, rows: Sequence[int], options: dict[str, Any]) -> Tensor:
-        """(R, C) tokens that follow some of the conversations, `generate` having these options."""
+    def add(self, alike: Sequence[int], conversations: Sequence[Messages]) -> list[int]:
+        """Take in conversations that differ from some of these behind their last image alone.
+
+        Their images are neither prepared nor held again. Nothing may have been answered yet.
+
+        Args:
+            alike: for each the place of the one that begins as it does.
+            conversations: what `prompts.build_messages` gave.
+
+        Returns:
+            Their places.
+        """
+        assert self._prefilled is None, "beginnings are computed for all conversations at once"
+        processor: Any = self.policy.processor
+        first = self.size
+        for place, messages in zip(alike, conversations, strict=True):
+            text = processor.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+            # Text behind a placeholder is tokenized by itself: that is a special token.
+            after = text.rpartition(processor.image_token)[2]
+            ids = processor.tokenizer(after, add_special_tokens=False)["input_ids"]
+            prompt = self.prompts[place]
+            begun = prompt.cut(0, prompt.illustrated)
+            self.prompts.append(begun.then(prompt.ids.new_tensor(ids)))
+            if self.images is not None:
+                self.images.pixels.append(self.images.pixels[place])
+                self.images.grids.append(self.images.grids[place])
+        return list(range(first, self.size))
+
+    def generate(
+        self, rows: Sequence[int], said: Sequence[Sequence[int]], options: dict[str, Any]
+    ) -> Tensor:
+        """(R, C) tokens that follow some of the conversations and what was said in them.
+
+        `generate` has these options. A conversation may come more than once.
+        """
         prefilled = self._beginnings()
         if prefilled is not None:
-            return prefilled.generate(rows, **options)
-        inputs = self._whole(rows, [()] * len(rows))
+            return prefilled.generate(rows, said, **options)
+        inputs = self._whole(rows, said)
         output: Tensor = self.policy.model.generate(**inputs, **options)
         return output[:, inputs["input_ids"].size(1) :]
 

@@ -29,8 +29,10 @@ def prepared_once(image_processor: Any) -> Iterator[None]:
         flat = make_flat_list_of_images(images)
         if not all(isinstance(image, Image.Image) for image in flat):
             return stock(images, *args, **kwargs)
+        marks = {id(image): image for image in flat}
+        prints = {mark: fingerprint(image) for mark, image in marks.items()}
         first: dict[bytes, int] = {}
-        owner = [first.setdefault(fingerprint(image), len(first)) for image in flat]
+        owner = [first.setdefault(prints[id(image)], len(first)) for image in flat]
         if len(first) == len(flat):
             return stock(images, *args, **kwargs)
         firsts = [owner.index(number) for number in range(len(first))]

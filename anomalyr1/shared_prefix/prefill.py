@@ -58,7 +58,12 @@ class Prefilled:
     owner: tuple[int, ...]
     endings: list[Prompt]
 
-    def generate(self, rows: Sequence[int] | None = None, **options: Any) -> Tensor:
+    def generate(
+        self,
+        rows: Sequence[int] | None = None,
+        said: Sequence[Sequence[int]] | None = None,
+        **options: Any,
+    ) -> Tensor:
         """`model.generate` from some of the prompts.
 
         The columns of the batch are the beginnings, then what each row has of its own, padded on
@@ -66,7 +71,8 @@ class Prefilled:
         eager kernel the cache is repeated.
 
         Args:
-            rows: of the prompts, R of them; None for all.
+            rows: of the prompts, R of them; one may come more than once. None for all.
+            said: for each of these rows the tokens that its completion begins with; None for none.
             options: of `generate`, to which `generation_obstacle` has no objection.
 
         Returns:
@@ -74,7 +80,7 @@ class Prefilled:
         """
         rows = range(len(self.endings)) if rows is None else rows
         settings = options.get("generation_config") or self.model.generation_config
-        followed = [self.endings[row] for row in rows]
+        followed = self._gone_on(rows, [()] * len(rows) if said is None else said)
         inputs, cache, owner, _ = self._go_on(
             rows, followed, settings.pad_token_id or 0, _new_tokens(options)
         )
@@ -96,12 +102,7 @@ class Prefilled:
         Returns:
             (R, vocabulary) logits of the next token.
         """
-        ids = self.inputs["input_ids"]
-        followed = [
-            self.endings[row].then(ids.new_tensor(list(tokens), dtype=ids.dtype))
-            for row, tokens in zip(rows, said, strict=True)
-        ]
-        inputs, cache, owner, own = self._go_on(rows, followed, 0, 0)
+        inputs, cache, owner, own = self._go_on(rows, self._gone_on(rows, said), 0, 0)
         places = inputs["attention_mask"].cumsum(-1) - 1 + self.deltas[owner]
         backbone = backbone_of(self.model)
         output = decoder_of(self.model)(
@@ -114,6 +115,14 @@ class Prefilled:
         )
         logits: Tensor = output.logits[:, -1]
         return logits
+
+    def _gone_on(self, rows: Sequence[int], said: Sequence[Sequence[int]]) -> list[Prompt]:
+        """What follows the beginnings of some prompts, and what was said after them."""
+        ids = self.inputs["input_ids"]
+        return [
+            self.endings[row].then(ids.new_tensor(list(tokens), dtype=ids.dtype))
+            for row, tokens in zip(rows, said, strict=True)
+        ]
 
     def _go_on(
         self, rows: Sequence[int], followed: Sequence[Prompt], pad_id: int, new_tokens: int

@@ -21,7 +21,7 @@ from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.guarding import GuardCallback
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
-from anomalyr1.training.image_groups import by_image
+from anomalyr1.training.image_groups import by_image, questions_an_image
 from anomalyr1.training.preflight import preflight
 from anomalyr1.training.resuming import RolloutBoundary
 from anomalyr1.training.running import train_policy
@@ -51,6 +51,9 @@ def train(config: Config) -> Path:
         config,
         reward_weights=list(reward_weights),
     )
+    rollout = arguments.per_device_train_batch_size * arguments.steps_per_generation
+    shown = config.data.images_per_rollout, rollout, arguments.num_generations
+    questions_an_image(*shown)
     refuse_vllm(config, arguments)
     checkpoint = prepare_run(run_dir, config.resume)
     if checkpoint is not None:
@@ -60,6 +63,8 @@ def train(config: Config) -> Path:
     heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
+    images = by_image(rows) if config.data.group_by_image else None
+    questions = questions_an_image(*shown, len(images or ()), arguments.world_size)
     if checkpoint is None and not config.preflight.skip:
         preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
     history = HistoryCallback(run_dir)
@@ -82,7 +87,8 @@ def train(config: Config) -> Path:
         augmented=augmented,
         shared_prefix=config.policy.shared_prefix,
         chunk_completions=config.policy.chunk_completions,
-        images=by_image(rows) if config.data.group_by_image else None,
+        images=images,
+        questions=questions,
         flex=config.policy.attention == "flex_attention",
         signal=config.signal,
         run_dir=run_dir,

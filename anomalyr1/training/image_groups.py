@@ -77,12 +77,53 @@ class Ungrouped:
             return self.collate(rows)
 
 
+def questions_an_image(
+    images: int | None, rows: int, generations: int, found: int | None = None, processes: int = 1
+) -> int | None:
+    """How many questions of an image a rollout asks, where it shows so many images a process.
+
+    Args:
+        images: `data.images_per_rollout`; None leaves it to the images.
+        rows: completions of a rollout of one process.
+        generations: completions of a question.
+        found: images in the data; None where that is not known yet.
+        processes: that train together.
+
+    Raises:
+        InputError: the images have not equally many whole groups each, or are too few.
+
+    >>> questions_an_image(4, rows=128, generations=8)
+    4
+    """
+    if images is None:
+        return None
+    if rows % (images * generations):
+        raise InputError(
+            "expected grpo.per_device_train_batch_size x grpo.steps_per_generation to be a "
+            f"multiple of grpo.num_generations x data.images_per_rollout = {generations} x "
+            f"{images}, found {rows}; change one of them"
+        )
+    if found is not None and found < images * processes:
+        raise InputError(
+            f"expected images for a rollout of data.images_per_rollout={images} on {processes} "
+            f"process{'es' if processes > 1 else ''}, found {found}; lower it"
+        )
+    return rows // (images * generations)
+
+
 def refuse_groups(config: Config) -> None:
     """Say so where the rows of `sft` cannot come by images.
 
     Raises:
-        InputError: `data.group_by_image` is on beside what orders single rows.
+        InputError: `data.group_by_image` is on beside what orders single rows, or images are
+            counted by the key of `train`.
     """
+    if config.data.images_per_rollout is not None:
+        raise InputError(
+            "expected sft.per_device_train_batch_size to say how many images are shown at once, "
+            f"found data.images_per_rollout={config.data.images_per_rollout}, which `train` "
+            "reads; leave it out"
+        )
     if not config.data.group_by_image:
         return
     strategy = config.sft.get("train_sampling_strategy", "random")

@@ -41,6 +41,8 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
         images: row numbers by the image they are about, which then come one after the other: images
             in the order in which TRL's shuffle first comes to one of their rows. None leaves rows
             single.
+        questions: rows of an image an epoch, drawn anew each time; where it has fewer, they come
+            round again. None is all of them, once.
 
     >>> sampler = EpochSampler("abcd", mini_repeat_count=1, seed=0, epoch=lambda: 1)
     >>> list(sampler) == list(sampler)
@@ -48,16 +50,21 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
     """
 
     shuffle: bool
+    num_samples: int
 
     def __init__(
         self,
         *args: Any,
         epoch: Callable[[], int],
         images: Sequence[Sequence[int]] | None = None,
+        questions: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.epoch, self.images = epoch, images
+        self.epoch, self.images, self.questions = epoch, images, questions
+        self.rows = self.num_samples
+        if images is not None and questions is not None:
+            self.num_samples = len(images) * questions
 
     def __iter__(self) -> Iterator[int]:
         """Row numbers of this epoch."""
@@ -74,18 +81,29 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
         yield from (order[place] for place in places)
 
     def _by_image(self, images: Sequence[Sequence[int]]) -> list[int]:
-        rows = list(range(self.num_samples))
-        if self.shuffle:
-            rows = torch.randperm(self.num_samples, generator=self.generator).tolist()
+        rows = self._drawn(self.rows)
         image_of = {row: number for number, image in enumerate(images) for row in image}
         drawn = dict.fromkeys(image_of[row] for row in rows)
-        return [row for number in drawn for row in images[number]]
+        return [row for number in drawn for row in self._asked(images[number])]
+
+    def _asked(self, image: Sequence[int]) -> Sequence[int]:
+        if self.questions is None:
+            return image
+        places = self._drawn(len(image))
+        return [image[places[number % len(image)]] for number in range(self.questions)]
+
+    def _drawn(self, count: int) -> list[int]:
+        if not self.shuffle:
+            return list(range(count))
+        found: list[int] = torch.randperm(count, generator=self.generator).tolist()
+        return found
 
 
 def epoch_sampler(
     stock: RepeatSampler,
     epoch: Callable[[], int],
     images: Sequence[Sequence[int]] | None = None,
+    questions: int | None = None,
 ) -> EpochSampler:
     """TRL's sampler of the same rows, the same after a resumption in a later epoch."""
     return EpochSampler(
@@ -97,6 +115,7 @@ def epoch_sampler(
         stock.seed,
         epoch=epoch,
         images=images,
+        questions=questions,
     )
 
 

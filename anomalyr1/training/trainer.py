@@ -48,6 +48,7 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             is possible; None is no limit.
         images: row numbers by the image they are about, whose questions then come together and
             share it; None leaves rows single.
+        questions: rows of an image an epoch; None is all of them, once.
         signal: what is done about groups that teach little; None leaves them alone.
         run_dir: where heartbeats and kept completions go; None keeps none.
         sampler: arguments of vLLM's engine, where vLLM samples.
@@ -67,13 +68,14 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         flex: bool = False,
         chunk_completions: int | None = None,
         images: Sequence[Sequence[int]] | None = None,
+        questions: int | None = None,
         signal: SignalConfig | None = None,
         run_dir: Path | None = None,
         sampler: Mapping[str, Any] | None = None,
         keep_every: int = 0,
         **kwargs: Any,
     ) -> None:
-        self._images = images
+        self._images, self._questions = images, questions
         given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         terms = [Remembered.of(term) for term in given]
         with sampled_by_vllm(sampler):
@@ -98,13 +100,14 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
         """TRL's order of the rows, the same after a resumption in a later epoch."""
-        stock = super()._get_train_sampler(dataset)
-        self._micro_steps: int = stock.num_samples // stock.batch_size * stock.repeat_count
-        return epoch_sampler(
-            stock,
+        sampler = epoch_sampler(
+            super()._get_train_sampler(dataset),
             lambda: divmod(self.state.global_step, self._steps_per_epoch)[0],
             images=self._images,
+            questions=self._questions,
         )
+        self._micro_steps: int = sampler.num_samples // sampler.batch_size * sampler.repeat_count
+        return sampler
 
     @property
     def _steps_per_epoch(self) -> int:

@@ -79,10 +79,9 @@ class VllmSampler(VLLMGeneration):  # type: ignore[misc]
 
     def _init_vllm(self) -> None:
         """The stock start, with our arguments, and in one line where it fails."""
-        self.generation_kwargs = {
-            "logit_bias": {self.image_token: _NEVER},
-            **self.generation_kwargs,
-        }
+        asked: dict[str, Any] = {"logit_bias": {self.image_token: _NEVER}}
+        asked.update(getattr(self, "generation_kwargs"))  # noqa: B009
+        self.generation_kwargs = asked
         with _one_line("to start for grpo.use_vllm", "change sampler.engine or grpo.vllm_*"):
             _spare_onednn()
             with _arguments(self._options):

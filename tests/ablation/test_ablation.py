@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from commands import REPOSITORY, invoke
 from made_runs import ablation
+from tiny_runs import typed
 
 from anomalyr1.ablation.grid import Run, plan
 from anomalyr1.ablation.launch import ablate
 from anomalyr1.ablation.results import read_result
 from anomalyr1.cli import app
+from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
+from anomalyr1.run_folder import completions_file
+from anomalyr1.storage import read_jsonl
+from anomalyr1.training.grpo import train
 
 
 def command(run: Run, stage: str) -> list[str]:
@@ -224,3 +230,21 @@ def test_a_shipped_ablation_is_valid(path):
     digests = {run.variant: run.digest for run in planned.runs}
     assert len(set(digests.values())) == len(by_variant)  # no two variants are the same run
     assert planned.folder.name == path.stem
+
+
+@pytest.mark.slow
+def test_rows_by_image_are_an_ablation_that_runs(toy_benchmark, tiny_policy, tmp_path):
+    """A step of each training that it plans, on another policy and other images."""
+    small = typed({
+        "policy.path": tiny_policy, "data.benchmark": toy_benchmark, "grpo.max_steps": 1,
+        "grpo.per_device_train_batch_size": 16, "grpo.max_completion_length": 8,
+    })  # fmt: skip
+    seen = []
+    for run in plan(REPOSITORY / "configs/ablations/group_by_image_cpu.yaml", small).runs:
+        if run.seed or run.variant == "start":
+            continue
+        path, *changes = command(run, "train")[4:]
+        train(load_config(Path(path), [*changes, f"run_dir={tmp_path / run.variant}"]))
+        rows = read_jsonl(tmp_path / run.variant / completions_file(1))
+        seen.append((run.variant, len(rows), len({row["sample_id"].split("#")[0] for row in rows})))
+    assert seen == [("single", 16, 2), ("by image", 16, 1)]

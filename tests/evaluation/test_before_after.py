@@ -62,6 +62,13 @@ def test_the_letter_given_most_often_beside_gold(tmp_path):
     assert (found.letter.letter, found.letter.share, found.letter.gold) == ("A", 50, 25)
 
 
+def test_the_answers_that_changed_are_named(tmp_path):
+    found = read_before_after(a_run(tmp_path, [0, 0, 1, 1], [1, 0, 0, 1])).changes
+    assert found.fixed == ((line(0, True)["image"], 0),)
+    assert found.broken == ((line(2, True)["image"], 0),)
+    assert found.told == "1 fixed, 1 broken, of 4"
+
+
 def test_seeds_are_pooled_by_their_means(tmp_path):
     runs = [
         read_before_after(a_run(tmp_path / "0", [0] * 10, [1] * 5 + [0] * 5)),
@@ -82,12 +89,14 @@ def test_the_verb_ends_in_lines_a_newcomer_reads(tmp_path):
     run = a_run(tmp_path / "run", [0] * 10, [1] * 10)
     (run / "report.html").write_text("page")
     lines = run_here("compare", run).splitlines()
-    names = ["before", "after", "difference", "report"]
+    names = ["before", "after", "difference", "answers", "report"]
     assert [text.split()[0] for text in lines] == names
     assert "strict accuracy +100.0 (+100.0 to +100.0)" in lines[2]
-    assert lines[3].endswith(str(run / "report.html"))
+    assert lines[3].split(maxsplit=1)[1] == "10 fixed, 0 broken, of 10"
+    assert lines[4].endswith(str(run / "report.html"))
     other = a_run(tmp_path / "other", [0] * 10, [1, 0] * 5)
-    assert "2 of 2" in run_here("compare", run, other)
+    table = run_here("compare", run, other)
+    assert "2 of 2" in table and "10 / 0" in table and "5 / 0" in table
     assert "anomalyr1 eval" in run_here("compare", tmp_path, status=2)
 
 
@@ -95,13 +104,13 @@ def test_any_two_runs_are_compared(tmp_path):
     run = a_run(tmp_path / "run", [0] * 10, [1] * 10)
     other = a_run(tmp_path / "other", [0] * 10, [1, 0] * 5)
     lines = run_here("compare", run, "--against", other).splitlines()
-    names = ["against", "run", "difference", "images", "detectable", "settings"]
+    names = ["against", "run", "difference", "answers", "images", "detectable", "settings"]
     assert [text.split()[0] for text in lines] == names
     assert lines[0].split(maxsplit=1)[1].startswith("strict accuracy 50.0 %")
-    assert "strict accuracy better on 5 and worse on 0 (p 0.062)" in lines[3]  # 2 / 2^5
-    assert lines[5] == "settings    not known of both: any"
+    assert "strict accuracy better on 5 and worse on 0 (p 0.062)" in lines[4]  # 2 / 2^5
+    assert lines[6] == "settings    not known of both: any"
     found = read_before_after(run, other).differences["strict accuracy"]
-    assert f"strict accuracy {found.detectable:.1f}" in lines[4]
+    assert f"strict accuracy {found.detectable:.1f}" in lines[5]
     # 2.80 standard errors of the difference, sqrt(0.5 * 0.5 / 10) = 0.158 of it.
     assert found.detectable == pytest.approx(2.8016 * 15.8, rel=0.06)
     assert f"Against {other}" in run_here("compare", run, other, "--against", other)

@@ -25,7 +25,7 @@ from anomalyr1.evaluation.image_readings import PredictionReading, readings_of
 from anomalyr1.evaluation.score import measure
 from anomalyr1.geometry import iou
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
-from anomalyr1.schema import GROUNDING, Box, Prediction
+from anomalyr1.schema import GROUNDING, ROBUSTMAD_TYPES, Box, Prediction
 
 NEAR = Box(22, 17, 42, 30, "dent")  # IoU 0.66 with DEFECT
 HALF = Box(20, 15, 30, 28, "dent")  # IoU 0.43
@@ -34,8 +34,8 @@ DATASETS = ("Drawn", "Other")
 
 
 def run(seed: int, images: int = 12) -> list[Prediction]:
-    """Random answers: two letters and a list of boxes for every image of two data sets."""
-    draw = random.Random(seed)
+    """Random answers: three letters and a list of boxes for every image of two data sets."""
+    draw, other = random.Random(seed), random.Random(seed + 100)
     made = []
     for number in range(images):
         normal, dataset = number % 3 == 0, DATASETS[number % 4 == 1]
@@ -47,6 +47,8 @@ def run(seed: int, images: int = 12) -> list[Prediction]:
         found = draw.choice([(), (DEFECT,), (NEAR,), (HALF, FAR), (FAR,), None])
         text = "no list" if found is None else boxes(*map(to_frame, found))
         made.append(question(str(number), 2, text, type=GROUNDING, **where))
+        kind = ROBUSTMAD_TYPES[number % 4]
+        made.append(question(str(number), 3, letter(other.choice("AB")), type=kind, **where))
     return made
 
 
@@ -115,6 +117,12 @@ def twin(readings: Sequence[PredictionReading]) -> dict[str, float]:
     return {
         "strict accuracy": strict(readings, ("Anomaly Detection", "Defect Classification")),
         "AD accuracy": strict(readings, ("Anomaly Detection",)),
+        "RobustMAD accuracy": 100
+        * fmean(
+            r.response.answer == r.prediction.answer
+            for r in readings
+            if r.prediction.question_type in ROBUSTMAD_TYPES
+        ),
         "box F1@0.5": 200 * sum(most_pairs(r, 0.5) for r in located) / every,
         "box F1@0.33": 200 * sum(most_pairs(r, 0.33) for r in located) / every,
         "set IoU": 100 * fmean(overlap(r) for r in located),
@@ -156,6 +164,7 @@ def test_the_values_are_those_of_the_twin_and_of_metrics_json(tmp_path: Path) ->
             {
                 "strict accuracy": metrics["macro"]["strict"],
                 "AD accuracy": metrics["mmad"]["strict"]["Average"]["Anomaly Detection"],
+                "RobustMAD accuracy": metrics["robustmad"]["all"]["percent"],
                 "box F1@0.5": pooled["f1@0.5"],
                 "box F1@0.33": pooled["f1@0.33"],
                 "set IoU": pooled["set_iou"],
@@ -191,7 +200,7 @@ def test_a_difference_is_the_percentiles_of_its_draws() -> None:
             fmean(twin(readings_of(run(seed)))[name] for seed in (3, 4))
             - fmean(twin(readings_of(run(seed)))[name] for seed in (1, 2))
         )
-        assert difference.questions == 36
+        assert difference.questions == 48
     ends = ends_of(sides[0])
     pooled = [fmean(run.draws["set IoU"][draw] for run in sides[0]) for draw in range(RESAMPLES)]
     assert ends["set IoU"] == pytest.approx(tuple(np.percentile(pooled, [2.5, 97.5])))
@@ -221,6 +230,7 @@ def test_what_was_not_asked_is_left_out() -> None:
     assert set(count(readings_of(located)).values) == set(FIGURES) - {
         "strict accuracy",
         "AD accuracy",
+        "RobustMAD accuracy",
     }
     one = [count(readings_of(letters[:1]))]
     assert ends_of(one) == {} and differences(one, one)["unreadable"].ends is None
@@ -244,4 +254,4 @@ def test_the_images_that_differ_are_those_of_the_twin() -> None:
         gained = [right[1][image] - right[0][image] for image in right[0]]
         assert found[name].better == sum(value > 0 for value in gained) > 0
         assert found[name].worse == sum(value < 0 for value in gained) > 0
-    assert discordances(*(count(readings_of(run(5)[2::3])) for _ in range(2))) == {}  # boxes alone
+    assert discordances(*(count(readings_of(run(5)[2::4])) for _ in range(2))) == {}  # boxes alone

@@ -108,8 +108,31 @@ def test_shards_gathered_are_the_evaluation_of_one(shards, tmp_path):
     name = "predictions.identity.json"
     assert (tmp_path / "run" / name).read_text() == (shards / "whole" / name).read_text()
     run_here("report", tmp_path / "run")
-    with pytest.raises(InputError, match="expected no predictions in"):
-        gather_shards(parts(shards), tmp_path / "run")
+
+
+def test_a_gathering_that_was_broken_off_goes_on_and_other_predictions_are_refused(
+    shards, tmp_path
+):
+    whole = {path.name: path.read_bytes() for path in gathered(shards, tmp_path).iterdir()}
+    order = ["predictions.jsonl", "provenance.json", "predictions.settings.json"]
+    for number in range(1, len(order) + 1):  # killed before its next file
+        for name in {*whole} - {*order[:number]}:
+            (tmp_path / "run" / name).unlink()
+        assert {p.name: p.read_bytes() for p in gathered(shards, tmp_path).iterdir()} == whole
+    path = tmp_path / "run" / "provenance.json"
+    path.write_text("{}")  # of what was done in the folder since then
+    gathered(shards, tmp_path)
+    assert path.read_text() == "{}"
+    path = tmp_path / "run" / "predictions.jsonl"
+    path.write_text("".join(path.open().readlines()[1:]))
+    with pytest.raises(InputError, match="but those of these shards, found others"):
+        gathered(shards, tmp_path)
+
+
+def gathered(shards: Path, tmp_path: Path) -> Path:
+    gather_shards(parts(shards), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "masks", ignore_errors=True)
+    return tmp_path / "run"
 
 
 def copied(shards: Path, tmp_path: Path) -> list[Path]:

@@ -22,11 +22,17 @@ def length_reward(completion_ids, **_):
     return [float(sum(ids) % 7) for ids in completion_ids]
 
 
-def main(policy: str, out: str, rows: int, shared: bool) -> None:
+def main(policy: str, out: str, rows: int, kind: str) -> None:
     from tiny_trainer import SMALL, WIDE, dataset, make_trainer
 
+    data = dataset([[SMALL], [SMALL], [SMALL, WIDE]])
+    shown = data[0]["images"]  # two questions about one picture, one about others
+    data = data.map(
+        lambda row, n: {"images": shown if n == 1 else row["images"]}, with_indices=True
+    )
     run = make_trainer(
-        policy, out, dataset([[SMALL], [WIDE], [SMALL, WIDE]]), shared=shared,
+        policy, out, data, shared=kind != "stock",
+        trainer_options={"images": [[0, 1], [2]] if kind == "trees" else None},
         per_device_train_batch_size=rows, num_generations=2, max_steps=3, beta=0.05,
         shuffle_dataset=False,
     )  # fmt: skip
@@ -48,6 +54,7 @@ def main(policy: str, out: str, rows: int, shared: bool) -> None:
     record = {
         "processes": run.accelerator.num_processes,
         "shared": run.sharing.logps,
+        "by_image": run.sharing.by_image,
         "loss": [entry["loss"] for entry in history],
         "grad_norm": [entry["grad_norm"] for entry in history],
         "kl": [entry["kl"] for entry in history],
@@ -58,4 +65,4 @@ def main(policy: str, out: str, rows: int, shared: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "shared")
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalyr1.metrics.detection import auroc, average_precision
+from anomalyr1.metrics.reliability import BINS
 from anomalyr1.metrics.score_curves import (
-    BINS,
     MEASURES,
     Scored,
     score_measures,

@@ -9,8 +9,9 @@ from anomalyr1.config import Config, LoraSection, PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
 from anomalyr1.planning.head import Head
 from anomalyr1.planning.live import LiveBytes, nbytes
-from anomalyr1.planning.passes import groups_in_a_pass, scoring_shape, training_shape, worst_moment
+from anomalyr1.planning.passes import worst_moment
 from anomalyr1.planning.settings import read_settings
+from anomalyr1.planning.shapes import groups_in_a_pass, scoring_shape, training_shape
 from anomalyr1.planning.skeleton import build_skeleton
 from anomalyr1.planning.tokens import PromptTokens, sharing_ratio
 from anomalyr1.policy.load import load_policy, lora_config
@@ -165,9 +166,9 @@ def test_the_tile_is_that_of_the_installed_trl():
     from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
     from trl.trainer import utils
 
-    from anomalyr1.planning import head, passes
+    from anomalyr1.planning import head, shapes
     from anomalyr1.training.trainer import PolicyTrainer
 
     assert head.TILE_TOKENS == TOKEN_CHUNK_SIZE
     assert head.TILE_WORDS == utils._CHUNKED_LOGPROB_CHUNK_SIZE
-    assert PolicyTrainer.chunk_tokens == passes.CHUNK_TOKENS
+    assert PolicyTrainer.chunk_tokens == shapes.CHUNK_TOKENS

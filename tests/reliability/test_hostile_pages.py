@@ -82,7 +82,13 @@ def test_the_report_runs_nothing_and_asks_nobody(tab, run_dir):
     tab.open(page, "document.querySelector('#gallery')")
     assert tab.js("document.querySelectorAll('#gallery article').length") == 60
     tab.js("document.querySelectorAll('details').forEach(d => d.open = true)")
-    tab.js("document.querySelectorAll('[data-filter]').forEach(b => b.click())")
+    tab.js("""for (const select of document.querySelectorAll("[data-facet]")) {
+      for (const option of select.options) {
+        select.value = option.value;
+        select.dispatchEvent(new Event("change"));
+      }
+    }""")
+    tab.js("document.querySelectorAll('[data-clear], [data-zoom]').forEach(b => b.click())")
     tab.js("document.querySelectorAll('*').forEach(e => e.dispatchEvent(new Event('mouseover')))")
     assert not tab.js("window.hacked")
     assert tab.js("document.querySelectorAll('script').length") == 1

@@ -13,7 +13,7 @@ import pytest
 from commands import REPOSITORY
 from sam2_keys import renamed
 
-from anomalyr1.config.sections import SegmentationConfig
+from anomalyr1.config import SegmentationConfig
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.names import PUBLISHED, SEGMENTERS

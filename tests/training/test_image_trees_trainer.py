@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from families import both_families, second_slow
 from test_resuming import assert_same, cut
 from tiny_runs import toy_run
 from tiny_trainer import SMALL, WIDE, dataset, greedy, make_trainer
 
 from anomalyr1.config import DataConfig, LoraSection
+from anomalyr1.errors import InputError
 from anomalyr1.shared_prefix import logprobs
 from anomalyr1.shared_prefix.packing import pack
 from anomalyr1.training.grpo import train
 from anomalyr1.training.resuming import EpochSampler
+from anomalyr1.training.sft import finetune
 
 IMAGES = [[0, 1], [2], [3, 4, 5]]
 CASES = {
@@ -103,10 +106,56 @@ def test_the_questions_of_an_image_come_one_after_the_other():
     assert seen[:6] == seen[6:12] == [row for row in firsts[:3] for _ in range(2)]
 
 
-def test_it_goes_on_exactly(tiny_policy, toy_benchmark, tmp_path):
-    config = toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
+def test_an_image_with_more_or_fewer_questions_than_a_rollout_asks():
+    def drawn(epoch, questions=2):
+        sampler = EpochSampler(
+            range(6), 2, 4, seed=1, epoch=lambda: epoch, images=IMAGES, questions=questions
+        )
+        order = list(sampler)
+        assert len(order) == len(sampler)
+        return order[::2]
+
+    assert drawn(0) == drawn(0)
+    seen, image_of = set(), {row: number for number, image in enumerate(IMAGES) for row in image}
+    for epoch in range(9):  # two images a rollout, the third is cut off as TRL cuts it off
+        first, second = drawn(epoch)[:2], drawn(epoch)[2:]
+        images = [{image_of[row] for row in asked} for asked in (first, second)]
+        assert all(len(image) == 1 for image in images) and images[0] != images[1]
+        for asked in (first, second):
+            assert asked == [2, 2] or len(set(asked)) == 2
+        seen |= {*first, *second}
+    assert seen == set(range(6))
+    orders = [drawn(epoch, 4) for epoch in range(9)]
+    for asked in (order[at : at + 4] for order in orders for at in range(0, len(order), 4)):
+        assert set(asked) == set(IMAGES[image_of[asked[0]]])  # all of them, some once more
+
+
+def test_images_that_do_not_divide_a_rollout_are_refused(tiny_policy, toy_benchmark, tmp_path):
+    config = toy_run(tmp_path / "run", tiny_policy, toy_benchmark)
     data = DataConfig(benchmark=str(toy_benchmark), limit=2, group_by_image=True)
-    grpo = {**config.grpo, "per_device_train_batch_size": 12, "max_steps": 3}
+    grpo = {**config.grpo, "per_device_train_batch_size": 12, "max_steps": 1}
+    for images, message in (
+        (2, r"multiple of grpo.num_generations x data.images_per_rollout = 4 x 2, found 12"),
+        (3, r"data.images_per_rollout=3 on 1 process, found 2; lower it"),
+    ):
+        shown = replace(data, images_per_rollout=images)
+        with pytest.raises(InputError, match=message):
+            train(replace(config, data=shown, grpo=grpo))
+    alone = replace(data, images_per_rollout=3, group_by_image=False)
+    with pytest.raises(InputError, match=r"images_per_rollout=3 \(needs data.group_by_image=true"):
+        train(replace(config, data=alone, grpo=grpo))
+    with pytest.raises(InputError, match=r"per_device_train_batch_size to say how many images"):
+        finetune(replace(config, data=shown))
+    assert not (tmp_path / "run/provenance.json").exists()
+
+
+@pytest.mark.parametrize(("images", "rows"), [(None, 12), (1, 8)])
+def test_it_goes_on_exactly(images, rows, tiny_policy, toy_benchmark, tmp_path):
+    config = toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
+    data = DataConfig(
+        benchmark=str(toy_benchmark), limit=2, group_by_image=True, images_per_rollout=images
+    )
+    grpo = {**config.grpo, "per_device_train_batch_size": rows, "max_steps": 3}
     config = replace(config, data=data, grpo=grpo)
     train(config)
     resumed = cut(config, tmp_path, 1)

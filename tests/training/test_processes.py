@@ -21,12 +21,15 @@ def alone(tiny_policy, tmp_path_factory) -> dict:
     return run(tiny_policy, tmp_path_factory.mktemp("processes") / "alone", 1, 6, "stock")
 
 
-@pytest.mark.parametrize(("kind", "rows"), [("shared", 3), ("stock", 3)])
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [("trees", 3), ("stock", 3), pytest.param("shared", 3, marks=pytest.mark.slow)],
+)
 def test_two_processes_equal_one(alone, tiny_policy, tmp_path, kind, rows):
-    # Three rows a process: the middle group of two lies across both.
+    # Three rows a process: the middle group of two, and its image, lie across both.
     two = run(tiny_policy, tmp_path / kind, 2, rows, kind)
     assert two["processes"] == 2 and alone["processes"] == 1
-    assert two["shared"] is (kind == "shared")
+    assert two["shared"] is (kind != "stock") and two["by_image"] is (kind == "trees")
     assert max(alone["kl"]) > 0 and len(set(alone["loss"])) == 3
     for key in ("loss", "grad_norm", "kl"):
         assert two[key] == pytest.approx(alone[key], rel=1e-4, abs=1e-6), key

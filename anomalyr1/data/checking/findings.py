@@ -31,6 +31,7 @@ MMAD_COLUMNS = (
     "Object Analysis",
 )
 
+_TEMPLATE = "template"  # a folder of normal images: the references of DTD in IAD-R1's files
 _TURNED = re.compile(
     r"\b(no|not|free|without|normal|intact|good|flawless|perfect|undamaged|ok|acceptable)\b", re.I
 )
@@ -57,7 +58,7 @@ def record_findings(sample: Sample, record: Mapping[str, Any]) -> Iterator[Findi
     for key in dict.fromkeys((*sample.similar_templates, *sample.random_templates)):
         if key == sample.image:
             yield _error("reference", sample, "the image is its own reference")
-        elif not is_normal_key(key):
+        elif not (is_normal_key(key) or _TEMPLATE in key.split("/")):
             yield _error("reference", sample, f"the reference {key} is not a normal image")
     if sample.is_normal and sample.mask:
         yield _error("mask", sample, f"a normal image has the mask {sample.mask}")

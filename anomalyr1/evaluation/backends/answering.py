@@ -22,7 +22,7 @@ class Answer(NamedTuple):
 
 
 class Backend(Protocol):
-    """Answers questions greedily: no penalty, no other setting of the checkpoint acts."""
+    """Answers questions as `eval` says: no penalty, no other setting of the checkpoint acts."""
 
     @property
     def processor(self) -> ProcessorMixin:
@@ -92,15 +92,22 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def require_same_prompt(row: Row, tokens: object, where: str) -> None:
+def require_same_prompt(row: Row, tokens: object, where: str, said: int = 0) -> None:
     """Refuse an answer to another prompt than ours.
+
+    Args:
+        row: the prompt.
+        tokens: how many the backend read.
+        where: names it.
+        said: how many of ours the policy's turn was begun with.
 
     Raises:
         InputError: the backend read another number of tokens than our own processor counts.
     """
-    if tokens != row.tokens:
+    expected = row.tokens + said
+    if tokens != expected:
         raise InputError(
-            f"expected {where} to read {row.tokens} prompt tokens of {row.sample_id}, as the "
+            f"expected {where} to read {expected} prompt tokens of {row.sample_id}, as the "
             f"processor of policy.path counts them, found {tokens}; give it the same checkpoint, "
             "chat template and pixel caps (policy.min_pixels, policy.max_pixels)"
         )

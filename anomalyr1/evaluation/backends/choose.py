@@ -12,6 +12,8 @@ from anomalyr1.config import BackendConfig, Config
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.backends.answering import Backend
 
+GOES_ON = ("vllm", "sglang")  # servers that go on with a turn of the policy
+
 
 def open_backend(config: Config, device: torch.device, console: Console) -> Backend:
     """Load the policy, or reach who serves it.
@@ -29,6 +31,13 @@ def open_backend(config: Config, device: torch.device, console: Console) -> Back
         raise InputError(
             f"expected eval.backend.kind=transformers with eval.likelihood, found {kind}, which "
             "tells no likelihood of letters; leave eval.likelihood out"
+        )
+    server = config.eval.backend.server
+    if config.eval.consistency.asked_again and kind == "openai" and server not in GOES_ON:
+        raise InputError(
+            f"expected eval.backend.server={' or '.join(GOES_ON)} with "
+            f"eval.consistency.asked_again, found {server}, which cannot go on with a turn that is "
+            "begun; leave eval.consistency.asked_again out"
         )
     if kind == "openai":
         from anomalyr1.evaluation.backends.server import Served

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from anomalyr1.config import Config
+from anomalyr1.config import Config, EvalConfig
 from anomalyr1.data.images import open_image
-from anomalyr1.evaluation.backends.answering import batches, prediction_of
+from anomalyr1.evaluation.backends.answering import batches
+from anomalyr1.evaluation.backends.rounds import Batch, Turn
 from anomalyr1.parsing.letter_likelihood import anomaly_probability
 from anomalyr1.policy.family import Family
-from anomalyr1.policy.generate import complete_asked
+from anomalyr1.policy.generate import Completion, complete_asked
 from anomalyr1.policy.likelihood import letter_likelihoods
 from anomalyr1.policy.load import Policy, load_policy
-from anomalyr1.policy.prepared import prepare_conversations
+from anomalyr1.policy.prepared import Asked, prepare_conversations
 from anomalyr1.prompts import asks_for_reasoning
 from anomalyr1.rows import Row
 from anomalyr1.schema import WEIGHS, Prediction
@@ -59,28 +60,33 @@ class InProcess:
 
 
 def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Prediction]:
-    """Greedy completions of some rows, with all that scoring needs to know of each.
+    """Completions of some rows, with all that scoring needs to know of each.
 
-    With `eval.likelihood` the letters are weighed as well, behind the same computation of what the
-    prompts share.
+    Further askings, and with `eval.likelihood` the weighing of letters, go on from the same
+    computation of what the prompts share.
     """
+    batch = Batch.of(rows, config.eval, config.seed, policy.processor, policy.family)
+    # The questions of an image show the same files.
+    opened = {name: open_image(Path(name)) for name in {n for row in rows for n in row.images}}
     asked = prepare_conversations(
         policy,
         [row.messages for row in rows],
-        [[open_image(Path(name)) for name in row.images] for row in rows],
+        [[opened[name] for name in row.images] for row in rows],
         share=config.policy.shared_prefix,
     )
-    completions = complete_asked(asked, max_new_tokens=config.eval.max_new_tokens)
-    predictions = [prediction_of(*pair) for pair in zip(rows, completions, strict=True)]
+    asked.add([at for at, _ in batch.further], [one.row.messages for _, one in batch.further])
+    predictions = batch.predictions(lambda turns: _completions(asked, turns, config.eval))
     if not config.eval.likelihood:
         yield from predictions
         return
+    places = range(len(rows))
     questions = [row.question for row in rows]
+    completions = [Completion(one.completion, one.completion_ids or ()) for one in predictions]
     if asks_for_reasoning(config.prompt.template):
-        reasoned = letter_likelihoods(asked, questions, completions)
-        at_once = letter_likelihoods(asked, questions)
+        reasoned = letter_likelihoods(asked, questions, completions, places)
+        at_once = letter_likelihoods(asked, questions, rows=places)
     else:
-        reasoned = at_once = letter_likelihoods(asked, questions, alone=True)
+        reasoned = at_once = letter_likelihoods(asked, questions, rows=places, alone=True)
     for prediction, question, *found in zip(predictions, questions, reasoned, at_once, strict=True):
         logps = {w: one.logps for w, one in zip(WEIGHS, found, strict=True) if one is not None}
         yield replace(
@@ -88,3 +94,20 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
             score=anomaly_probability(found[0], question),
             letter_logps=logps or None,
         )
+
+
+def _completions(asked: Asked, turns: Sequence[Turn], options: EvalConfig) -> list[Completion]:
+    """As many turns at once as questions."""
+    found: list[Completion] = []
+    for start in range(0, len(turns), options.batch_size):
+        some = turns[start : start + options.batch_size]
+        seeds = [turn.seed for turn in some if turn.seed is not None]
+        found += complete_asked(
+            asked,
+            [turn.place for turn in some],
+            max_new_tokens=options.max_new_tokens,
+            temperature=options.temperature,
+            said=[turn.said for turn in some],
+            seeds=seeds or None,
+        )
+    return found

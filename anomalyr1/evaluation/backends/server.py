@@ -20,19 +20,19 @@ from anomalyr1.errors import InputError, listed
 from anomalyr1.evaluation.backends.answering import (
     Answer,
     by_image,
-    prediction_of,
     require_same_prompt,
 )
 from anomalyr1.evaluation.backends.chat_client import ChatClient, Refused
+from anomalyr1.evaluation.backends.rounds import Batch, Turn
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.load import load_processor, read_family
 from anomalyr1.policy.resizing import resized_image
-from anomalyr1.rows import Row
+from anomalyr1.rows import Row, count_tokens
 from anomalyr1.schema import Prediction
 from anomalyr1.settings_card import checkpoint_settings
 
-# What makes a server decode greedily whatever the checkpoint's generation_config.json says.
-_PLAIN = {"temperature": 0.0, "top_p": 1.0, "frequency_penalty": 0.0}
+# What keeps a server from sampling as the checkpoint's generation_config.json says.
+_PLAIN = {"top_p": 1.0, "frequency_penalty": 0.0}
 _FULL = {**_PLAIN, "presence_penalty": 0.0, "repetition_penalty": 1.0, "top_k": -1, "min_p": 0.0}
 SAMPLING: dict[Server, dict[str, Any]] = {
     "vllm": _FULL,
@@ -142,7 +142,7 @@ class Served:
             if client.stop.is_set():
                 break
             try:
-                asked.predictions.append(self._answer(client, row))
+                asked.predictions += self._answers(client, row)
             except Refused as refusal:
                 asked.unanswered += [f"{one.sample_id} ({refusal})" for one in rows[number:]]
                 asked.fault = InputError(
@@ -155,8 +155,15 @@ class Served:
                 break
         return asked
 
-    def _answer(self, client: ChatClient, row: Row) -> Prediction:
-        said = client.complete(self._body(self._messages(row)))
+    def _answers(self, client: ChatClient, row: Row) -> list[Prediction]:
+        config = self.config
+        with self._lock:  # a tokenizer is for one thread at a time
+            batch = Batch.of([row], config.eval, config.seed, self.processor, self.family)
+        return batch.predictions(lambda turns: [self._answer(client, turn) for turn in turns])
+
+    def _answer(self, client: ChatClient, turn: Turn) -> Answer:
+        row = turn.row
+        said = client.complete(self._body(self._messages(row), turn))
         where = f"the server at {self.backend.url}"
         if said["reasoning"]:
             raise InputError(
@@ -165,17 +172,25 @@ class Served:
                 "SGLang), or give its tokenizer a response_template of one field, `content` "
                 "(transformers serve)"
             )
-        require_same_prompt(row, said["prompt_tokens"], where)
-        return prediction_of(row, Answer(said["text"]))
+        with self._lock:
+            begun = count_tokens(self.processor.tokenizer, turn.said)
+        require_same_prompt(row, said["prompt_tokens"], where, begun)
+        return Answer(said["text"])
 
-    def _body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    def _body(self, messages: list[dict[str, Any]], turn: Turn | None = None) -> dict[str, Any]:
         body = {
             "model": self.model,
             "messages": messages,
             "max_tokens": self.config.eval.max_new_tokens,
             "seed": self.config.seed,
             **SAMPLING[self.backend.server],
+            "temperature": self.config.eval.temperature,
         }
+        if turn is not None and turn.seed is not None:
+            body["seed"] = turn.seed
+        if turn is not None and turn.said:
+            messages.append({"role": "assistant", "content": turn.said})
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
         if self.backend.server == "transformers":
             body["chat_template_kwargs"] = {"size": dict(self.processor.image_processor.size)}
         return {**body, **self.backend.body}

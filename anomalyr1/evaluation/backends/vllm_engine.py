@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,21 @@ from anomalyr1.errors import InputError
 from anomalyr1.evaluation.backends.answering import (
     Answer,
     batches,
-    prediction_of,
     require_same_prompt,
 )
+from anomalyr1.evaluation.backends.rounds import Batch, Turn
 from anomalyr1.policy.adapters import ADAPTER_CONFIG
 from anomalyr1.policy.family import Family
 from anomalyr1.policy.load import load_processor, read_family
 from anomalyr1.policy.vllm_options import engine_options, import_vllm, refuse_head_size, said
-from anomalyr1.rows import Row
+from anomalyr1.rows import Row, count_tokens
 from anomalyr1.schema import Prediction
 from anomalyr1.settings_card import checkpoint_settings
 
 # Questions handed over at once: enough for the engine to be busy, few enough that a run which is
 # stopped loses minutes and not hours.
 _CHUNK = 512
+_OTHER_WORDS = 256  # tokens that another wording has more than the question's own, at most
 
 
 class VllmEngine:
@@ -46,11 +47,11 @@ class VllmEngine:
                 f"expected whole weights for eval.backend.kind=vllm, found an adapter at "
                 f"{config.policy.path}; merge it first (`anomalyr1 merge`)"
             )
-        self.vllm = import_vllm(
+        self.vllm: Any = import_vllm(
             "eval.backend.kind=vllm", "ask a server of it with eval.backend.kind=openai"
         )
         refuse_head_size(config.policy, "answer with eval.backend.kind=transformers here")
-        self.processor = load_processor(config.policy)
+        self.processor: Any = load_processor(config.policy)
         self.family: Family = read_family(config.policy)
         options = {
             "model": config.policy.path,
@@ -58,7 +59,7 @@ class VllmEngine:
             **engine_options(
                 config.policy, dtype=config.policy.dtype, images=config.prompt.references + 1
             ),
-            "max_model_len": config.prompt.max_prompt_tokens + config.eval.max_new_tokens,
+            "max_model_len": _longest(config),
             **config.eval.backend.engine,
         }
         try:
@@ -79,8 +80,38 @@ class VllmEngine:
 
     def predictions(self, rows: Sequence[Row]) -> Iterator[list[Prediction]]:
         """Several hundred questions after the other, those of an image side by side."""
-        sampling = self.vllm.SamplingParams(
-            temperature=0.0,
+        config = self.config
+        for some in batches(rows, _CHUNK):
+            yield Batch.of(some, config.eval, config.seed, self.processor, self.family).predictions(
+                self._answers
+            )
+
+    def _answers(self, turns: Sequence[Turn]) -> list[Answer]:
+        """All turns at once; the engine keeps what their prompts begin with."""
+        opened = {name: open_image(Path(name)) for turn in turns for name in turn.row.images}
+        outputs = self.engine.generate(
+            [self._prompt(turn, opened) for turn in turns],
+            [self._sampling(turn.seed) for turn in turns],
+            use_tqdm=False,
+        )
+        for turn, output in zip(turns, outputs, strict=True):
+            begun = count_tokens(self.processor.tokenizer, turn.said)
+            require_same_prompt(turn.row, len(output.prompt_token_ids), "vLLM", begun)
+        said = [output.outputs[0] for output in outputs]
+        return [Answer(one.text, tuple(one.token_ids)) for one in said]
+
+    def _prompt(self, turn: Turn, opened: Mapping[str, Any]) -> dict[str, Any]:
+        text = self.processor.apply_chat_template(
+            turn.row.messages, tokenize=False, add_generation_prompt=True
+        )
+        images = [opened[name] for name in turn.row.images]
+        shown = {"multi_modal_data": {"image": images}} if images else {}
+        return {"prompt": text + turn.said, **shown}
+
+    def _sampling(self, seed: int | None) -> Any:
+        return self.vllm.SamplingParams(
+            temperature=self.config.eval.temperature,
+            seed=seed,
             top_p=1.0,
             top_k=-1,
             min_p=0.0,
@@ -90,26 +121,15 @@ class VllmEngine:
             max_tokens=self.config.eval.max_new_tokens,
             skip_special_tokens=True,
         )
-        processor: Any = self.processor
-        for batch in batches(rows, _CHUNK):
-            prompts = [
-                {
-                    "prompt": processor.apply_chat_template(
-                        row.messages, tokenize=False, add_generation_prompt=True
-                    ),
-                    **(
-                        {"multi_modal_data": {"image": [open_image(Path(n)) for n in row.images]}}
-                        if row.images
-                        else {}
-                    ),
-                }
-                for row in batch
-            ]
-            outputs = self.engine.generate(prompts, sampling, use_tqdm=False)
-            for row, output in zip(batch, outputs, strict=True):
-                require_same_prompt(row, len(output.prompt_token_ids), "vLLM")
-            said = [output.outputs[0] for output in outputs]
-            yield [
-                prediction_of(row, Answer(one.text, tuple(one.token_ids)))
-                for row, one in zip(batch, said, strict=True)
-            ]
+
+
+def _longest(config: Config) -> int:
+    """Tokens of the longest sequence: a prompt, and what follows it."""
+    asked, options = config.eval.consistency, config.eval
+    given = options.max_new_tokens if asked.asked_again else 0
+    return (
+        config.prompt.max_prompt_tokens
+        + (_OTHER_WORDS if asked.reworded else 0)
+        + given
+        + options.max_new_tokens
+    )

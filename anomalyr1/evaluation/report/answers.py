@@ -7,36 +7,22 @@ from collections.abc import Sequence
 from anomalyr1.evaluation.image_readings import PredictionReading
 from anomalyr1.evaluation.outcomes import evaluated_outcome
 from anomalyr1.evaluation.report.markup import Markup, tag
-from anomalyr1.geometry import set_iou
-from anomalyr1.metrics.boxes import THRESHOLDS
+from anomalyr1.evaluation.right_answers import grounding_iou, is_right
 from anomalyr1.schema import Box
 
 _MAX_CHARACTERS = 2000
 
 
-def is_right(reading: PredictionReading) -> bool | None:
-    """Whether the answer is right; None where there is no gold answer.
-
-    Boxes are right where none is rightly given, or where their soft set IoU with the gold boxes
-    reaches 0.5.
-    """
-    prediction = reading.prediction
-    if not reading.is_grounding:
-        return None if prediction.answer is None else reading.response.answer == prediction.answer
-    overlap = grounding_iou(reading)
-    if reading.gold_in_image is None:
-        return None
-    return overlap is not None and overlap >= THRESHOLDS[-1]
-
-
-def grounding_iou(reading: PredictionReading) -> float | None:
-    """Soft set IoU of the stated boxes; None where they are unreadable or gold is unknown."""
-    boxes, gold = reading.boxes_in_image, reading.gold_in_image
-    return None if boxes is None or gold is None else set_iou(boxes, gold)
+def anchor(place: int, question_index: int) -> str:
+    """The id of a question of the gallery's `place`-th image, which links lead to."""
+    return f"question-{place}-{question_index}"
 
 
 def answer_block(
-    reading: PredictionReading, others: Sequence[tuple[str, PredictionReading]], is_open: bool
+    reading: PredictionReading,
+    others: Sequence[tuple[str, PredictionReading]],
+    is_open: bool,
+    **attributes: str,
 ) -> Markup:
     """A question that unfolds to options, reasoning and answer.
 
@@ -44,6 +30,7 @@ def answer_block(
         reading: the completion shown.
         others: (name of a run, its reading of the same question), one line each.
         is_open: unfolded at first.
+        attributes: of its element.
     """
     right = is_right(reading)
     mark = {True: ("right", "✓"), False: ("wrong", "✗"), None: ("unknown", "·")}[right]
@@ -54,7 +41,7 @@ def answer_block(
             "summary",
             tag("span", mark[1], class_=f"mark {mark[0]}", title=mark[0]),
             tag("span", reading.prediction.question_type, class_="type"),
-            tag("span", _short(reading), class_="short") if outcome != "malformed" else None,
+            tag("span", short(reading), class_="short") if outcome != "malformed" else None,
             tag("span", outcome.replace("_", " "), class_=f"outcome o-{outcome}")
             if outcome is not None
             else None,
@@ -65,15 +52,17 @@ def answer_block(
         _options(reading) if not reading.is_grounding else _boxes(reading),
         *_said(reading),
         *(
-            tag("p", tag("b", f"{name}: "), _short(other), _verdict(other), class_="other")
+            tag("p", tag("b", f"{name}: "), short(other), _verdict(other), class_="other")
             for name, other in others
         ),
         class_="answer",
         open=is_open,
+        **attributes,
     )
 
 
-def _short(reading: PredictionReading) -> str:
+def short(reading: PredictionReading) -> str:
+    """The answer in a word: a letter, or how well the boxes lie."""
     if not reading.is_grounding:
         return reading.response.answer or "unreadable"
     boxes = reading.boxes_in_model

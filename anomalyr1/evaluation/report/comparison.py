@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anomalyr1.evaluation.kept_settings import unlike_but_for_the_policy
+from anomalyr1.evaluation.report.changed_answers import change_lists
 from anomalyr1.evaluation.report.difference import macro_difference
 from anomalyr1.evaluation.report.intervals import Row, interval_chart
 from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
 from anomalyr1.evaluation.report.runs import Run
 from anomalyr1.evaluation.report.tables import DASH, grid, percent, with_interval
+from anomalyr1.evaluation.right_answers import Changes
 from anomalyr1.metrics.mcq import AVERAGE
 
 _NOTE = (
@@ -23,8 +25,16 @@ _NOTE = (
 Value = tuple[float | None, Sequence[float] | None]
 
 
-def comparison(runs: Sequence[Run]) -> Markup | None:
-    """Chart and table; None with fewer than two evaluated runs."""
+def comparison(
+    runs: Sequence[Run], found: Sequence[Changes], gallery: Mapping[str, int]
+) -> Markup | None:
+    """Chart, table and the answers that changed; None with fewer than two evaluated runs.
+
+    Args:
+        runs: the run reported, and those it is held against.
+        found: what changed since each of the others, in their order.
+        gallery: image -> its place in the gallery.
+    """
     evaluated = [run for run in runs if run.metrics is not None]
     if len(evaluated) < 2:
         return None
@@ -35,6 +45,10 @@ def comparison(runs: Sequence[Run]) -> Markup | None:
             _table(evaluated),
             tag("p", _NOTE, class_="note"),
             *(_unlike(evaluated[0], other) for other in evaluated[1:]),
+            *(
+                change_lists(runs[0], other, of, gallery)
+                for other, of in zip(runs[1:], found, strict=True)
+            ),
         ]
     )
 

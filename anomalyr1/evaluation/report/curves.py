@@ -9,13 +9,13 @@ import numpy as np
 
 from anomalyr1.evaluation.report.charts import (
     STACK,
-    Mark,
     Series,
     line_chart,
     run_colour,
     share_chart,
 )
 from anomalyr1.evaluation.report.markup import Markup
+from anomalyr1.evaluation.report.plot_frame import Mark
 from anomalyr1.rewards.telemetry import BOX_IOU, LETTER, OUTCOME
 from anomalyr1.schema import OUTCOMES
 from anomalyr1.values import is_number

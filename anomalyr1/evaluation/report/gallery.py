@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from anomalyr1.data.rle import decode_mask
+from anomalyr1.evaluation.figures import Key, question_key
 from anomalyr1.evaluation.image_readings import ImageReading, PredictionReading, image_readings
 from anomalyr1.evaluation.outcomes import evaluated_outcome
-from anomalyr1.evaluation.report.answers import answer_block, is_right
+from anomalyr1.evaluation.report.answers import anchor, answer_block
+from anomalyr1.evaluation.report.facets import (
+    Card,
+    Facets,
+    attributes,
+    filters,
+    image_facets,
+    question_facets,
+)
 from anomalyr1.evaluation.report.markup import Markup, join, tag
 from anomalyr1.evaluation.report.runs import Run
 from anomalyr1.evaluation.report.thumbnails import mask_layer, photograph
-from anomalyr1.schema import Box, dataset_of
+from anomalyr1.evaluation.right_answers import Changes, is_right
+from anomalyr1.schema import Box, category_of, dataset_of, defect_of
 
-FILTERS = ("all", "wrong", "contradictory", "malformed", "anomalous", "normal")
 _LAYERS = (
     ("gold-box", "gold boxes"),
     ("predicted-box", "predicted boxes"),
@@ -25,30 +36,82 @@ _GOLD, _PREDICTED = (0, 150, 120, 255), (240, 120, 20, 120)
 _REFERENCE_SIDE = 160
 
 
-def image_gallery(run: Run, others: Sequence[Run], most: int) -> Markup | None:
-    """Cards of at most `most` images of `run`, with filters; None where there is nothing to show.
+@dataclass(frozen=True)
+class Gallery:
+    """What a gallery shows, chosen before it is drawn so that lists can lead to it.
+
+    Attributes:
+        questions: image -> its questions; of the images shown.
+        changed: question -> "fixed" or "broken" since the first run compared with.
+        of: images and questions that the run has in all.
+    """
+
+    questions: Mapping[str, Sequence[PredictionReading]]
+    changed: Mapping[Key, str]
+    of: tuple[int, int]
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The place of each image."""
+        return {image: place for place, image in enumerate(self.questions)}
+
+
+def choose_gallery(run: Run, found: Changes | None, most: int) -> Gallery:
+    """Choose at most `most` images of `run`.
+
+    They are taken in turn from every kind of result, and within it from every category and defect,
+    so that the rare ones are seen.
 
     Args:
         run: the run shown.
-        others: runs whose answers to the same questions are shown in one line each.
-        most: the cap; images are taken in turn from every kind of result, so that the rare ones
-            are seen.
+        found: what changed since the first run compared with.
+        most: the cap.
     """
     groups: dict[str, list[PredictionReading]] = {}
     for reading in run.readings:
         groups.setdefault(reading.prediction.image, []).append(reading)
-    if not groups or most == 0:
+    changed = dict.fromkeys(found.fixed, "fixed") if found else {}
+    changed |= dict.fromkeys(found.broken, "broken") if found else {}
+    kinds: dict[tuple[str, ...], dict[tuple[str, str], list[str]]] = {}
+    for image, readings in groups.items():
+        of_image = {changed[key] for r in readings if (key := question_key(r)) in changed}
+        kind = (dataset_of(image), *_tags(readings), *sorted(of_image))
+        within = kinds.setdefault(kind, {})
+        within.setdefault((category_of(image), defect_of(image)), []).append(image)
+    chosen = _in_turn([_in_turn([*within.values()]) for within in kinds.values()])[:most]
+    questions = {image: groups[image] for image in chosen}
+    return Gallery(questions, changed, (len(groups), len(run.readings)))
+
+
+def image_gallery(run: Run, others: Sequence[Run], gallery: Gallery) -> Markup | None:
+    """Cards of the images chosen, with filters; None where there is nothing to show.
+
+    Args:
+        run: the run shown.
+        others: runs whose answers to the same questions are shown in one line each; the first is
+            the one that changes are told against.
+        gallery: what is shown.
+    """
+    if not gallery.questions:
         return None
-    tags = {image: _tags(readings) for image, readings in groups.items()}
-    chosen = _in_turn(tags, most)
     located = {reading.image: reading for reading in image_readings(run.readings)}
     said = [
-        (other.name, {_key(reading): reading for reading in other.readings}) for other in others
+        (other.name, {question_key(reading): reading for reading in other.readings})
+        for other in others
     ]
-    cards = [_card(run, groups[image], tags[image], located.get(image), said) for image in chosen]
+    facets: list[tuple[Facets, list[Facets]]] = []
+    cards = []
+    for place, (image, readings) in enumerate(gallery.questions.items()):
+        of_questions = [
+            question_facets(reading, gallery.changed.get(question_key(reading)))
+            for reading in readings
+        ]
+        facets.append((image_facets(readings[0]), of_questions))
+        cards.append(_card(run, place, readings, facets[-1], located.get(image), said))
     return join(
         [
-            _controls([tags[image] for image in chosen], len(groups), run.segmenter),
+            _controls(facets, others[0].name if others else None, run.segmenter),
+            _counted(gallery),
             tag("div", *cards, class_="cards", id="gallery"),
         ]
     )
@@ -63,35 +126,17 @@ def _tags(readings: Sequence[PredictionReading]) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _in_turn(tags: Mapping[str, tuple[str, ...]], most: int) -> list[str]:
-    """One image of each kind (dataset and tags) after the other, in file order within a kind."""
-    kinds: dict[tuple[str, ...], list[str]] = {}
-    for image, of_image in tags.items():
-        kinds.setdefault((dataset_of(image), *of_image), []).append(image)
-    chosen: list[str] = []
-    depth = 0
-    while len(chosen) < min(most, len(tags)):
-        chosen += [images[depth] for images in kinds.values() if depth < len(images)]
-        depth += 1
-    return chosen[:most]
+def _in_turn(groups: Sequence[Sequence[str]]) -> list[str]:
+    """One of each group after the other, in order within a group.
+
+    >>> _in_turn([["a", "b", "c"], ["d"], ["e", "f"]])
+    ['a', 'd', 'e', 'b', 'f', 'c']
+    """
+    return [one for turn in zip_longest(*groups) for one in turn if one is not None]
 
 
-def _controls(tags: Sequence[tuple[str, ...]], images: int, segmenter: str | None) -> Markup:
-    buttons = []
-    for name in FILTERS:
-        count = len(tags) if name == "all" else sum(name in of_image for of_image in tags)
-        buttons.append(
-            tag(
-                "button",
-                name,
-                " ",
-                tag("small", str(count)),
-                type="button",
-                data_filter=name,
-                aria_pressed="true" if name == "all" else "false",
-                disabled=count == 0,
-            )
-        )
+def _controls(cards: Sequence[Card], other: str | None, segmenter: str | None) -> Markup:
+    """Shown by the script, without which they would do nothing."""
     layers = [
         tag(
             "label",
@@ -104,39 +149,64 @@ def _controls(tags: Sequence[tuple[str, ...]], images: int, segmenter: str | Non
     ]
     return tag(
         "div",
-        tag("div", *buttons, class_="filters", role="group", aria_label="Filter images"),
+        filters(cards, other),
         tag("div", *layers, class_="layers"),
-        tag("p", f"{len(tags)} of {images} images", class_="note"),
         class_="controls",
+        hidden=True,
+    )
+
+
+def _counted(gallery: Gallery) -> Markup:
+    """How much is shown, which the script keeps up with the filters."""
+    images, questions = len(gallery.questions), sum(map(len, gallery.questions.values()))
+    whole = f"the run has {gallery.of[0]:,} images and {gallery.of[1]:,} questions"
+    return tag(
+        "p",
+        tag(
+            "output",
+            tag("b", f"{images:,}", data_count="images"),
+            f" of {images:,} images and ",
+            tag("b", f"{questions:,}", data_count="questions"),
+            f" of {questions:,} questions shown",
+            tag("span", data_chosen=True),
+            aria_atomic="true",
+        ),
+        f"; {whole}" if gallery.of[0] > images else None,
+        class_="note",
     )
 
 
 def _card(
     run: Run,
+    place: int,
     readings: Sequence[PredictionReading],
-    tags: Sequence[str],
+    facets: Card,
     located: ImageReading | None,
-    said: Sequence[tuple[str, Mapping[tuple[str, int], PredictionReading]]],
+    said: Sequence[tuple[str, Mapping[Key, PredictionReading]]],
 ) -> Markup:
     image = readings[0].prediction.image
+    of_image, of_questions = facets
     right = [is_right(reading) for reading in readings]
     scored = [value for value in right if value is not None]
     first_wrong = right.index(False) if False in right else 0
     blocks = [
         answer_block(
             reading,
-            [(name, of_run[_key(reading)]) for name, of_run in said if _key(reading) in of_run],
+            [(name, of[key]) for name, of in said if (key := question_key(reading)) in of],
             is_open=index == first_wrong,
+            id=anchor(place, reading.prediction.question_index),
+            **attributes(of_questions[index]),
         )
         for index, reading in enumerate(readings)
     ]
-    badges = [tag("span", name, class_=f"badge {name}") for name in tags if name != "wrong"]
+    tags = [name for name in _tags(readings) if name != "wrong"]
+    badges = [tag("span", name, class_=f"badge {name}") for name in tags]
     if scored:
         complete = "right" if all(scored) else "wrong"
         badges.append(tag("span", f"{sum(scored)}/{len(scored)} right", class_=f"badge {complete}"))
     return tag(
         "article",
-        tag("div", _view(run, image, located), _references(run, readings), class_="pictures"),
+        tag("div", *_view(run, image, located), _references(run, readings), class_="pictures"),
         tag(
             "div",
             tag("h3", join(image.split("/"), Markup("/<wbr>"))),
@@ -145,27 +215,23 @@ def _card(
             class_="facts",
         ),
         class_="card",
-        data_tags=" ".join(tags),
+        **attributes(of_image),
     )
 
 
-def _view(run: Run, image: str, located: ImageReading | None) -> Markup:
+def _view(run: Run, image: str, located: ImageReading | None) -> list[Markup]:
     source = photograph(run.root, image) if run.root is not None else None
     if source is None:
-        return tag("div", tag("p", "image not found; give --root"), class_="view missing")
+        return [tag("div", tag("p", "image not found; give --root"), class_="view missing")]
     layers: list[Markup] = []
     row = run.masks.get(image)
     if row is not None:
         layers += _mask_layers(row)
     if located is not None and located.size is not None:
         layers.append(_box_layer(located, located.size))
-    return tag(
-        "div",
-        tag("img", src=source, alt=image, class_="photo"),
-        *layers,
-        class_="view",
-        data_zoom=True,
-    )
+    view = tag("div", tag("img", src=source, alt=image, class_="photo"), *layers, class_="view")
+    larger = tag("button", "larger", type="button", data_zoom=True, aria_pressed="false")
+    return [view, larger]
 
 
 def _mask_layers(row: Mapping[str, Any]) -> list[Markup]:
@@ -215,7 +281,3 @@ def _references(run: Run, readings: Sequence[PredictionReading]) -> Markup | Non
     if not pictures:
         return None
     return tag("figure", *pictures, tag("figcaption", "reference"), class_="references")
-
-
-def _key(reading: PredictionReading) -> tuple[str, int]:
-    return reading.prediction.image, reading.prediction.question_index

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anomalyr1.evaluation.letter_scores import PARSED, PLACES
 from anomalyr1.evaluation.report.markup import Child, Markup, escape, join, tag
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
 
@@ -99,7 +100,7 @@ def likelihood_tables(metrics: Mapping[str, Any]) -> list[Markup]:
     scores: list[list[Child]] = []
     for weigh, found in weighed["scores"].items():
         for name, cells in _with_pooled(found):
-            row: list[Child] = [f"{name}, {_LETTERS[weigh]}"]
+            row: list[Child] = [f"{name}, {PLACES[weigh]}"]
             row.append(f"{cells['normal']} + {cells['anomalous']}")
             row += [with_interval(cells[k], cells["intervals"][k]) for k in _SCORES.values()]
             brier = cells["brier"]
@@ -186,10 +187,9 @@ _DETECTION = {
     "Miss": "miss",
     "AUROC": "auroc",
 }
-_LETTERS = {
-    "parsed": "letter as written",
-    "reasoning": "likeliest after reasoning",
-    "at_once": "likeliest at once",
+_LETTERS: Mapping[str, str] = {
+    PARSED: "letter as written",
+    **{weigh: f"likeliest {place}" for weigh, place in PLACES.items()},
 }
 _SCORES = {
     "AUROC": "auroc",

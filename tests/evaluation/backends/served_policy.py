@@ -15,8 +15,9 @@ from typing import Any
 
 from PIL import Image
 
-from anomalyr1.policy.generate import generate
+from anomalyr1.policy.generate import complete_asked
 from anomalyr1.policy.load import Policy
+from anomalyr1.policy.prepared import prepare_conversations
 
 # Given the number of the request, from 1, and its body: a status and content to answer with
 # instead, an exception to break the connection with, or None to answer rightly.
@@ -48,7 +49,9 @@ class ServedPolicy:
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """What a right server says."""
         images, messages = [], []
-        for message in body["messages"]:
+        said = body["messages"][-1]["content"] if body.get("continue_final_message") else ""
+        assert body.get("add_generation_prompt", True) is not bool(said)
+        for message in body["messages"][: -1 if said else None]:
             parts = []
             for part in message["content"]:
                 if part["type"] == "image_url":
@@ -59,9 +62,15 @@ class ServedPolicy:
             messages.append({"role": message["role"], "content": parts})
         processor = self.policy.processor
         prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        tokens = len(processor(text=[prompt], images=[images])["input_ids"][0])
-        [text] = generate(
-            self.policy, [messages], [images], max_new_tokens=body["max_tokens"], share=False
+        tokens = len(processor(text=[prompt + said], images=[images])["input_ids"][0])
+        asked = prepare_conversations(self.policy, [messages], [images], share=False)
+        temperature = body["temperature"]
+        [(text, _)] = complete_asked(
+            asked,
+            max_new_tokens=body["max_tokens"],
+            said=[said],
+            temperature=temperature,
+            seeds=[body["seed"]] if temperature else None,
         )
         content = {
             "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}],

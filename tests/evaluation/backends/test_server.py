@@ -199,3 +199,21 @@ def test_answers_of_another_backend_are_not_mixed_in(config, tmp_path, calm):
     ask(config, tmp_path, calm)
     said = run_here("eval", config, f"run_dir={tmp_path}", status=2)
     assert "to come from the same options, found others" in " ".join(said.split())
+
+
+def test_what_is_asked_more_than_once_is_what_this_process_says(config, tmp_path, calm):
+    more = ["eval.limit=1", "eval.temperature=0.7", "eval.votes=2", "eval.max_new_tokens=24"]
+    more += ["eval.consistency.shifted=1", "eval.consistency.asked_again=true"]
+    run_here("eval", config, f"run_dir={tmp_path / 'here'}", *more)
+    ask(config, tmp_path / "served", calm, *more)
+    assert lines(tmp_path / "served") == lines(tmp_path / "here")
+    sent = [body for body in calm.requests if body.get("continue_final_message")]
+    assert sent and all(body["messages"][-1]["role"] == "assistant" for body in sent)
+    assert {body["temperature"] for body in calm.requests} == {0.7}
+    assert len({body["seed"] for body in calm.requests}) == len(calm.requests)
+
+
+def test_a_server_that_cannot_go_on_with_a_turn_is_refused(config, tmp_path, calm):
+    more = ("eval.consistency.asked_again=true", "eval.backend.server=transformers")
+    said = ask(config, tmp_path, calm, *more, status=2)
+    assert "expected eval.backend.server=vllm or sglang with eval.consistency.asked_again" in said

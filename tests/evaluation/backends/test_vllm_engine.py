@@ -12,6 +12,9 @@ from tiny_runs import write_config
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
 POLICY = REPOSITORY / "data/tiny-policy"
+AGAIN = [f"eval.consistency.{key}" for key in ("shifted=1", "reworded=true", "asked_again=true")]
+# Where there is no GPU: no compilation for a policy this small.
+VLLM = ("eval.backend.kind=vllm", "eval.backend.engine.enforce_eager=true")
 CAPS = {"min_pixels": 3136, "max_pixels": 6272}
 
 
@@ -53,12 +56,27 @@ def test_an_adapter_is_to_be_merged_first(config, tmp_path):
 
 @pytest.mark.vllm
 @pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
-def test_the_answers_of_this_process(config, tmp_path):
+@pytest.mark.parametrize("more", [(), AGAIN], ids=["once", "again"])
+def test_the_answers_of_this_process(config, tmp_path, more):
     found = {}
-    # Where there is no GPU: no compilation for a policy this small.
-    engines = {"transformers": [], "vllm": ["eval.backend.engine.enforce_eager=true"]}
-    for kind, engine in engines.items():
-        run_here("eval", config, f"run_dir={tmp_path / kind}", f"eval.backend.kind={kind}", *engine)
+    for kind, backend in (("transformers", ()), ("vllm", VLLM)):
+        run_here("eval", config, f"run_dir={tmp_path / kind}", *backend, *more)
         found[kind] = [json.loads(line) for line in (tmp_path / kind / "predictions.jsonl").open()]
     assert len({row["completion"] for row in found["vllm"]}) > 4
     assert found["vllm"] == found["transformers"]
+    assert not more or any(row["askings"] for row in found["vllm"])
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
+def test_votes_are_the_same_in_a_second_run(config, tmp_path):
+    drawn = (*VLLM, "eval.temperature=1.0", "eval.votes=3")
+    for name in ("first", "second"):
+        run_here("eval", config, f"run_dir={tmp_path / name}", *drawn)
+    first, second = (
+        (tmp_path / name / "predictions.jsonl").read_text() for name in ("first", "second")
+    )
+    assert first == second
+    rows = [json.loads(line) for line in first.splitlines()]
+    assert all(len(row["drawn"]) == 3 for row in rows)
+    assert any(len(set(row["drawn"])) > 1 for row in rows)

@@ -1,0 +1,128 @@
+"""The report's tables of where boxes and masks are good, and of boxes that name a defect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anomalyr1.evaluation.report.markup import Child, Markup
+from anomalyr1.evaluation.report.tables import grid, percent, with_interval
+from anomalyr1.metrics.box_strata import SIZES
+
+_CLASSES = {"F-score": "f1", "Precision": "precision", "Recall": "recall"}
+_BOXES = {
+    "Recall @ 0.33": "recall@0.33",
+    "Recall @ 0.5": "recall@0.5",
+    "IoU": "iou",
+    "F1 @ 0.33": "f1@0.33",
+    "F1 @ 0.5": "f1@0.5",
+}
+_PRODUCTS = {
+    "F1 @ 0.33": "f1@0.33",
+    "F1 @ 0.5": "f1@0.5",
+    "Set IoU": "set_iou",
+    "Set IoU, anomalous": "set_iou_anomalous",
+    "Area IoU": "bbox_miou",
+}
+_STABILITY = {
+    "Mask IoU": "mask_iou",
+    "change": "mask_iou_change",
+    "Dice": "mask_dice",
+    "change of Dice": "mask_dice_change",
+    "Box IoU": "box_iou",
+    "change of boxes": "box_iou_change",
+    "Mask kept": "kept_mask",
+    "Boxes kept": "kept_boxes",
+}
+_MASKS = {"IoU": "iou", "Dice": "dice"}
+_FROM = {
+    "labels": "the classes are the labels of the boxes",
+    "answers": "the class of an image's boxes is its answer about the type of the defect",
+    None: "without classes: the gold boxes have none, or the answers name none",
+}
+
+
+def class_table(localization: Mapping[str, Any]) -> Markup | None:
+    """DeepPCB's figures of all boxes together, and of each class."""
+    found = localization.get("boxes", {}).get("pooled", {}).get("deeppcb")
+    if found is None:
+        return None
+    rows: list[list[Child]] = []
+    for name, cells in (("all boxes", found), *found["classes"].items()):
+        row: list[Child] = [name, f"{cells['gold']} / {cells['predicted']}"]
+        ends = cells.get("intervals", {})
+        row += [with_interval(cells[key], ends.get(key)) for key in _CLASSES.values()]
+        rows.append([*row, percent(cells["map" if "map" in cells else "ap"])])
+    return grid(
+        ["", "gold / predicted", *_CLASSES, "mAP"], rows, caption=_FROM[found["classes_from"]]
+    )
+
+
+def box_strata_tables(localization: Mapping[str, Any]) -> list[Markup]:
+    """Boxes by size and by defect, and by product where there are several."""
+    boxes = localization.get("boxes", {})
+    rows = _rows(sizes(boxes) | boxes.get("defects", {}), "gold", _BOXES)
+    tables = [grid(["By size and by defect", "gold", *_BOXES], rows)] if rows else []
+    products = boxes.get("categories", {})
+    if len(products) > 1:
+        rows = _rows(products, "images", _PRODUCTS)
+        tables.append(grid(["By product", "images", *_PRODUCTS], rows))
+    return tables
+
+
+def mask_strata_tables(localization: Mapping[str, Any]) -> list[Markup]:
+    """Masks from predicted boxes, a table a segmenter, by size, defect and product."""
+    tables = []
+    for segmenter, sources in localization.get("masks", {}).items():
+        found = sources.get("predicted", {})
+        strata = {**sizes(found), **found.get("defects", {}), **_several(found)}
+        rows = _rows(strata, "images", _MASKS)
+        if rows:
+            tables.append(grid([f"{segmenter}: predicted boxes", "images", *_MASKS], rows))
+    return tables
+
+
+def stability_table(localization: Mapping[str, Any]) -> Markup | None:
+    """What moving the predicted boxes by so much of their sides does, by segmenter."""
+    rows: list[Sequence[Child]] = []
+    for segmenter, sources in localization.get("masks", {}).items():
+        found = sources.get("stability")
+        for share, cells in (found["shares"] if found else {}).items():
+            row: list[Child] = [
+                f"{segmenter}: up to {100 * float(share):g} %",
+                str(cells["images"]),
+            ]
+            row += [with_interval(cells[k], cells["intervals"][k]) for k in _STABILITY.values()]
+            rows.append(row)
+    return grid(["Boxes moved", "images", *_STABILITY], rows) if rows else None
+
+
+def sizes(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures by size, named so that they may stand among others."""
+    return {f"{size} defects": found["sizes"][size] for size in SIZES if size in _sizes(found)}
+
+
+def _sizes(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    sized: Mapping[str, Any] = found.get("sizes", {})
+    return sized
+
+
+def _several(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    products: Mapping[str, Any] = found.get("categories", {})
+    return products if len(products) > 1 else {}
+
+
+def _rows(
+    strata: Mapping[str, Mapping[str, Any]], counted: str, columns: Mapping[str, str]
+) -> list[Sequence[Child]]:
+    return [
+        [
+            name,
+            str(cells[counted]),
+            *(
+                with_interval(cells.get(key), cells["intervals"].get(key))
+                for key in columns.values()
+            ),
+        ]
+        for name, cells in strata.items()
+    ]

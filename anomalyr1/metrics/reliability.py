@@ -1,0 +1,91 @@
+"""How far a score means what it says: P(anomalous) in bins, against the share that is anomalous.
+
+The bins are of equal width, `BINS` from 0 to 1; a bin holds its lower end, the last one both. A
+reliability diagram (DeGroot and Fienberg, The Statistician 32, 1983; Niculescu-Mizil and Caruana,
+ICML 2005) draws the share of anomalous images of each bin over the mean score in it: on the
+diagonal the score is a probability. The expected calibration error is the mean distance from it,
+each bin weighted by its images (Naeini et al., AAAI 2015, equation 3, with P(anomalous) for the
+confidence).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalyr1.metrics.bootstrap import interval
+
+BINS = 15
+_COUNT, _SAID, _ANOMALOUS = range(3)
+
+Floats = NDArray[np.float32]
+
+
+def bin_sums(
+    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], weights: Floats
+) -> NDArray[np.float64]:
+    """What lies in each bin, of images that count several times or not at all.
+
+    Args:
+        scores: (n,) from 0 to 1.
+        anomalous: (n,) gold labels.
+        weights: (R, n), how often each counts.
+
+    Returns:
+        (R, `BINS`, 3): images, the sum of their scores, how many of them are anomalous.
+    """
+    columns = np.zeros((len(scores), BINS, 3), dtype=np.float32)
+    row, bins = np.arange(len(scores)), np.minimum((scores * BINS).astype(int), BINS - 1)
+    for column, values in ((_COUNT, 1.0), (_SAID, scores), (_ANOMALOUS, anomalous)):
+        columns[row, bins, column] = values
+    summed = weights @ columns.reshape(len(scores), BINS * 3)
+    return np.asarray(summed, dtype=np.float64).reshape(len(weights), BINS, 3)
+
+
+def calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R,): the expected calibration error of `bin_sums`, from 0 to 1."""
+    gaps = np.abs(sums[..., _ANOMALOUS] - sums[..., _SAID]).sum(axis=-1)
+    return np.asarray(gaps / sums[..., _COUNT].sum(axis=-1))
+
+
+def reliability(
+    sums: NDArray[np.float64], drawn: NDArray[np.float64] | None
+) -> list[dict[str, Any]]:
+    """The bins, lowest first.
+
+    Args:
+        sums: (`BINS`, 3), of all images once.
+        drawn: (R, `BINS`, 3), of images drawn with replacement; None for no intervals.
+
+    Returns:
+        Of each bin `from` and `to` (0 to 1), `images`, and in percent `said` (their mean score),
+        `anomalous` (their share) and its 95 % `interval`, over the draws that have an image there.
+        None where there is none, and no interval from fewer than two images.
+
+    >>> sums = bin_sums(np.array([0.5, 0.5]), np.array([True, False]), np.ones((1, 2), np.float32))
+    >>> reliability(sums[0], None)[7]["said"], reliability(sums[0], None)[7]["anomalous"]
+    (50.0, 50.0)
+    """
+    ends = None if drawn is None else interval(_shares(drawn))
+    found = []
+    for number, (count, said, _) in enumerate(sums):
+        found.append(
+            {
+                "from": number / BINS,
+                "to": (number + 1) / BINS,
+                "images": int(count),
+                "said": float(100 * said / count) if count else None,
+                "anomalous": float(_shares(sums[number])) if count else None,
+                "interval": None
+                if ends is None or count < 2
+                else [float(end) for end in ends[:, number]],
+            }
+        )
+    return found
+
+
+def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(100 * sums[..., _ANOMALOUS] / sums[..., _COUNT])
