@@ -14,8 +14,8 @@ from anomalyr1.errors import InputError
 from anomalyr1.training.collapse import lasting_fall
 from anomalyr1.training.watch import Watch
 
-# A step of a run that learns, as the trainer logs it.
 SAMPLER = "sampling/sampling_logp_difference/mean"
+# A step of a run that learns, as the trainer logs it.
 HEALTHY = {
     "reward": 1.5,
     "kl": 0.02,
@@ -207,6 +207,7 @@ def learning(count: int, groups: int, seed: int) -> list[dict]:
                 "reasoning/characters": rng.normal(400 - 200 * done, 60),
                 "entropy": (0.3 - 0.27 * done) * rng.lognormal(sigma=0.3),
                 "zero_variance": rng.binomial(groups, 0.6) / groups,
+                SAMPLER: 0.02 + 0.01 * math.sin(step),
                 **({"boxes/iou": box} if rng.random() < 2 / 3 else {}),
             }
         )
