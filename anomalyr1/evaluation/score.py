@@ -30,11 +30,7 @@ from anomalyr1.metrics.mcq import (
     accuracy,
     counted_by_mmad,
 )
-<<<<<<< HEAD
-from anomalyr1.metrics.rare_shares import FEW
-=======
-from anomalyr1.metrics.rare_shares import LEVEL
->>>>>>> main
+from anomalyr1.metrics.rare_shares import FEW, LEVEL
 from anomalyr1.metrics.significance import smallest_detectable
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 from anomalyr1.storage import write_json
