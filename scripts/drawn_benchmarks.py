@@ -208,13 +208,13 @@ class PairLaw:
         records: list[ChoiceRecord],
         boxes: list[ImageBoxes],
     ) -> Counts:
-        answers = np.zeros((self.stock, 2, 2))
+        answers = np.zeros((self.stock, 3, 2))  # none of RobustMAD's
         row = {
             image: number for number, image in enumerate(dict.fromkeys(r.image for r in records))
         }
         for one in records:
             contradictory = generator.random() < 0.04
-            answers[row[one.image]] += [(one.answer is None, 1), (contradictory, 1)]
+            answers[row[one.image]] += [(one.answer is None, 1), (contradictory, 1), (0, 0)]
         return Counts(frozenset(), tally(records, "strict"), answers, box_parts(boxes))
 
 
