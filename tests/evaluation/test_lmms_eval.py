@@ -21,7 +21,7 @@ from anomalyr1.evaluation.prediction_lines import prediction_to_row
 from anomalyr1.evaluation.score import score
 from anomalyr1.policy.load import load_policy
 from anomalyr1.rows import build_rows
-from anomalyr1.schema import QUESTION_TYPES, Prediction
+from anomalyr1.schema import QUESTION_TYPES, ROBUSTMAD_TYPES, Prediction
 from anomalyr1.storage import write_jsonl
 
 FOLDER = REPOSITORY / "data/lmms_eval"
@@ -51,7 +51,7 @@ def questions(task, benchmark: Path, monkeypatch) -> list[dict]:
 
 
 def drawn(folder: Path) -> Path:
-    """Three data sets of empty files, each question of MMAD's types about each."""
+    """Three data sets of empty files, a choice question of every type about each."""
     options = {"A": "Yes.", "B": "No.", "C": "Partly.", "D": "Maybe."}
     types = [kind for kind in QUESTION_TYPES if kind != "Defect Grounding"]
     records = {}
@@ -105,6 +105,7 @@ def require_compat(task, found: dict, predictions: list[Prediction], folder: Pat
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_answers_give_the_compat_table(task, tmp_path, monkeypatch, seed):
     docs = questions(task, drawn(tmp_path), monkeypatch)
+    assert len(docs) == 30 * 9 and not {doc["question_type"] for doc in docs} & {*ROBUSTMAD_TYPES}
     chance = random.Random(seed)
     said = [chance.choice(COMPLETIONS) for _ in docs]
     records = [task.answers(doc, [text.strip()]) for doc, text in zip(docs, said, strict=True)]
