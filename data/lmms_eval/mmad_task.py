@@ -30,7 +30,7 @@ Doc = Mapping[str, Any]
 
 
 def questions(rows: Any) -> Any:
-    """One row a choice question of the benchmark, in the order of its file.
+    """One row a choice question of MMAD's types, in the order of the benchmark's file.
 
     Args:
         rows: a data set whose first row names the `benchmark`; the variable MMAD_BENCHMARK comes
@@ -62,7 +62,7 @@ def questions(rows: Any) -> Any:
         }
         for sample in benchmark.samples
         for index, question in enumerate(sample.questions)
-        if not question.is_grounding
+        if not question.is_grounding and question.subtask in SUBTASKS
     ]
     return Dataset.from_list([{"position": place, **row} for place, row in enumerate(asked)])
 

@@ -17,7 +17,7 @@ from anomalyr1.evaluation.backends.answering import (
 from anomalyr1.evaluation.backends.rounds import Batch, Turn
 from anomalyr1.policy.adapters import ADAPTER_CONFIG
 from anomalyr1.policy.family import Family
-from anomalyr1.policy.load import load_processor, read_family
+from anomalyr1.policy.load import load_processor, read_dtype, read_family
 from anomalyr1.policy.vllm_options import engine_options, import_vllm, refuse_head_size, said
 from anomalyr1.rows import Row, count_tokens
 from anomalyr1.schema import Prediction
@@ -53,15 +53,15 @@ class VllmEngine:
         refuse_head_size(config.policy, "answer with eval.backend.kind=transformers here")
         self.processor: Any = load_processor(config.policy)
         self.family: Family = read_family(config.policy)
+        dtype = str(read_dtype(config.policy)).removeprefix("torch.")
         options = {
             "model": config.policy.path,
             "seed": config.seed,
-            **engine_options(
-                config.policy, dtype=config.policy.dtype, images=config.prompt.references + 1
-            ),
+            **engine_options(config.policy, dtype=dtype, images=config.prompt.references + 1),
             "max_model_len": _longest(config),
             **config.eval.backend.engine,
         }
+        self.dtype = str(options["dtype"])
         try:
             self.engine = self.vllm.LLM(**options)
         except Exception as error:  # whatever an engine of many parts says of what it cannot load
@@ -73,10 +73,10 @@ class VllmEngine:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its version and the settings of its engine; it tells no kernel."""
+        """Its version, dtype and the settings of its engine; it tells no kernel."""
         engine, policy = self.config.eval.backend.engine, self.config.policy
         backend = {"kind": "vllm", "version": self.vllm.__version__, "engine": engine}
-        return {**checkpoint_settings(policy), "backend": backend}
+        return {**checkpoint_settings(policy), "backend": backend, "dtype": self.dtype}
 
     def predictions(self, rows: Sequence[Row]) -> Iterator[list[Prediction]]:
         """Several hundred questions after the other, those of an image side by side."""

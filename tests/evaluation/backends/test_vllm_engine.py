@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+import vllm_stand_in
 from commands import REPOSITORY, run_here
 from tiny_runs import write_config
+
+from anomalyr1.config import load_config
+from anomalyr1.errors import InputError
+from anomalyr1.evaluation.backends.vllm_engine import VllmEngine
+from anomalyr1.policy.load import load_policy
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
 POLICY = REPOSITORY / "data/tiny-policy"
@@ -46,12 +54,31 @@ def test_without_vllm_one_line_says_what_to_do(config, tmp_path):
 def test_an_adapter_is_to_be_merged_first(config, tmp_path):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter/adapter_config.json").write_text("{}")
-    from anomalyr1.config import load_config
-    from anomalyr1.errors import InputError
-    from anomalyr1.evaluation.backends.vllm_engine import VllmEngine
-
     with pytest.raises(InputError, match=r"found an adapter at .*merge it first"):
         VllmEngine(load_config(config, [f"policy.path={tmp_path / 'adapter'}"]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "stated", "computed"),
+    [
+        ("auto", "float32", "float32"),  # of which vLLM's own `auto` makes bfloat16
+        ("auto", "bfloat16", "bfloat16"),
+        ("auto", None, "float32"),  # the weights themselves say it
+        ("bfloat16", "float32", "bfloat16"),
+    ],
+)
+def test_it_computes_in_the_dtype_that_transformers_would(
+    config, tmp_path, monkeypatch, asked, stated, computed
+):
+    folder = tmp_path / "policy"
+    shutil.copytree(POLICY, folder)
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**told, "dtype": stated}))
+    vllm_stand_in.install(monkeypatch)
+    loaded = load_config(config, [f"policy.path={folder}", f"policy.dtype={asked}"])
+    engine = VllmEngine(loaded)
+    assert engine.engine.arguments["dtype"] == engine.settings["dtype"] == computed
+    assert load_policy(loaded.policy).model.dtype == getattr(torch, computed)
 
 
 @pytest.mark.vllm
