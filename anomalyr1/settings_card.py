@@ -7,6 +7,7 @@ is written down and how cards are told apart stand here.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BACKEND = "transformers"
 
 _VERSIONS = ("anomalyr1", "torch", "torchvision", "transformers", "peft", "sam2")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHOWN = 48  # characters of a value; of a longer one, both ends
 
 
@@ -101,16 +103,18 @@ def flat(card: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A setting in words; of a long one, both ends.
+    """A setting in words; of a commit its beginning, of another long one both ends.
 
-    >>> shown(None), shown(True), shown([3136, 12544]), len(shown("a" * 64))
-    ('none', 'yes', '3136, 12544', 25)
+    >>> shown(None), shown(True), shown([3136, 12544]), shown("5c0ffee1" * 5), len(shown("x" * 64))
+    ('none', 'yes', '3136, 12544', '5c0ffee15c0f', 25)
     """
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if _COMMIT.fullmatch(text):
+        return text[:12]
     return text if len(text) <= _SHOWN else f"{text[:12]}…{text[-12:]}"
 
 

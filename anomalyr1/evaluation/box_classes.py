@@ -31,7 +31,7 @@ def class_figures(
     scores: Mapping[str, float],
     resamples: int,
 ) -> dict[str, Any]:
-    """`class_scores`, and in `classes_from` where the classes are from.
+    """`class_scores`, classes named as gold boxes spell them; `classes_from`: where they are from.
 
     Classes count where every gold box has one and the policy says some. A box whose label says
     nothing has the class that the answer about its image names. Elsewhere the figures are of the
@@ -59,7 +59,10 @@ def class_figures(
         )
         for image in images
     ]
-    return {"classes_from": source, **class_scores(found, resamples)}
+    scored = class_scores(found, resamples)
+    spelt = {class_name(box.label): box.label for image in images for box in image.boxes.gold}
+    classes = {spelt.get(name) or name: figures for name, figures in scored["classes"].items()}
+    return {"classes_from": source, **scored, "classes": classes}
 
 
 def classes_from(images: Sequence[ImageReading], chosen: Mapping[str, str]) -> ClassesFrom:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from anomalyr1.evaluation.image_readings import PredictionReading
-from anomalyr1.metrics.bootstrap import interval, ratios, resample_ratios
+from anomalyr1.metrics.bootstrap import ratio_intervals, ratios
 from anomalyr1.parsing import parse_response
 from anomalyr1.parsing.tidy import plain
 from anomalyr1.schema import AGAIN, SUBTASKS, Again, Question
@@ -119,11 +119,11 @@ def agreeing(seconds: Sequence[Second], resamples: int) -> dict[Cell, dict[str, 
         parts[images[second.image], at] += [second.agrees is True, 1]
         unreadable[at] += second.agrees is None
     sums, counted = parts.sum(axis=0), np.count_nonzero(parts[..., 1], axis=0)
-    percents, ends = ratios(sums), interval(resample_ratios(parts, resamples)).T
+    percents, ends = ratios(sums), ratio_intervals(parts, resamples)
     return {
         cell: {
             "percent": float(percents[at]),
-            "interval": [float(end) for end in ends[at]] if counted[at] > 1 else None,
+            "interval": None if (found := ends[at]) is None else list(found),
             "askings": int(sums[at, 1]),
             "unreadable": int(unreadable[at]),
             "images": int(counted[at]),

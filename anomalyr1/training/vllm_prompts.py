@@ -39,8 +39,8 @@ def narrowed(prompt: Mapping[str, Any], image_token: int) -> dict[str, Any]:
     if short.count(image_token) != len(images):
         raise InputError(
             f"expected one run of image tokens an image in a prompt for vLLM, found "
-            f"{short.count(image_token)} beside {len(images)} images; sample with transformers "
-            "(grpo.use_vllm=false)"
+            f"{short.count(image_token)} beside {len(images)} images; set grpo.use_vllm=false to "
+            "sample with transformers"
         )
     return {**prompt, "prompt_token_ids": short}
 

@@ -101,7 +101,7 @@ def test_it_is_printed_and_drawn(tmp_path: Path) -> None:
         assert name in printed, name
     page = write_report([run], root=tmp_path / "data").read_text(encoding="utf-8")
     for name in (
-        "the classes are the labels",
+        "The classes are the labels",
         "small defects",
         "Drawn/lid",
         "box: predicted boxes",

@@ -86,9 +86,8 @@ def test_two_updates_with_a_reference_under_autocast(lora, chunk, tiny_policy, t
     found = []
     for half, shared in ((False, False), (True, False), (True, True)):
         options = {"beta": 0.1, "num_iterations": 2, "max_steps": 2, "shuffle_dataset": False}
-        options["per_device_train_batch_size"] = (
-            12  # TRL takes no row without a picture among others
-        )
+        # TRL takes no row without a picture among others.
+        options["per_device_train_batch_size"] = 12
         case = (lora, True, half, "sdpa", True)
         run = trainer(case, tiny_policy, tmp_path, shared, **options)
         if shared and chunk:

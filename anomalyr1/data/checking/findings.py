@@ -31,7 +31,7 @@ MMAD_COLUMNS = (
     "Object Analysis",
 )
 
-_TEMPLATE = "template"  # a folder of normal images: the references of DTD in IAD-R1's files
+_TEMPLATE = "template"
 _TURNED = re.compile(
     r"\b(no|not|free|without|normal|intact|good|flawless|perfect|undamaged|ok|acceptable)\b", re.I
 )
@@ -47,6 +47,17 @@ class Finding:
     message: str
 
 
+def is_normal_reference(key: str) -> bool:
+    """Whether a reference of that key shows a normal image.
+
+    One in a folder "good" does (MMAD), and one in a folder "template" (DTD in IAD-R1's files).
+
+    >>> is_normal_reference("DTD/Woven_001/template/0.png"), is_normal_reference("DTD/a/bad/1.png")
+    (True, False)
+    """
+    return is_normal_key(key) or _TEMPLATE in key.split("/")
+
+
 def record_findings(sample: Sample, record: Mapping[str, Any]) -> Iterator[Finding]:
     """What the record of one image says against itself."""
     stated = record.get("image_path")
@@ -58,7 +69,7 @@ def record_findings(sample: Sample, record: Mapping[str, Any]) -> Iterator[Findi
     for key in dict.fromkeys((*sample.similar_templates, *sample.random_templates)):
         if key == sample.image:
             yield _error("reference", sample, "the image is its own reference")
-        elif not (is_normal_key(key) or _TEMPLATE in key.split("/")):
+        elif not is_normal_reference(key):
             yield _error("reference", sample, f"the reference {key} is not a normal image")
     if sample.is_normal and sample.mask:
         yield _error("mask", sample, f"a normal image has the mask {sample.mask}")

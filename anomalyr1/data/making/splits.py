@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from anomalyr1.data.checking.findings import is_normal_reference
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256
 from anomalyr1.data.leakage import Progress, fingerprints
 from anomalyr1.data.making.division import SplitOptions, assign
@@ -21,7 +22,7 @@ from anomalyr1.data.seeding import seeded_order
 from anomalyr1.data.turned_copies import copies
 from anomalyr1.errors import InputError
 from anomalyr1.output_folder import new_folder, require_new
-from anomalyr1.schema import Sample, is_normal_key
+from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json
 
 SIDES = ("train", "test")
@@ -202,8 +203,8 @@ def _with_references(
     """References that may stay; where none may, normal training images of the category."""
 
     def allowed(keys: Iterable[str]) -> tuple[str, ...]:
-        kept = [k for k in keys if k not in refused and k != sample.image and is_normal_key(k)]
-        return tuple(kept[: options.references])
+        kept = [k for k in keys if k not in refused and k != sample.image]
+        return tuple([k for k in kept if is_normal_reference(k)][: options.references])
 
     similar, random = allowed(sample.similar_templates), allowed(sample.random_templates)
     had = sample.similar_templates or sample.random_templates

@@ -7,14 +7,13 @@ from typing import Any
 
 from anomalyr1.evaluation.consistency import named_shares
 from anomalyr1.evaluation.report.markup import Child, Markup
-from anomalyr1.evaluation.report.tables import DASH, grid, with_interval
+from anomalyr1.evaluation.report.tables import DASH, SMALL_PRINT, grid, with_interval
 from anomalyr1.schema import SUBTASKS
 
 CONSISTENCY_NOTE = (
     "Of the questions with a readable answer, the share of further askings whose verdict is the "
-    "same option, by its text. Small print: 95 % bootstrap interval, whole images drawn. An "
-    "unreadable second answer counts as another verdict. Leading wordings suggest an option, which "
-    "may be the right one or not."
+    "same option, by its text. An unreadable second answer counts as another verdict. Leading "
+    "wordings suggest an option, which may be the right one or not. " + SMALL_PRINT
 )
 
 
@@ -38,7 +37,8 @@ def consistency_table(metrics: Mapping[str, Any]) -> Markup | None:
             ]
         )
         cells = (by_subtask.get(column) for column in columns)
-        row += [DASH if c is None else with_interval(c["percent"], c["interval"]) for c in cells]
+        absent = DASH if by_subtask else ""  # parts of a row are not split further
+        row += [absent if c is None else with_interval(c["percent"], c["interval"]) for c in cells]
         table.append(row)
     header = ["Same verdict, %", "askings", "unreadable", "All", *columns]
     return grid(header, table)

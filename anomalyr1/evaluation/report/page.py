@@ -28,10 +28,12 @@ from anomalyr1.evaluation.report.score_charts import score_charts
 from anomalyr1.evaluation.report.strata_tables import (
     box_strata_tables,
     class_table,
+    classes_note,
     mask_strata_tables,
     stability_table,
 )
 from anomalyr1.evaluation.report.tables import (
+    SMALL_PRINT,
     accuracy_table,
     agreement_table,
     box_table,
@@ -49,8 +51,8 @@ _NOTES = {
     "strict": (
         "Strict: every question counts and an unreadable answer is wrong. Anomaly Detection is "
         "balanced over normal and anomalous images. The row Average weighs datasets equally. "
-        "Small print: 95 % bootstrap interval, whole images drawn. Overkill is the share of normal "
-        "images called defective, Miss the share of defective ones called normal."
+        "Overkill is the share of normal images called defective, Miss the share of defective ones "
+        f"called normal. {SMALL_PRINT}"
     ),
     "compat": (
         "Compat: the benchmark's own accounting of the same letters, to compare with published "
@@ -74,7 +76,8 @@ _NOTES = {
     ),
     "strata": (
         "A defect is small below 1/300 of the image's area and large from 3/100 on (COCO's limits "
-        "in a photo of 640 x 480). IoU is the mean over gold boxes, 0 where none is matched."
+        "in a photo of 640 x 480). IoU is the mean over gold boxes, 0 where none is matched. A box "
+        "that marks nothing is of no defect, so that a defect has no F1."
     ),
     "stability": (
         "Predicted boxes are moved and resized by up to a share of their sides before the "
@@ -209,7 +212,11 @@ def _localization(run: Run) -> list[Markup | None]:
         ("Normal or anomalous", detection_table(run.metrics), None),
         ("Boxes", box_table(located), _note("boxes")),
         ("Published boxes", box_beside_table(run.name, run.metrics), None),
-        ("Boxes that name the defect", class_table(located), _note("classes")),
+        (
+            "Boxes that name the defect",
+            class_table(located),
+            _note("classes", classes_note(located)),
+        ),
         ("Where boxes are good", _joined(box_strata_tables(located)), _note("strata")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
         ("Where masks are good", _joined(mask_strata_tables(located)), None),
@@ -265,5 +272,5 @@ def _training(runs: Sequence[Run]) -> list[Markup | None]:
     return [*told, tag("div", *charts, class_="charts")] if charts else told
 
 
-def _note(name: str) -> Markup:
-    return tag("p", _NOTES[name], class_="note")
+def _note(name: str, before: str = "") -> Markup:
+    return tag("p", f"{before} {_NOTES[name]}".strip(), class_="note")

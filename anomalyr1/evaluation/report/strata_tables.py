@@ -26,7 +26,7 @@ _PRODUCTS = {
 }
 _STABILITY = {
     "Mask IoU": "mask_iou",
-    "change": "mask_iou_change",
+    "change of mask": "mask_iou_change",
     "Dice": "mask_dice",
     "change of Dice": "mask_dice_change",
     "Box IoU": "box_iou",
@@ -36,9 +36,9 @@ _STABILITY = {
 }
 _MASKS = {"IoU": "iou", "Dice": "dice"}
 _FROM = {
-    "labels": "the classes are the labels of the boxes",
-    "answers": "the class of an image's boxes is its answer about the type of the defect",
-    None: "without classes: the gold boxes have none, or the answers name none",
+    "labels": "The classes are the labels of the boxes.",
+    "answers": "The class of an image's boxes is its answer about the type of the defect.",
+    None: "Without classes: the gold boxes have none, or the answers name none.",
 }
 
 
@@ -53,9 +53,13 @@ def class_table(localization: Mapping[str, Any]) -> Markup | None:
         ends = cells.get("intervals", {})
         row += [with_interval(cells[key], ends.get(key)) for key in _CLASSES.values()]
         rows.append([*row, percent(cells["map" if "map" in cells else "ap"])])
-    return grid(
-        ["", "gold / predicted", *_CLASSES, "mAP"], rows, caption=_FROM[found["classes_from"]]
-    )
+    return grid(["", "gold / predicted", *_CLASSES, "mAP"], rows)
+
+
+def classes_note(localization: Mapping[str, Any]) -> str:
+    """Where the classes of `class_table` are from; nothing without that table."""
+    found = localization.get("boxes", {}).get("pooled", {}).get("deeppcb")
+    return "" if found is None else _FROM[found["classes_from"]]
 
 
 def box_strata_tables(localization: Mapping[str, Any]) -> list[Markup]:

@@ -8,8 +8,13 @@ from typing import Any
 from anomalyr1.evaluation.letter_scores import PARSED, PLACES
 from anomalyr1.evaluation.report.markup import Child, Markup, escape, join, tag
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
+from anomalyr1.metrics.rare_shares import FEW
 
 DASH = "–"
+SMALL_PRINT = (
+    "Small print: 95 % interval, by drawing whole images again; Wilson's where fewer than "
+    f"{FEW} images keep a share from 0 or 100 %."
+)
 
 
 def percent(value: float | None) -> str:
@@ -24,9 +29,7 @@ def with_interval(value: float | None, ends: Sequence[float] | None) -> Markup:
     return join([percent(value), tag("small", f"{ends[0]:.1f} – {ends[1]:.1f}")])
 
 
-def grid(
-    header: Sequence[Child], rows: Sequence[Sequence[Child]], caption: str | None = None
-) -> Markup:
+def grid(header: Sequence[Child], rows: Sequence[Sequence[Child]]) -> Markup:
     """A plain table; a row may hold finished `<td>` elements or texts."""
     body = [
         tag(
@@ -40,7 +43,6 @@ def grid(
         "div",
         tag(
             "table",
-            tag("caption", caption) if caption else None,
             tag("thead", tag("tr", *(tag("th", name, scope="col") for name in header))),
             tag("tbody", *body),
         ),

@@ -142,6 +142,24 @@ def test_an_evaluated_reference_is_replaced(bench, tmp_path):
                 assert chosen
 
 
+def test_references_in_a_template_folder_stay(bench, tmp_path):
+    """DTD in IAD-R1's files keeps its normal references beside `good`; a defective one goes."""
+    file = bench.root / "mmad.json"
+    records, shown = json.loads(file.read_text()), {}
+    for n, (key, record) in enumerate(records.items()):
+        product = "/".join(key.split("/")[:2])
+        template, bad = f"{product}/template/{n}.png", f"{product}/broken/{n}.png"
+        for k, reference in enumerate((template, bad)):
+            save(bench.root / reference, picture(10_000 + 2 * n + k))
+        record.update(similar_templates=[], random_templates=[bad, template])
+        shown[key] = (template,)
+    file.write_text(json.dumps(records))
+    for side in split(load_benchmark(bench.root), tmp_path / "split"):
+        assert {s.image: s.random_templates for s in side.samples} == {
+            s.image: shown[s.image] for s in side.samples
+        }
+
+
 def test_the_same_seed_in_two_processes(bench, tmp_path):
     code = (
         "import sys, hashlib; from pathlib import Path\n"
