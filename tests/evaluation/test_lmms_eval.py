@@ -165,9 +165,9 @@ def test_the_task_file_names_functions_that_are_there(task):
 @pytest.mark.skipif(not INSTALLED, reason="lmms-eval is not installed")
 @pytest.mark.parametrize("name", ["mmad_0shot", "mmad_1shot"])
 def test_lmms_eval_runs_it(task, tmp_path, toy_benchmark, monkeypatch, name):
-    """Its table is ours of its answers, and its answers are nearly all those of `anomalyr1 eval`.
+    """Its table is ours of its answers, and that of `anomalyr1 eval` too.
 
-    They need not all be: it makes the sides of an image multiples of 28 before the processor does.
+    Its words need not be: it makes the sides of an image multiples of 28 before the processor does.
     """
     policy = REPOSITORY / "data/tiny-policy"
     completed(
@@ -201,5 +201,7 @@ def test_lmms_eval_runs_it(task, tmp_path, toy_benchmark, monkeypatch, name):
     rows = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").open()]
     ours = {(row["image"], row["question_index"]): row["completion"].strip() for row in rows}
     same = sum(p.completion.strip() == ours[p.image, p.question_index] for p in predictions)
-    print(f"{name}: {same} of {len(docs)} answers are those of `anomalyr1 eval`")
-    assert same >= 0.9 * len(docs)
+    print(f"{name}: {same} of {len(docs)} completions are those of `anomalyr1 eval`")
+    assert same >= len(docs) / 2  # half of the images keep their sides
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["mmad"]["compat"] == found["by_dataset"]

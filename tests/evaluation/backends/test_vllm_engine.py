@@ -22,7 +22,10 @@ INSTALLED = importlib.util.find_spec("vllm") is not None
 POLICY = REPOSITORY / "data/tiny-policy"
 AGAIN = [f"eval.consistency.{key}" for key in ("shifted=1", "reworded=true", "asked_again=true")]
 # Where there is no GPU: no compilation for a policy this small.
-VLLM = ("eval.backend.kind=vllm", "eval.backend.engine.enforce_eager=true")
+VLLM = (
+    *("eval.backend.kind=vllm", "eval.backend.engine.enforce_eager=true"),
+    "eval.backend.engine.gpu_memory_utilization=0.3",  # others may have the rest of the memory
+)
 CAPS = {"min_pixels": 3136, "max_pixels": 6272}
 
 
