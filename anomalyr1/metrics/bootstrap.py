@@ -8,7 +8,9 @@ or 100 % have their intervals from `rare_shares`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,6 +157,31 @@ def ratio_intervals(
         (float(low[column]), float(high[column])) if counts else None
         for column, counts in enumerate(enough)
     ]
+
+
+def named_ratios(
+    names: Sequence[str],
+    parts: NDArray[np.float64],
+    ends: Sequence[tuple[float, float] | None],
+) -> dict[str, Any]:
+    """Ratios of sums under their names, in percent, None without a value; and their `intervals`.
+
+    Args:
+        names: of the ratios.
+        parts: (images, ratios, 2), numerator and denominator of each image.
+        ends: of `ratio_intervals`.
+
+    >>> named_ratios(["a", "b"], np.array([[[1.0, 2.0], [0.0, 0.0]]]), [None, None])
+    {'a': 50.0, 'b': None, 'intervals': {'a': None, 'b': None}}
+    """
+    values = ratios(parts.sum(axis=0))
+    return {
+        **{
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(names, values, strict=True)
+        },
+        "intervals": dict(zip(names, ends, strict=True)),
+    }
 
 
 def ratio_interval(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_intervals, ratios
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, named_ratios, ratio_intervals
 from anomalyr1.metrics.boxes import ImageBoxes
 from anomalyr1.schema import Box
 
@@ -51,14 +51,7 @@ def area_scores(
         `intervals`: of each, 95 % bootstrap by image.
     """
     parts = area_parts(images)
-    values = ratios(parts.sum(axis=0))
-    return {
-        **{
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(AREA_RATIOS, values, strict=True)
-        },
-        "intervals": dict(zip(AREA_RATIOS, ratio_intervals(parts, resamples, seed), strict=True)),
-    }
+    return named_ratios(AREA_RATIOS, parts, ratio_intervals(parts, resamples, seed))
 
 
 def area_parts(images: Sequence[ImageBoxes]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.geometry import match_boxes
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_intervals, ratios
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, named_ratios, ratio_intervals
 from anomalyr1.metrics.box_areas import AREA_RATIOS, area_parts
 from anomalyr1.metrics.boxes import BOX_RATIOS, THRESHOLDS, ImageBoxes, box_parts, matched
 
@@ -122,9 +122,9 @@ def by_category(
         category: {
             "images": len(of_category),
             "gold": sum(len(images[row].gold) for row in of_category),
-            **_values(
-                parts[of_category],
+            **named_ratios(
                 _BY_CATEGORY,
+                parts[of_category],
                 ratio_intervals(parts[of_category], resamples, seed),
             ),
         }
@@ -147,19 +147,4 @@ def _figures(
     names: Sequence[str],
     ends: Sequence[tuple[float, float] | None],
 ) -> dict[str, Any]:
-    return {"gold": int(parts[:, 0, 1].sum()), **_values(parts, names, ends)}
-
-
-def _values(
-    parts: NDArray[np.float64],
-    names: Sequence[str],
-    ends: Sequence[tuple[float, float] | None],
-) -> dict[str, Any]:
-    values = ratios(parts.sum(axis=0))
-    return {
-        **{
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(names, values, strict=True)
-        },
-        "intervals": dict(zip(names, ends, strict=True)),
-    }
+    return {"gold": int(parts[:, 0, 1].sum()), **named_ratios(names, parts, ends)}

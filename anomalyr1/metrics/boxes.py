@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
 from anomalyr1.geometry import iou_matrix, set_iou
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_intervals, ratios
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, named_ratios, ratio_intervals
 from anomalyr1.metrics.detection import percent
 from anomalyr1.schema import Box
 
@@ -101,13 +101,7 @@ def box_scores(
     result["pointing"] = percent(sum(_points_at_gold(i) for i in anomalous), len(anomalous))
     errors = [abs(len(image.predicted) - len(image.gold)) for image in images]
     result["count_error"] = sum(errors) / len(errors) if errors else None
-    result |= {
-        name: None if np.isnan(value) else float(value)
-        for name, value in zip(BOX_RATIOS, ratios(sums), strict=True)
-    }
-    ends = ratio_intervals(parts, resamples, seed)
-    result["intervals"] = dict(zip(BOX_RATIOS, ends, strict=True))
-    return result
+    return result | named_ratios(BOX_RATIOS, parts, ratio_intervals(parts, resamples, seed))
 
 
 def box_parts(images: Sequence[ImageBoxes]) -> NDArray[np.float64]:
