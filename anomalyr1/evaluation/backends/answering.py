@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from PIL import Image
 from transformers import ProcessorMixin
 
+from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.policy.family import Family
 from anomalyr1.rows import Row
@@ -90,6 +93,11 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
             batch = batch[size:]
     if batch:
         yield batch
+
+
+def open_images(rows: Sequence[Row]) -> dict[str, Image.Image]:
+    """The images of some prompts by their paths, each opened once: questions share them."""
+    return {name: open_image(Path(name)) for name in {n for row in rows for n in row.images}}
 
 
 def require_same_prompt(row: Row, tokens: object, where: str, said: int = 0) -> None:

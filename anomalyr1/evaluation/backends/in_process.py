@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
 from anomalyr1.config import Config, EvalConfig
-from anomalyr1.data.images import open_image
-from anomalyr1.evaluation.backends.answering import batches
+from anomalyr1.evaluation.backends.answering import batches, open_images
 from anomalyr1.evaluation.backends.rounds import Batch, Turn
 from anomalyr1.parsing.letter_likelihood import anomaly_probability
 from anomalyr1.policy.family import Family
@@ -66,8 +64,7 @@ def answer(policy: Policy, rows: Sequence[Row], config: Config) -> Iterator[Pred
     computation of what the prompts share.
     """
     batch = Batch.of(rows, config.eval, config.seed, policy.processor, policy.family)
-    # The questions of an image show the same files.
-    opened = {name: open_image(Path(name)) for name in {n for row in rows for n in row.images}}
+    opened = open_images(rows)
     asked = prepare_conversations(
         policy,
         [row.messages for row in rows],

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.config import Config
-from anomalyr1.data.images import open_image
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.backends.answering import (
     Answer,
     batches,
+    open_images,
     require_same_prompt,
 )
 from anomalyr1.evaluation.backends.rounds import Batch, Turn
@@ -88,7 +88,7 @@ class VllmEngine:
 
     def _answers(self, turns: Sequence[Turn]) -> list[Answer]:
         """All turns at once; the engine keeps what their prompts begin with."""
-        opened = {name: open_image(Path(name)) for turn in turns for name in turn.row.images}
+        opened = open_images([turn.row for turn in turns])
         outputs = self.engine.generate(
             [self._prompt(turn, opened) for turn in turns],
             [self._sampling(turn.seed) for turn in turns],
