@@ -20,18 +20,18 @@ import torch
 import typer
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import rankdata
+from scipy.special import expit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.data.images import open_image
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.geometry import Frame
+from anomalyr1.metrics.score_curves import MEASURES, weighted_measures
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.resizing import resized_size
 from anomalyr1.schema import Sample
-
-COVERED = 0.25  # a token belongs to a defect whose box covers this share of it
+from anomalyr1.training.curriculum.sight import covered_grid
 
 DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
 FOLDS = 4
@@ -64,20 +64,13 @@ def covered_by(
     sample: Sample, policy: Policy, size: tuple[int, int], cells: tuple[int, int]
 ) -> NDArray[np.bool_]:
     """(rows, columns): the tokens that a gold box covers."""
-    resized = resized_size(*size, policy.processor)
-    frame = Frame.spoken(size, resized, "pixels")
-    rows, columns = cells
-    high, wide = resized[1] / rows, resized[0] / columns
-    covered = np.zeros(cells, np.bool_)
-    for box in sample.boxes or ():
-        seen = frame.to_model(box)
-        x = np.arange(columns) * wide
-        y = np.arange(rows) * high
-        across = np.clip(np.minimum(x + wide, seen.x2) - np.maximum(x, seen.x1), 0, None)
-        down = np.clip(np.minimum(y + high, seen.y2) - np.maximum(y, seen.y1), 0, None)
-        part = down[:, None] * across[None, :]
-        least = min(wide * high, (seen.x2 - seen.x1) * (seen.y2 - seen.y1))
-        covered |= part >= COVERED * least
+    if not sample.boxes:
+        return np.zeros(cells, np.bool_)
+    wide, high = resized_size(*size, policy.processor)
+    frame = Frame.spoken(size, (wide, high), "pixels")
+    corners = torch.tensor([frame.to_model(box).xyxy for box in sample.boxes])
+    shares = corners / torch.tensor([wide, high, wide, high])
+    covered: NDArray[np.bool_] = covered_grid(shares, *cells).any(0).numpy()
     return covered
 
 
@@ -156,10 +149,10 @@ def fit(inputs: NDArray[np.float32], gold: NDArray[np.bool_], decay: float) -> A
 
 
 def auroc(gold: NDArray[np.bool_], score: NDArray[np.float32]) -> float:
-    """Share of pairs of a positive and a negative in which the positive has the higher score."""
-    positive, negative = int(gold.sum()), int((~gold).sum())
-    ranks = rankdata(score)[gold].sum()
-    return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
+    """Share of pairs of a positive and a negative in which the positive has the higher logit."""
+    probability = expit(score.astype(np.float64))
+    measures = weighted_measures(probability, gold, np.ones((1, len(gold)), np.float32))[0]
+    return float(measures[MEASURES.index("auroc")]) / 100
 
 
 def chosen_decay(

@@ -142,22 +142,35 @@ def _share(found: Tensor, wanted: Tensor) -> float:
 
 
 def covered_cells(corners: Tensor, cells: int) -> Tensor:
-    """(images, cells): which cells of a square a box covers, or is covered by, in good part."""
+    """(images, cells): `covered_grid` of squares, row by row."""
     side = round(cells**0.5)
-    edge = torch.arange(side, device=corners.device) / side
-    low, high = edge, edge + 1 / side
+    return covered_grid(corners, side, side).flatten(1)
 
-    def shared(start: Tensor, end: Tensor) -> Tensor:  # (images, side) along one axis
+
+def covered_grid(corners: Tensor, rows: int, columns: int) -> Tensor:
+    """Which cells a box covers, or is covered by, in good part.
+
+    Args:
+        corners: (boxes, 4), x1, y1, x2, y2 as shares of the frame.
+        rows: of the grid.
+        columns: of the grid.
+
+    Returns:
+        (boxes, rows, columns).
+    """
+
+    def shared(start: Tensor, end: Tensor, count: int) -> Tensor:  # (boxes, count) along one axis
+        low = torch.arange(count, device=corners.device) / count
+        high = low + 1 / count
         return (torch.minimum(end[:, None], high) - torch.maximum(start[:, None], low)).clamp(min=0)
 
     common = (
-        shared(corners[:, 1], corners[:, 3])[:, :, None]
-        * (shared(corners[:, 0], corners[:, 2])[:, None, :])
+        shared(corners[:, 1], corners[:, 3], rows)[:, :, None]
+        * shared(corners[:, 0], corners[:, 2], columns)[:, None, :]
     )
     area = ((corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1]))[:, None, None]
-    return ((common >= COVERED / cells) | (common >= COVERED * area)).flatten(1) & (
-        common.flatten(1) > 0
-    )
+    cell = 1 / (rows * columns)
+    return ((common >= COVERED * cell) | (common >= COVERED * area)) & (common > 0)
 
 
 def turned(pixels: Tensor, corners: Tensor, turn: int) -> tuple[Tensor, Tensor]:
