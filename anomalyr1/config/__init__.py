@@ -1,8 +1,8 @@
 """Configs: typed sections, one inherited base, key=value overrides, unknown keys refused."""
 
+from anomalyr1.config.asking_again import ConsistencyConfig
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
-from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.effects import refuse_without_effect, verbs_of
 from anomalyr1.config.files import ConfigFaults, dump_config, load_config
 from anomalyr1.config.guard import GuardConfig

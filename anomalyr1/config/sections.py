@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from anomalyr1.config.asking_again import ConsistencyConfig
 from anomalyr1.config.augmentation import AugmentConfig
 from anomalyr1.config.backend import BackendConfig
-from anomalyr1.config.consistency import ConsistencyConfig
 from anomalyr1.config.guard import GuardConfig
 from anomalyr1.config.mask_making import SegmentationConfig
 from anomalyr1.config.reward import RewardConfig

@@ -9,9 +9,9 @@ import torch
 from anomalyr1.config import Config
 from anomalyr1.planning.architecture import Architecture, Count, held_dtype
 from anomalyr1.planning.cards import GIB
+from anomalyr1.planning.pass_shapes import PassShape, prefill_shapes, scoring_shape, training_shape
 from anomalyr1.planning.passes import Moment, worst_moment
 from anomalyr1.planning.settings import Settings, chunk_of_completions, shares_prefix
-from anomalyr1.planning.shapes import PassShape, prefill_shapes, scoring_shape, training_shape
 from anomalyr1.planning.sharding import Sharding
 from anomalyr1.planning.skeleton import Skeleton, Weight, build_skeleton
 from anomalyr1.planning.states import States, hold

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from anomalyr1.planning.parts import Parts
-from anomalyr1.planning.shapes import PassShape
+from anomalyr1.planning.pass_shapes import PassShape
 from anomalyr1.planning.skeleton import Skeleton
 from anomalyr1.planning.tape import Layers
 from anomalyr1.planning.tracing import Tape

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from transformers import LogitsProcessorList, TextStreamer
 
-from anomalyr1.policy.drawing import SeededDraw
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.prepared import Asked, prepare_conversations
+from anomalyr1.policy.seeded_draw import SeededDraw
 from anomalyr1.shared_prefix.rollout import completions_of
 
 

@@ -68,6 +68,8 @@ class VllmSampler(VLLMGeneration):  # type: ignore[misc]
         options: arguments of vLLM's engine; a server is held against them.
     """
 
+    generation_kwargs: dict[str, Any]
+
     def __init__(self, *args: Any, options: Mapping[str, Any], **kwargs: Any) -> None:
         self._options = dict(options)
         super().__init__(*args, **kwargs)
@@ -79,9 +81,10 @@ class VllmSampler(VLLMGeneration):  # type: ignore[misc]
 
     def _init_vllm(self) -> None:
         """The stock start, with our arguments, and in one line where it fails."""
-        asked: dict[str, Any] = {"logit_bias": {self.image_token: _NEVER}}
-        asked.update(getattr(self, "generation_kwargs"))  # noqa: B009
-        self.generation_kwargs = asked
+        self.generation_kwargs = {
+            "logit_bias": {self.image_token: _NEVER},
+            **self.generation_kwargs,
+        }
         with _one_line("to start for grpo.use_vllm", "change sampler.engine or grpo.vllm_*"):
             _spare_onednn()
             with _arguments(self._options):

@@ -11,9 +11,9 @@ from test_passes import PROMPT, settings, skeleton_of
 from anomalyr1.config import Config, DataConfig, PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
 from anomalyr1.planning.parts import Parts
+from anomalyr1.planning.pass_shapes import PassShape, prefill_shapes, scoring_shape, training_shape
 from anomalyr1.planning.passes import worst_moment
 from anomalyr1.planning.settings import chunk_of_completions
-from anomalyr1.planning.shapes import PassShape, prefill_shapes, scoring_shape, training_shape
 from anomalyr1.planning.tokens import prompt_tokens, sharing_ratio
 from anomalyr1.shared_prefix.packing import Stretch, WholeRow, lay_out
 

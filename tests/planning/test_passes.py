@@ -9,9 +9,9 @@ from anomalyr1.config import Config, LoraSection, PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
 from anomalyr1.planning.head import Head
 from anomalyr1.planning.live import LiveBytes, nbytes
+from anomalyr1.planning.pass_shapes import groups_in_a_pass, scoring_shape, training_shape
 from anomalyr1.planning.passes import worst_moment
 from anomalyr1.planning.settings import read_settings
-from anomalyr1.planning.shapes import groups_in_a_pass, scoring_shape, training_shape
 from anomalyr1.planning.skeleton import build_skeleton
 from anomalyr1.planning.tokens import PromptTokens, sharing_ratio
 from anomalyr1.policy.load import load_policy, lora_config

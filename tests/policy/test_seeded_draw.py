@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anomalyr1.policy.drawing import SeededDraw
+from anomalyr1.policy.seeded_draw import SeededDraw
 
 LOGITS = torch.tensor([1.0, 0.0, -1.0, float("-inf")])
 
