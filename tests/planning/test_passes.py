@@ -166,9 +166,9 @@ def test_the_tile_is_that_of_the_installed_trl():
     from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
     from trl.trainer import utils
 
-    from anomalyr1.planning import head, shapes
+    from anomalyr1.planning import head, pass_shapes
     from anomalyr1.training.trainer import PolicyTrainer
 
     assert head.TILE_TOKENS == TOKEN_CHUNK_SIZE
     assert head.TILE_WORDS == utils._CHUNKED_LOGPROB_CHUNK_SIZE
-    assert PolicyTrainer.chunk_tokens == shapes.CHUNK_TOKENS
+    assert PolicyTrainer.chunk_tokens == pass_shapes.CHUNK_TOKENS
