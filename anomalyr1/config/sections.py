@@ -54,7 +54,7 @@ class DataConfig:
             as many of both.
         augment: vary the training images; None shows them as they are. Held-out images always are.
         contradictory: share of the questions with options whose gold reasoning, in `sft`, closes on
-            another option than the answer: where a study of ROAM's consistency may start. None: no
+            the option after the answer: where a study of ROAM's consistency may start. None: no
             reasoning contradicts its answer.
         group_by_image: show the questions of an image one after the other, so that it is computed
             once for those of a micro-batch; `sft` shows all of them at once and counts its batches

@@ -1,7 +1,8 @@
 """Gold reasoning that closes on another option than the answer: a start to study consistency from.
 
 A policy that copies the letter its reasoning named hardly contradicts itself, and a reward for
-agreement has nothing to act on. Fine-tuned on such rows it does.
+agreement has nothing to act on. Fine-tuned on such rows it does. The other option is the next one,
+so that with more than half of the rows the likeliest conclusion contradicts, too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from anomalyr1.config import Config
-from anomalyr1.data.seeding import digest, seeded_choice
+from anomalyr1.data.seeding import digest
 from anomalyr1.errors import InputError
 from anomalyr1.rows import Row
 
@@ -21,7 +22,7 @@ def contradicted(rows: Sequence[Row], share: float | None, seed: int) -> list[Ro
     Args:
         rows: what `build_rows` gave.
         share: of the questions with options, 0 to 1; None leaves all as they are.
-        seed: which ones, and on what they conclude.
+        seed: decides which ones.
     """
     if share is None:
         return list(rows)
@@ -29,11 +30,12 @@ def contradicted(rows: Sequence[Row], share: float | None, seed: int) -> list[Ro
 
 
 def _contradicted(row: Row, share: float, seed: int) -> Row:
-    others = [letter for letter in row.question.options if letter != row.question.answer]
+    letters = list(row.question.options)
     drawn = digest(seed, "contradictory", row.sample_id) % 10**6 / 10**6
-    if not others or drawn >= share:
+    if row.question.answer not in letters or drawn >= share:
         return row
-    return replace(row, conclusion=seeded_choice(others, seed, "conclusion", row.sample_id))
+    after = letters.index(row.question.answer) + 1
+    return replace(row, conclusion=letters[after % len(letters)])
 
 
 def refuse_contradictory(config: Config) -> None:
