@@ -24,59 +24,32 @@ from anomalyr1.schema import Box
 def coco_scores(
     images: Sequence[ImageBoxes], confidences: Sequence[float | None]
 ) -> dict[str, float | None]:
-    """`ar` and `ap` of a set of images, in percent.
+    """Average recall and average precision of a set of images, in percent.
+
+    IoU 0.50:0.95, all areas, one class, 100 boxes an image; AP over 101 recalls.
 
     Args:
         images: boxes.
         confidences: of each image, that of all of its predicted boxes.
+
+    Returns:
+        `ar`: None without a gold box. `ap`: None without one too, and where an image with predicted
+        boxes has no confidence.
     """
-    return {"ar": average_recall(images), "ap": average_precision(images, confidences)}
-
-
-def average_recall(images: Sequence[ImageBoxes]) -> float | None:
-    """COCO's AR (IoU 0.50:0.95, all areas, 100 boxes an image, one class); None without gold."""
-    if not any(image.gold for image in images):
-        return None
-    if not any(image.predicted for image in images):
-        return 0.0
-    evaluation = _evaluated(images, [1.0] * len(images))
+    gold = sum(len(image.gold) for image in images)
+    boxed = [known for image, known in zip(images, confidences, strict=True) if image.predicted]
+    if not gold or not boxed:
+        nothing_found = 0.0 if gold else None
+        return {"ar": nothing_found, "ap": nothing_found}
+    evaluation = matched_by_coco(images, [known or 0.0 for known in confidences])
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.accumulate()
-    recall = evaluation.eval["recall"][:, 0, 0, -1]  # every IoU, the class, all areas, 100 boxes
-    return 100 * float(recall.mean())
+    recall = 100 * float(evaluation.eval["recall"].mean())
+    return {"ar": recall, "ap": None if None in boxed else _average_precision(evaluation, gold)}
 
 
-def average_precision(
-    images: Sequence[ImageBoxes], confidences: Sequence[float | None]
-) -> float | None:
-    """COCO's AP (IoU 0.50:0.95, 101 recalls, all areas, 100 boxes an image, one class).
-
-    None without a gold box, and where an image with predicted boxes has no confidence.
-    """
-    boxed = [image.predicted for image in images]
-    if not any(image.gold for image in images) or any(
-        known is None for known, of in zip(confidences, boxed, strict=True) if of
-    ):
-        return None
-    if not any(boxed):
-        return 0.0
-    evaluation = _evaluated(images, [known or 0.0 for known in confidences])
-    found = [one for one in evaluation.evalImgs[: len(images)] if one is not None]  # of all areas
-    scores = np.concatenate([one["dtScores"] for one in found])
-    order = np.argsort(-scores, kind="stable")
-    matched = np.concatenate([one["dtMatches"] for one in found], axis=1)[:, order] > 0
-    last_of_equals = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    gold = sum(len(image.gold) for image in images)
-    precisions = []
-    for hits in np.cumsum(matched, axis=1)[:, last_of_equals]:
-        precision = np.maximum.accumulate((hits / (last_of_equals + 1))[::-1])[::-1]
-        reached = np.searchsorted(hits / gold, evaluation.params.recThrs, side="left")
-        precisions.append(np.append(precision, 0.0)[reached])
-    return 100 * float(np.mean(precisions))
-
-
-def _evaluated(images: Sequence[ImageBoxes], confidences: Sequence[float]) -> COCOeval:
-    """Boxes matched at every IoU; at least one is predicted."""
+def matched_by_coco(images: Sequence[ImageBoxes], confidences: Sequence[float]) -> COCOeval:
+    """Boxes matched by pycocotools at every IoU; at least one is predicted."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {
@@ -89,8 +62,24 @@ def _evaluated(images: Sequence[ImageBoxes], confidences: Sequence[float]) -> CO
         found = _annotations([image.predicted for image in images])
         scored = [{**box, "score": confidences[box["image_id"]]} for box in found]
         evaluation = COCOeval(truth, truth.loadRes(scored), "bbox")
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]  # of all areas
+        evaluation.params.maxDets = evaluation.params.maxDets[-1:]
         evaluation.evaluate()
     return evaluation
+
+
+def _average_precision(evaluation: COCOeval, gold: int) -> float:
+    found = [one for one in evaluation.evalImgs if one is not None]
+    scores = np.concatenate([one["dtScores"] for one in found])
+    order = np.argsort(-scores, kind="stable")
+    matched = np.concatenate([one["dtMatches"] for one in found], axis=1)[:, order] > 0
+    last_of_equals = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    precisions = []
+    for hits in np.cumsum(matched, axis=1)[:, last_of_equals]:
+        precision = np.maximum.accumulate((hits / (last_of_equals + 1))[::-1])[::-1]
+        reached = np.searchsorted(hits / gold, evaluation.params.recThrs, side="left")
+        precisions.append(np.append(precision, 0.0)[reached])
+    return 100 * float(np.mean(precisions))
 
 
 def _annotations(boxes: Sequence[Sequence[Box]]) -> list[Mapping[str, Any]]:

@@ -9,25 +9,27 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from pycocotools.cocoeval import COCOeval
 from test_box_metrics import FAR, SQUARE, random_images
 
 from anomalyr1.geometry import iou
 from anomalyr1.metrics.boxes import ImageBoxes
-from anomalyr1.metrics.coco_boxes import (
-    _evaluated,
-    average_precision,
-    average_recall,
-    coco_scores,
-)
+from anomalyr1.metrics.coco_boxes import coco_scores, matched_by_coco
 
 
-def by_pycocotools(images: list[ImageBoxes], confidences: Sequence[float]) -> float:
-    """Its own figure, which goes by the order of equals."""
-    evaluation = _evaluated(images, confidences)
+def by_pycocotools(images: list[ImageBoxes], confidences: Sequence[float]) -> tuple[float, float]:
+    """Its own AR and AP, of which the second goes by the order of equals."""
+    given = matched_by_coco(images, confidences)
     with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(given.cocoGt, given.cocoDt, "bbox")
+        evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return 100 * float(evaluation.stats[0])
+    return 100 * float(evaluation.stats[8]), 100 * float(evaluation.stats[0])
+
+
+def average_precision(images: list[ImageBoxes], confidences: Sequence[float | None]) -> float:
+    return coco_scores(images, confidences)["ap"]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -45,7 +47,9 @@ def test_average_recall_equals_cocos_greedy_matching_written_out(seed: int) -> N
                     free.remove(best)
                     found += 1
         recalls.append(found / gold)
-    assert average_recall(images) == pytest.approx(100 * float(np.mean(recalls)))
+    assert coco_scores(images, [None] * len(images))["ar"] == pytest.approx(
+        100 * float(np.mean(recalls))
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -56,16 +60,16 @@ def test_without_equals_it_is_pycocotools_s_own(seed: int) -> None:
         for place, one in enumerate(random_images(seed, 60))
     ]
     confidences = random.Random(seed).sample(range(1000), len(images))
-    found = average_precision(images, confidences)
-    assert found == pytest.approx(by_pycocotools(images, confidences))
-    assert 0 < found < 100
+    found = coco_scores(images, confidences)
+    assert (found["ar"], found["ap"]) == pytest.approx(by_pycocotools(images, confidences))
+    assert 0 < found["ap"] < 100
 
 
 def test_equals_enter_together_whatever_their_order() -> None:
     """One right, one wrong, equally sure: half of what is stated is right at full recall."""
     images = [ImageBoxes((SQUARE,), (SQUARE,)), ImageBoxes((FAR,), ())]
-    assert by_pycocotools(images, [0.5, 0.5]) == pytest.approx(100.0)
-    assert by_pycocotools(images[::-1], [0.5, 0.5]) == pytest.approx(50.0)
+    assert by_pycocotools(images, [0.5, 0.5])[1] == pytest.approx(100.0)
+    assert by_pycocotools(images[::-1], [0.5, 0.5])[1] == pytest.approx(50.0)
     for order in (images, images[::-1]):
         assert average_precision(order, [0.5, 0.5]) == pytest.approx(50.0)
     assert average_precision(images, [0.9, 0.5]) == pytest.approx(100.0)  # the right one is surer
@@ -79,7 +83,7 @@ def test_the_order_of_images_does_not_count(seed: int) -> None:
     ]
     confidences = [random.Random(place // 3).uniform(0, 1) for place in range(40)]
     found = average_precision(images, confidences)
-    assert found and found != by_pycocotools(images, confidences)
+    assert found and found != by_pycocotools(images, confidences)[1]
     assert average_precision(images[::-1], confidences[::-1]) == pytest.approx(found)
 
 
