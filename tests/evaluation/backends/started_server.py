@@ -19,6 +19,8 @@ from tiny_runs import write_config
 
 POLICY = REPOSITORY / "data/tiny-policy"  # it has something to say
 CAPS = {"min_pixels": 3136, "max_pixels": 6272}  # of the toy images none stays as it is
+# All that can be asked more than once.
+AGAIN = [f"eval.consistency.{key}" for key in ("shifted=1", "reworded=true", "asked_again=true")]
 
 
 def asking_config(file: Path, benchmark: Path, **options: Any) -> Path:

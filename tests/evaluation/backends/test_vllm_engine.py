@@ -11,7 +11,8 @@ import pytest
 import torch
 import vllm_stand_in
 from commands import run_here
-from started_server import POLICY, answered, asking_config
+from started_server import AGAIN, POLICY, answered, asking_config
+from tiny_runs import VLLM_ENVIRONMENT
 
 from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
@@ -19,7 +20,6 @@ from anomalyr1.evaluation.backends.vllm_engine import VllmEngine
 from anomalyr1.policy.load import load_policy
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
-AGAIN = [f"eval.consistency.{key}" for key in ("shifted=1", "reworded=true", "asked_again=true")]
 # Where there is no GPU: no compilation for a policy this small.
 VLLM = (
     *("eval.backend.kind=vllm", "eval.backend.engine.enforce_eager=true"),
@@ -30,6 +30,13 @@ VLLM = (
 @pytest.fixture
 def config(tmp_path, toy_benchmark) -> Path:
     return asking_config(tmp_path / "eval.yaml", toy_benchmark, limit=3)
+
+
+@pytest.fixture
+def quiet_vllm(monkeypatch) -> None:
+    """What of vLLM is set by the environment."""
+    for name, value in VLLM_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.skipif(INSTALLED, reason="vLLM is installed here")
@@ -71,6 +78,7 @@ def test_it_computes_in_the_dtype_that_transformers_would(
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("quiet_vllm")
 @pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
 @pytest.mark.parametrize("more", [(), AGAIN], ids=["once", "again"])
 def test_the_answers_of_this_process(config, tmp_path, more):
@@ -84,6 +92,7 @@ def test_the_answers_of_this_process(config, tmp_path, more):
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("quiet_vllm")
 @pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
 def test_votes_are_the_same_in_a_second_run(config, tmp_path):
     drawn = (*VLLM, "eval.temperature=1.0", "eval.votes=3")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from commands import run_here
-from started_server import CAPS, POLICY, answered, asking_config, started, without_ids
+from started_server import AGAIN, CAPS, POLICY, answered, asking_config, started, without_ids
+from tiny_runs import VLLM_ENVIRONMENT
 
 from anomalyr1.training.vllm_server import server_caps
 
@@ -20,7 +21,6 @@ pytestmark = [
     pytest.mark.vllm,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
 ]
-AGAIN = [f"eval.consistency.{key}" for key in ("shifted=1", "reworded=true", "asked_again=true")]
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def url(tmp_path_factory, toy_benchmark) -> Iterator[str]:
     arguments = ["--model", str(POLICY), "--dtype", "float32", "--max-model-len", "2048"]
     arguments += shlex.split(server_caps(CAPS["min_pixels"], CAPS["max_pixels"]))
     arguments += ["--allowed-local-media-path", str(toy_benchmark)]  # for images=file
-    # For a policy this small no compilation, and of the memory as little as will do.
+    # For a policy this small no compilation.
     arguments += ["--enforce-eager", "--limit-mm-per-prompt", '{"image": 2, "video": 0}']
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments]
     log = tmp_path_factory.mktemp("vllm") / "log"
-    with started(log, *command, seconds=600, VLLM_CPU_KVCACHE_SPACE="1") as url:
+    with started(log, *command, seconds=600, **VLLM_ENVIRONMENT) as url:
         yield url
 
 
