@@ -125,7 +125,7 @@ def test_questions_of_one_image_are_drawn_together():
     """Ten questions of two images: the score is right on one image and wrong on the other."""
     asked = [Scored(f"d/{i}", "d", False, float(i)) for i in (0, 1) for _ in range(5)]
     low, high = score_measures(asked, resamples=200)["pooled"]["intervals"]["brier"]
-    assert (low, high) == (0.0, 1.0)
+    assert low < 0.01 and high > 0.99  # ten trials would give 0.24 to 0.76
 
 
 def test_the_interval_covers_what_it_aims_at():

@@ -1,0 +1,70 @@
+"""An interval of the expected calibration error, which noise alone raises.
+
+What is estimated is the error of the same bins (`metrics.reliability`) on endlessly many images:
+the sum over the bins of how far the share of anomalous images lies from the mean score, |gap|. Of
+few images every gap is moved by chance, and absolute values do not cancel: a perfectly calibrated
+score has an error too. Neither resamples, which are moved twice, nor resamples less a mean excess
+undo it where the true gaps are as small as chance.
+
+Therefore the true gaps are taken to be l times those found, l from 0, and it is asked for which l
+chance would give an error as large as the one found, and as small, more often than in 2.5 % of
+times (test inversion: Carpenter, Journal of the Royal Statistical Society B 61, 1999). The end of
+l = 0 is a calibrated score. Chance has the variance of shares with half an image more of each kind
+in a bin (Jeffreys), so that a bin without a fault is not certain.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
+from anomalyr1.metrics.rare_shares import LEVEL, wilson
+
+_TIMES = np.linspace(0, 4, 161, dtype=np.float32)
+
+
+def calibration_interval(
+    images: NDArray[np.float64],
+    said: NDArray[np.float64],
+    anomalous: NDArray[np.float64],
+    scores_per_image: float = 1.0,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> tuple[float, float]:
+    """95 % interval of the expected calibration error, from 0 to 1; it holds the value.
+
+    Where the error is smaller than chance makes it even of a calibrated score, the upper end is
+    Wilson's of a share as large, the images being its trials.
+
+    Args:
+        images: (bins,) how many scores lie in each.
+        said: (bins,) the sum of them.
+        anomalous: (bins,) how many are of anomalous images.
+        scores_per_image: their mean number, all of which may be alike.
+        resamples: draws of chance.
+        seed: of the draws.
+
+    >>> low, high = calibration_interval(np.array([50, 50]), np.array([5, 45]), np.array([5, 45]))
+    >>> low, round(high, 3)
+    (0.0, 0.037)
+    """
+    some = images > 0
+    images, said, anomalous = images[some], said[some], anomalous[some]
+    total = images.sum()
+    gaps = (anomalous - said) / total
+    share = (anomalous + 0.5) / (images + 1)
+    spread = np.sqrt(images * share * (1 - share) * scores_per_image) / total
+    chance = np.random.default_rng(seed).normal(size=(resamples, len(gaps))) * spread
+    moved = _TIMES[:, None, None] * gaps.astype(np.float32) + chance.astype(np.float32)
+    errors = np.abs(moved, out=moved).sum(axis=-1)
+    value, tail = np.abs(gaps).sum(), (1 - LEVEL) / 2
+    as_large = np.flatnonzero((errors >= value).mean(axis=1) >= tail)
+    as_small = np.flatnonzero((errors <= value).mean(axis=1) >= tail)
+    low = value * _TIMES[as_large[0]]
+    if as_small.size:
+        high = value * max(1.0, float(_TIMES[as_small[-1]]))
+    else:
+        trials = np.array(total / scores_per_image)
+        high = wilson(np.array(100 * value), trials)[1] / 100
+    return float(min(low, value)), float(min(high, 1.0))
