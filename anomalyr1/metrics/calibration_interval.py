@@ -15,13 +15,13 @@ in a bin (Jeffreys), so that a bin without a fault is not certain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
 from anomalyr1.metrics.rare_shares import LEVEL, wilson
-
-_TIMES = np.linspace(0, 4, 161, dtype=np.float32)
 
 
 def calibration_interval(
@@ -56,15 +56,31 @@ def calibration_interval(
     share = (anomalous + 0.5) / (images + 1)
     spread = np.sqrt(images * share * (1 - share) * scores_per_image) / total
     chance = np.random.default_rng(seed).normal(size=(resamples, len(gaps))) * spread
-    moved = _TIMES[:, None, None] * gaps.astype(np.float32) + chance.astype(np.float32)
-    errors = np.abs(moved, out=moved).sum(axis=-1)
-    value, tail = np.abs(gaps).sum(), (1 - LEVEL) / 2
-    as_large = np.flatnonzero((errors >= value).mean(axis=1) >= tail)
-    as_small = np.flatnonzero((errors <= value).mean(axis=1) >= tail)
-    low = value * _TIMES[as_large[0]]
-    if as_small.size:
-        high = value * max(1.0, float(_TIMES[as_small[-1]]))
+    value, tail = float(np.abs(gaps).sum()), (1 - LEVEL) / 2
+
+    def errors(times: float) -> NDArray[np.float64]:
+        return np.asarray(np.abs(times * gaps + chance).sum(axis=-1))
+
+    def as_large(times: float) -> bool:
+        return bool((errors(times) >= value).mean() >= tail)
+
+    def too_large(times: float) -> bool:
+        return bool((errors(times) <= value).mean() < tail)
+
+    low = 0.0 if as_large(0) else value * _first(as_large, 0, 1)
+    if too_large(0):
+        high = float(wilson(np.array(100 * value), np.array(total / scores_per_image))[1]) / 100
     else:
-        trials = np.array(total / scores_per_image)
-        high = wilson(np.array(100 * value), trials)[1] / 100
-    return float(min(low, value)), float(min(high, 1.0))
+        most = 1.0
+        while not too_large(most):
+            most *= 2
+        high = value * max(1.0, _first(too_large, 0, most))
+    return low, min(high, 1.0)
+
+
+def _first(is_so: Callable[[float], bool], low: float, high: float) -> float:
+    """Where between two numbers something begins to be so, to a thousandth."""
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_so(middle) else (middle, high)
+    return high

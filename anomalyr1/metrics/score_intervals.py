@@ -77,6 +77,7 @@ def score_ends(
     ends[:, columns] = wilson(percent, trials)
     ends[:, MEASURES.index("brier")] /= 100
     sums = bin_sums(scores, anomalous, np.ones((1, len(scores)), np.float32))[0]
-    found = calibration_interval(*sums.T, len(scores) / images, len(drawn))
+    count, said, hits = sums.T
+    found = calibration_interval(count, said, hits, len(scores) / images, len(drawn))
     ends[:, MEASURES.index("ece")] = 100 * np.array(found)
     return ends

@@ -96,13 +96,19 @@ def _apart(trials: Floats) -> Floats:
     0 where no part has any.
     """
     number = (trials > 0).sum(axis=-1)
-    inverse = np.divide(1, trials, out=np.zeros_like(trials), where=trials > 0).sum(axis=-1)
-    return np.divide(number**2, inverse, out=np.zeros_like(inverse), where=inverse > 0)
+    inverse = _quotient(np.ones_like(trials), trials).sum(axis=-1)
+    return _quotient(number**2, inverse)
 
 
 def _alike(trials: Floats) -> Floats:
     """The same if its parts go together wholly: deviations add."""
     number = (trials > 0).sum(axis=-1)
-    inverse = np.divide(1, np.sqrt(trials), out=np.zeros_like(trials), where=trials > 0)
-    inverse = inverse.sum(axis=-1)
-    return np.divide(number**2, inverse**2, out=np.zeros_like(inverse), where=inverse > 0)
+    inverse = _quotient(np.ones_like(trials), np.sqrt(trials)).sum(axis=-1)
+    return _quotient(number**2, inverse**2)
+
+
+def _quotient(upper: Floats, lower: Floats) -> Floats:
+    """The quotient, 0 where nothing would divide."""
+    found = np.zeros(lower.shape)
+    np.divide(upper, lower, out=found, where=lower > 0)
+    return found
