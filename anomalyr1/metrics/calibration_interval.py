@@ -50,11 +50,11 @@ def calibration_interval(
     (0.0, 0.037)
     """
     some = images > 0
-    images, said, anomalous = images[some], said[some], anomalous[some]
+    images, said, anomalous = (part[some] / scores_per_image for part in (images, said, anomalous))
     total = images.sum()
     gaps = (anomalous - said) / total
     share = (anomalous + 0.5) / (images + 1)
-    spread = np.sqrt(images * share * (1 - share) * scores_per_image) / total
+    spread = np.sqrt(images * share * (1 - share)) / total
     chance = np.random.default_rng(seed).normal(size=(resamples, len(gaps))) * spread
     value, tail = float(np.abs(gaps).sum()), (1 - LEVEL) / 2
 
@@ -69,7 +69,7 @@ def calibration_interval(
 
     low = 0.0 if as_large(0) else value * _first(as_large, 0, 1)
     if too_large(0):
-        high = float(wilson(np.array(100 * value), np.array(total / scores_per_image))[1]) / 100
+        high = float(wilson(np.array(100 * value), np.array(total))[1]) / 100
     else:
         most = 1.0
         while not too_large(most):

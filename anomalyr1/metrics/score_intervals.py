@@ -11,8 +11,9 @@ Eng and Page, ECML PKDD 2013).
 
 The largest F1 is raised by noise, and a resample has it twice: what resamples have more than the
 images is taken from its middle (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-section 10.6). FPR at 95 % TPR has percentiles of the resamples, the calibration error an interval
-of its own (`metrics.calibration_interval`).
+section 10.6). FPR at 95 % TPR has percentiles of the resamples, and Wilson's upper end where none
+of them has a false alarm; the calibration error has an interval of its own
+(`metrics.calibration_interval`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from anomalyr1.metrics.reliability import bin_sums
 
 MEASURES = ("auroc", "average_precision", "f1_max", "fpr_at_95_tpr", "ece", "brier")
 _BRIER = MOVED.index("brier")
+# Degrees of freedom; with fewer the trials of a Brier score are its images at most, as if every
+# square were 0 or 1, which nothing from 0 to 1 of the same mean varies more than.
+_LITTLE = 5
 
 Floats = NDArray[np.float64]
 
@@ -71,11 +75,16 @@ def score_ends(
     faulty, good = (len(set(np.asarray(image)[part])) for part in (anomalous, ~anomalous))
     ranked = 4 * faulty * good / (faulty + good + 2)
     certain = np.array([ranked, faulty, faulty, images])
-    varies = variance > 1e-12
+    varies = variance > 1e-12  # rounding
     known = np.where(varies, variance, np.nan)
     trials = np.where(varies, effective_trials(percent, known, freedom), certain)
+    if freedom[_BRIER] < _LITTLE:
+        trials[_BRIER] = min(trials[_BRIER], images)
     ends[:, columns] = wilson(percent, trials)
     ends[:, MEASURES.index("brier")] /= 100
+    fpr = MEASURES.index("fpr_at_95_tpr")
+    if ends[1, fpr] == 0:
+        ends[1, fpr] = wilson(np.array(0.0), np.array(good))[1]
     sums = bin_sums(scores, anomalous, np.ones((1, len(scores)), np.float32))[0]
     count, said, hits = sums.T
     found = calibration_interval(count, said, hits, len(scores) / images, len(drawn))
