@@ -17,6 +17,9 @@ from anomalyr1.metrics.rare_shares import FEW, drawn_trials, share_ends, wilson
 # The cells that each column is made of: detection, six subtasks, all, overkill, miss.
 _CELLS = ([0, 1], *([cell] for cell in range(2, 8)), [*range(8)], [0], [1])
 _AVERAGE = 7
+# In an average over subtasks, and in all questions together, one trial an image is far too few; the
+# variance is taken where this many images lost, and won, something in any subtask.
+FEW_OVER_SUBTASKS = 3
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +32,8 @@ class TableTrials:
         images: that were asked something which counts in it.
         least: trials it is worth at least, an image being one of each cell; the cells of one image
             may all be alike, datasets and the halves of Anomaly Detection have other images.
-        rare: whether fewer than `FEW` images lost, or won, anything.
+        rare: whether fewer than `FEW` images lost, or won, anything; `FEW_OVER_SUBTASKS` in an
+            average.
         datasets: of the table.
     """
 
@@ -77,10 +81,12 @@ def table_trials(correct: Sequence[Floats], counted: Sequence[Floats]) -> TableT
     average = _alike(np.hstack([halves, others]))[:, None]
     least = np.hstack([halves, others, average, cells[:, :2]])
     lost, won, asked = (np.vstack([part, part.sum(axis=0)]) for part in (lost, won, asked))
+    few = np.full(lost.shape[1], FEW)
+    few[_AVERAGE] = FEW_OVER_SUBTASKS
     return TableTrials(
         images=asked,
         least=np.vstack([least, _apart(least.T)]),
-        rare=(np.minimum(lost, won) < FEW) & (asked > 0),
+        rare=(np.minimum(lost, won) < few) & (asked > 0),
         datasets=len(cells),
     )
 
