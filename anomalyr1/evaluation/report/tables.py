@@ -12,8 +12,8 @@ from anomalyr1.metrics.rare_shares import FEW
 
 DASH = "–"
 SMALL_PRINT = (
-    "Small print: 95 % interval, by drawing whole images again; Wilson's where fewer than "
-    f"{FEW} images keep a share from 0 or 100 %."
+    "Small print: 95 % interval, Wilson's; drawing whole images again shows how many trials there "
+    f"are. Where fewer than {FEW} images keep a share from 0 or 100 %, images are the trials."
 )
 
 
