@@ -28,11 +28,35 @@ def class_name(label: str | None) -> str | None:
 
 def class_figures(
     images: Sequence[ImageReading],
-    chosen: Mapping[str, str],
-    scores: Mapping[str, float],
+    classed: Sequence[ClassedBoxes],
+    source: ClassesFrom,
     resamples: int,
 ) -> dict[str, Any]:
     """`class_scores`, classes in the words of gold boxes, and `classes_from`: where they are from.
+
+    Args:
+        images: with known gold boxes.
+        classed: of each of them, by `classed_boxes`.
+        source: where their classes are from.
+        resamples: bootstrap resamples.
+    """
+    scored = class_scores(classed, resamples)
+    spelt = {
+        class_name(box.label): in_words(box.label or "")
+        for image in images
+        for box in image.boxes.gold
+    }
+    classes = {spelt.get(name) or name: figures for name, figures in scored["classes"].items()}
+    return {"classes_from": source, **scored, "classes": classes}
+
+
+def classed_boxes(
+    images: Sequence[ImageReading],
+    chosen: Mapping[str, str],
+    scores: Mapping[str, float],
+    source: ClassesFrom,
+) -> list[ClassedBoxes]:
+    """The boxes of each image with their classes.
 
     Classes count where every gold box has one and the policy says some. A box whose label says
     nothing has the class that the answer about its image names. Elsewhere the figures are of the
@@ -42,9 +66,8 @@ def class_figures(
         images: with known gold boxes.
         chosen: image -> the type of defect that its answer names.
         scores: image -> P(anomalous), the confidence of its boxes.
-        resamples: bootstrap resamples.
+        source: of `classes_from`.
     """
-    source = classes_from(images, chosen)
 
     def classed(boxes: Sequence[Box], otherwise: str | None) -> tuple[Box, ...]:
         return tuple(
@@ -52,7 +75,7 @@ def class_figures(
             for box in boxes
         )
 
-    found = [
+    return [
         ClassedBoxes(
             classed(image.boxes.predicted, class_name(chosen.get(image.image))),
             classed(image.boxes.gold, None),
@@ -60,14 +83,6 @@ def class_figures(
         )
         for image in images
     ]
-    scored = class_scores(found, resamples)
-    spelt = {
-        class_name(box.label): in_words(box.label or "")
-        for image in images
-        for box in image.boxes.gold
-    }
-    classes = {spelt.get(name) or name: figures for name, figures in scored["classes"].items()}
-    return {"classes_from": source, **scored, "classes": classes}
 
 
 def classes_from(images: Sequence[ImageReading], chosen: Mapping[str, str]) -> ClassesFrom:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from anomalyr1.data.rle import encode_mask, rle_iou
 from anomalyr1.data.seeding import digest
 from anomalyr1.evaluation.image_readings import ImageReading
+from anomalyr1.evaluation.location_strata import image_strata, in_strata
 from anomalyr1.geometry import clamp, set_iou
 from anomalyr1.metrics.bootstrap import RESAMPLES
-from anomalyr1.metrics.stability import Moved, stability
+from anomalyr1.metrics.stability import Moved, moved_values, stability, stability_in_part
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.segmenter import Mask, Segmenter, united
 
@@ -85,7 +86,7 @@ def jitter_scores(
     rows: Mapping[str, Mapping[str, Any]],
     resamples: int = RESAMPLES,
 ) -> dict[str, Any] | None:
-    """`draws`, and under `shares` the figures of `metrics.stability` for each.
+    """`draws`, and under `shares` the figures of `metrics.stability` for each, in strata too.
 
     Args:
         images: by their keys.
@@ -99,19 +100,25 @@ def jitter_scores(
     if not keys:
         return None
     jitter = Jitter(tuple(keys[0]["shares"]), keys[0]["draws"])
-    moved = [
-        _moved(images[key], row, jitter)
+    boxed = [
+        key
         for key, row in rows.items()
         if row["key"].get("jitter") == jitter.key and images[key].boxes_in_image
     ]
-    if not moved:
+    if not boxed:
         return None
+    moved = [_moved(images[key], rows[key], jitter) for key in boxed]
+    strata = image_strata([images[key] for key in boxed])
+
+    def at(number: int) -> dict[str, Any]:
+        of_share = [of_image[number] for of_image in moved]
+        values = moved_values(of_share)
+        by_stratum = in_strata(strata, lambda rows: stability_in_part(values[rows]))
+        return stability(of_share, resamples) | by_stratum
+
     return {
         "draws": jitter.draws,
-        "shares": {
-            f"{share:g}": stability([of_image[number] for of_image in moved], resamples)
-            for number, share in enumerate(jitter.shares)
-        },
+        "shares": {f"{share:g}": at(number) for number, share in enumerate(jitter.shares)},
     }
 
 

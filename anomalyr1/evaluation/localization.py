@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from anomalyr1.data.place_words import cells_of
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.errors import InputError
-from anomalyr1.evaluation.box_classes import class_figures
+from anomalyr1.evaluation.box_figures import box_figures
 from anomalyr1.evaluation.box_jitter import jitter_scores
 from anomalyr1.evaluation.image_readings import (
     ImageReading,
@@ -20,15 +20,22 @@ from anomalyr1.evaluation.image_readings import (
     anomaly_scores,
     image_readings,
 )
-from anomalyr1.evaluation.location_strata import Counted, box_strata, mask_strata
+from anomalyr1.evaluation.location_strata import (
+    Counted,
+    image_strata,
+    in_strata,
+    mask_strata,
+)
 from anomalyr1.evaluation.mask_lines import MaskLine
 from anomalyr1.evaluation.masks import SOURCES
-from anomalyr1.metrics.agreement import Pointed, agreement, mask_cell
+from anomalyr1.metrics.agreement import (
+    Pointed,
+    agreed,
+    agreement,
+    agreement_in_part,
+    mask_cell,
+)
 from anomalyr1.metrics.bootstrap import RESAMPLES
-from anomalyr1.metrics.box_areas import area_scores
-from anomalyr1.metrics.boxes import box_scores
-from anomalyr1.metrics.coco_boxes import coco_scores
-from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import count_pixels, pixel_scores
 from anomalyr1.schema import DEFECT_CLASSIFICATION, dataset_of
 from anomalyr1.storage import read_jsonl_as
@@ -43,9 +50,10 @@ def localization(
 
     The sources of a mask are the predicted boxes, the gold boxes (the ceiling of that segmenter)
     and the whole image as one box (the floor). `agreement` (of a segmenter with its masks) says
-    where the answered cell, the boxes and the mask speak of one place. `boxes` and the masks from
-    predicted boxes have figures by `sizes`, `defects` and `categories` too; `stability` (of a
-    segmenter) is what moving the predicted boxes does, where that was asked for.
+    where the answered cell, the boxes and the mask speak of one place. `stability` (of a segmenter)
+    is what moving the predicted boxes does, where that was asked for. `boxes`, the masks from
+    predicted boxes, `agreement` and each share of `stability` have figures by `sizes`, `defects`
+    and `categories` too (`evaluation.location_strata`).
 
     Raises:
         InputError: masks were made from other predictions.
@@ -55,17 +63,7 @@ def localization(
     with_gold = located(images)
     if with_gold:
         chosen, scores = _chosen_types(readings), anomaly_scores(r.prediction for r in readings)
-        result["boxes"] = {
-            **_grouped(
-                with_gold,
-                lambda image: image.dataset,
-                lambda group: {
-                    **_box_scores(group, scores, resamples),
-                    "deeppcb": class_figures(group, chosen, scores, resamples),
-                },
-            ),
-            **box_strata(with_gold, resamples),
-        }
+        result["boxes"] = box_figures(with_gold, chosen, scores, resamples)
     cells = _answered_cells(readings)
     pointed = {
         image.image: Pointed(image.size, cells.get(image.image), image.boxes_in_image or ())
@@ -73,7 +71,8 @@ def localization(
         if image.size is not None
     }
     if pointed:
-        result["agreement"] = agreement(list(pointed.values()), resamples)
+        sized = [image for image in images if image.size is not None]
+        result["agreement"] = _agreement(sized, list(pointed.values()), resamples)
     files = sorted(masks_dir.glob("*.jsonl")) if masks_dir.is_dir() else []
     if images and files:
         result["masks"] = {
@@ -120,28 +119,14 @@ def _grouped(
     }
 
 
-def _box_scores(
-    images: Sequence[ImageReading], scores: Mapping[str, float], resamples: int
+def _agreement(
+    images: Sequence[ImageReading], places: Sequence[Pointed], resamples: int
 ) -> dict[str, Any]:
-    """Box metrics; an unreadable answer is a wrong verdict on the image."""
-    boxes = [image.boxes for image in images]
-    by_count, by_area = box_scores(boxes, resamples), area_scores(boxes, resamples)
-    verdicts = [
-        Verdict(
-            normal=not image.gold_in_image,
-            correct=image.boxes_in_image is not None
-            and bool(image.boxes_in_image) == bool(image.gold_in_image),
-        )
-        for image in images
-    ]
-    return {
-        **by_count,
-        **by_area,
-        **coco_scores(boxes, [scores.get(image.image) for image in images]),
-        "intervals": {**by_count["intervals"], **by_area["intervals"]},
-        "unreadable": sum(image.boxes_in_image is None for image in images),
-        "detection": detection(verdicts),
-    }
+    """Agreement on these images, and in their strata."""
+    found = agreed(places)
+    return agreement(found, resamples) | in_strata(
+        image_strata(images), lambda rows: agreement_in_part(found[rows])
+    )
 
 
 def _mask_scores(
@@ -150,13 +135,14 @@ def _mask_scores(
     """Mask metrics of one segmenter, and what the masks are compared with."""
     rows = read_masks(path, images)
     counts: dict[str, list[Counted]] = {source: [] for source in SOURCES}
-    places: list[Pointed] = []
+    places: dict[str, Pointed] = {}
+    by_key = {image.image: image for image in images}
     targets = {"mask": 0, "boxes": 0, "normal": 0, "none": 0}
     for image, row in rows.items():
         targets[row["target_from"] or "none"] += 1
         masks = {s: decode_mask(code) for s in SOURCES if (code := row["masks"][s]) is not None}
         if image in pointed and "predicted" in masks:
-            places.append(replace(pointed[image], mask_cell=mask_cell(masks["predicted"])))
+            places[image] = replace(pointed[image], mask_cell=mask_cell(masks["predicted"]))
         if row["target"] is None:
             continue
         target = decode_mask(row["target"])
@@ -174,8 +160,9 @@ def _mask_scores(
     if "predicted" in result:
         result["predicted"] |= mask_strata(counts["predicted"], resamples)
     if places:
-        result["agreement"] = agreement(places, resamples)
-    moved = jitter_scores({image.image: image for image in images}, rows, resamples)
+        said = [by_key[image] for image in places]
+        result["agreement"] = _agreement(said, list(places.values()), resamples)
+    moved = jitter_scores(by_key, rows, resamples)
     if moved is not None:
         result["stability"] = moved
     result["targets"] = targets

@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.geometry import CELLS, touched_cells
-from anomalyr1.metrics.bootstrap import RESAMPLES, ratio_interval
+from anomalyr1.metrics.bootstrap import RESAMPLES, ratio_intervals, ratios
 from anomalyr1.metrics.detection import percent
+from anomalyr1.metrics.rare_shares import wilson
 from anomalyr1.schema import Box
+
+PAIRS = ("answer_boxes", "answer_mask", "boxes_mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +39,64 @@ class Pointed:
     mask_cell: str | None = None
 
 
-def agreement(images: Sequence[Pointed], resamples: int = RESAMPLES) -> dict[str, Any]:
+def agreed(images: Sequence[Pointed]) -> NDArray[np.float64]:
+    """Whether each of `PAIRS` agrees on each image: (images, pairs); NaN where one says nothing.
+
+    `answer_boxes`: a box touches the cell that was answered. `answer_mask`: most of the mask lies
+    in it. `boxes_mask`: a box touches the cell with most of the mask.
+    """
+    found = np.full((len(images), len(PAIRS)), np.nan)
+    for row, image in enumerate(images):
+        cells = touched_cells(image.boxes, *image.size)
+        if image.answered and cells:
+            found[row, 0] = image.answered in cells
+        if image.answered and image.mask_cell:
+            found[row, 1] = image.answered == image.mask_cell
+        if image.mask_cell and cells:
+            found[row, 2] = image.mask_cell in cells
+    return found
+
+
+def agreement(found: NDArray[np.float64], resamples: int = RESAMPLES) -> dict[str, Any]:
     """Shares of images on which two of them agree, of those where both say something.
 
+    Args:
+        found: of `agreed`.
+        resamples: bootstrap resamples.
+
     Returns:
-        `answer_boxes`: a box touches the cell that was answered. `answer_mask`: most of the mask
-        lies in it. `boxes_mask`: a box touches the cell with most of the mask. Each with `percent`
-        (None where nothing was compared), `images` and its 95 % `interval` by image.
+        Of each of `PAIRS` `percent` (None where nothing was compared), `images` and its 95 %
+        `interval` by image.
     """
-    said = [(image, touched_cells(image.boxes, *image.size)) for image in images]
-    pairs = {
-        "answer_boxes": [
-            image.answered in cells for image, cells in said if image.answered and cells
+    parts = np.stack([np.nan_to_num(found), ~np.isnan(found)], -1)
+    return _shares(parts, ratio_intervals(parts, resamples))
+
+
+def agreement_in_part(found: NDArray[np.float64]) -> dict[str, Any]:
+    """`agreement`, its intervals Wilson's of the images, which need no draws.
+
+    >>> some = agreement_in_part(np.array([[1.0, np.nan, 0.0], [1.0, np.nan, 1.0]]))["boxes_mask"]
+    >>> some["percent"], some["images"], [round(end, 1) for end in some["interval"]]
+    (50.0, 2, [9.5, 90.5])
+    """
+    parts = np.stack([np.nan_to_num(found), ~np.isnan(found)], -1)
+    sums = parts.sum(axis=0)
+    ends = wilson(ratios(sums), sums[:, 1])
+    return _shares(
+        parts,
+        [
+            (float(low), float(high)) if images > 1 else None
+            for images, (low, high) in zip(sums[:, 1], ends.T, strict=True)
         ],
-        "answer_mask": [
-            image.answered == image.mask_cell
-            for image, _ in said
-            if image.answered and image.mask_cell
-        ],
-        "boxes_mask": [
-            image.mask_cell in cells for image, cells in said if image.mask_cell and cells
-        ],
-    }
+    )
+
+
+def _shares(
+    parts: NDArray[np.float64], ends: Sequence[tuple[float, float] | None]
+) -> dict[str, Any]:
     return {
-        name: {
-            "percent": percent(sum(agree), len(agree)),
-            "images": len(agree),
-            "interval": ratio_interval(
-                np.stack([np.array(agree, dtype=float), np.ones(len(agree))], -1), resamples
-            ),
-        }
-        for name, agree in pairs.items()
+        name: {"percent": percent(int(agree), int(images)), "images": int(images), "interval": both}
+        for name, (agree, images), both in zip(PAIRS, parts.sum(axis=0), ends, strict=True)
     }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from anomalyr1.geometry import iou_matrix
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, ratio_intervals
+from anomalyr1.metrics.box_groups import NONE, BoxGroups
 from anomalyr1.metrics.detection import average_precision, percent
 from anomalyr1.schema import Box
 
@@ -27,7 +29,7 @@ THRESHOLD = 0.33
 _RATIOS = ("precision", "recall", "f1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClassedBoxes:
     """Boxes of one image whose `label` is their class, None of a box that has none.
 
@@ -38,22 +40,35 @@ class ClassedBoxes:
     gold: tuple[Box, ...]
     confidence: float | None = None
 
+    @cached_property
+    def gold_of(self) -> tuple[int, ...]:
+        """The gold box that each predicted box is right for, `NONE` of one that is wrong."""
+        return tuple(right_for(self.predicted, self.gold))
 
-def right(predicted: Sequence[Box], gold: Sequence[Box]) -> list[bool]:
-    """Which of the predicted boxes are right; classes have to be equal, so None fits None.
+    @property
+    def hits(self) -> list[bool]:
+        """Which of the predicted boxes are right."""
+        return [target != NONE for target in self.gold_of]
+
+
+def right_for(predicted: Sequence[Box], gold: Sequence[Box]) -> list[int]:
+    """Which gold box each predicted one is right for, `NONE` where it is wrong.
+
+    Classes have to be equal, so None fits None.
 
     >>> gold = [Box(0, 0, 9, 9, "open"), Box(20, 0, 29, 9, "short")]
-    >>> right([Box(0, 0, 9, 9, "short"), Box(0, 0, 9, 8, "open"), Box(0, 0, 9, 9, "open")], gold)
-    [False, True, False]
+    >>> said = [Box(0, 0, 9, 9, "short"), Box(0, 0, 9, 8, "open"), Box(0, 0, 9, 9, "open")]
+    >>> right_for(said, gold)
+    [-1, 0, -1]
     """
-    taken = [False] * len(predicted)
+    gold_of = [NONE] * len(predicted)
     overlaps = iou_matrix(gold, predicted)
-    for target, row in zip(gold, overlaps, strict=True):
+    for place, (target, row) in enumerate(zip(gold, overlaps, strict=True)):
         for index, (box, overlap) in enumerate(zip(predicted, row, strict=True)):
-            if not taken[index] and box.label == target.label and overlap > THRESHOLD:
-                taken[index] = True
+            if gold_of[index] == NONE and box.label == target.label and overlap > THRESHOLD:
+                gold_of[index] = place
                 break
-    return taken
+    return gold_of
 
 
 def class_scores(
@@ -68,7 +83,7 @@ def class_scores(
         the three ratios and `ap` of each class that has a gold box. `intervals`: 95 % bootstrap by
         image of the three ratios.
     """
-    hits = [right(image.predicted, image.gold) for image in images]
+    hits = [image.hits for image in images]
     found = np.array([sum(of_image) for of_image in hits], dtype=np.float64)
     stated = np.array([len(image.predicted) for image in images], dtype=np.float64)
     sought = np.array([len(image.gold) for image in images], dtype=np.float64)
@@ -88,6 +103,33 @@ def class_scores(
         "classes": {name: cells for name, cells in classes.items() if name is not None},
         "intervals": dict(zip(_RATIOS, ratio_intervals(parts, resamples, seed), strict=True)),
     }
+
+
+def class_strata(images: Sequence[ClassedBoxes], groups: BoxGroups) -> dict[str, dict[str, Any]]:
+    """`predicted`, `precision`, `recall` and `f1`, as `class_scores` has them, of each stratum.
+
+    `recall` alone where false alarms are of no stratum, the others being None.
+    """
+    first = np.cumsum([0, *(len(image.gold) for image in images)])
+    gold_of = np.array(
+        [
+            NONE if target == NONE else start + target
+            for start, image in zip(first[:-1], images, strict=True)
+            for target in image.gold_of
+        ],
+        dtype=np.int64,
+    )
+    strata = groups.counted(gold_of)
+    found, stated = groups.sums(strata[gold_of != NONE]), groups.sums(strata)
+    sought = groups.sums(groups.gold)
+    figures: dict[str, dict[str, Any]] = {}
+    for place, name in enumerate(groups.names):
+        numbers = int(found[place]), int(stated[place]), int(sought[place])
+        of_it = {"predicted": numbers[1], **_ratios(*numbers)}
+        if groups.own is None:
+            of_it |= dict.fromkeys(("predicted", "precision", "f1"))
+        figures[name] = of_it
+    return figures
 
 
 def _of_class(

@@ -11,41 +11,83 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from pycocotools.cocoeval import COCOeval, Params
 
+from anomalyr1.metrics.box_groups import NONE, BoxGroups
 from anomalyr1.metrics.boxes import ImageBoxes
 from anomalyr1.schema import Box
 
+_RECALLS = Params("bbox").recThrs
 
-def coco_scores(
-    images: Sequence[ImageBoxes], confidences: Sequence[float | None]
-) -> dict[str, float | None]:
-    """Average recall and average precision of a set of images, in percent.
 
-    IoU 0.50:0.95, all areas, one class, 100 boxes an image; AP over 101 recalls.
+@dataclass(frozen=True, slots=True)
+class CocoMatches:
+    """Boxes as pycocotools matches them, of which the figures of any strata are counted.
+
+    IoU 0.50:0.95, all areas, one class, 100 boxes an image.
+
+    Attributes:
+        boxes: (n,) predicted boxes by falling confidence, as places among those of all images.
+        confidences: (n,) of each; NaN where its image has none.
+        gold_of: (10, n) at each IoU the gold box that a box is matched to, `NONE` without.
+    """
+
+    boxes: NDArray[np.int64]
+    confidences: NDArray[np.float64]
+    gold_of: NDArray[np.int64]
+
+    def scores(self, groups: BoxGroups) -> dict[str, dict[str, float | None]]:
+        """Average recall and average precision of each stratum, in percent; AP over 101 recalls.
+
+        Returns:
+            `ar`: None without a gold box. `ap`: None without one too, where a predicted box that
+            counts has no confidence, and where false alarms are of no stratum.
+        """
+        strata = groups.counted(self.gold_of, self.boxes)
+        gold = groups.sums(groups.gold)
+        hits = self.gold_of != NONE
+        found = groups.sums(strata[hits])
+        scores: dict[str, dict[str, float | None]] = {}
+        for place, name in enumerate(groups.names):
+            if not gold[place]:
+                scores[name] = {"ar": None, "ap": None}
+                continue
+            recall = 100 * float(found[place]) / (len(hits) * int(gold[place]))
+            within = strata == place
+            of_it = np.flatnonzero(within.any(axis=0))
+            scores[name] = {"ar": recall, "ap": None}
+            if groups.own is not None and not np.isnan(self.confidences[of_it]).any():
+                scores[name]["ap"] = _average_precision(
+                    within[:, of_it], hits[:, of_it], self.confidences[of_it], int(gold[place])
+                )
+        return scores
+
+
+def coco_matches(images: Sequence[ImageBoxes], confidences: Sequence[float | None]) -> CocoMatches:
+    """Match the boxes of a set of images.
 
     Args:
         images: boxes.
         confidences: of each image, that of all of its predicted boxes.
-
-    Returns:
-        `ar`: None without a gold box. `ap`: None without one too, and where an image with predicted
-        boxes has no confidence.
     """
-    gold = sum(len(image.gold) for image in images)
-    boxed = [known for image, known in zip(images, confidences, strict=True) if image.predicted]
-    if not gold or not boxed:
-        nothing_found = 0.0 if gold else None
-        return {"ar": nothing_found, "ap": nothing_found}
+    if not any(image.predicted for image in images):
+        nothing = np.zeros(0, dtype=np.int64)
+        return CocoMatches(nothing, np.zeros(0), np.zeros((10, 0), dtype=np.int64))
     evaluation = matched_by_coco(images, [known or 0.0 for known in confidences])
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.accumulate()
-    recall = 100 * float(evaluation.eval["recall"].mean())
-    return {"ar": recall, "ap": None if None in boxed else _average_precision(evaluation, gold)}
+    found = [one for one in evaluation.evalImgs if one is not None]
+    known = np.repeat(
+        np.array(confidences, dtype=np.float64), [len(image.predicted) for image in images]
+    )
+    boxes = np.concatenate([one["dtIds"] for one in found]).astype(np.int64) - 1
+    order = np.argsort(-np.concatenate([one["dtScores"] for one in found]), kind="stable")
+    gold_of = np.concatenate([one["dtMatches"] for one in found], axis=1).astype(np.int64) - 1
+    return CocoMatches(boxes[order], known[boxes[order]], gold_of[:, order])
 
 
 def matched_by_coco(images: Sequence[ImageBoxes], confidences: Sequence[float]) -> COCOeval:
@@ -68,16 +110,21 @@ def matched_by_coco(images: Sequence[ImageBoxes], confidences: Sequence[float]) 
     return evaluation
 
 
-def _average_precision(evaluation: COCOeval, gold: int) -> float:
-    found = [one for one in evaluation.evalImgs if one is not None]
-    scores = np.concatenate([one["dtScores"] for one in found])
-    order = np.argsort(-scores, kind="stable")
-    matched = np.concatenate([one["dtMatches"] for one in found], axis=1)[:, order] > 0
-    last_of_equals = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+def _average_precision(
+    within: NDArray[np.bool_], hits: NDArray[np.bool_], confidences: NDArray[np.float64], gold: int
+) -> float:
+    """Of the boxes that count (IoUs, boxes), which come by falling confidence."""
+    if not (within & hits).any():
+        return 0.0
+    last_of_equals = np.flatnonzero(np.append(np.diff(confidences) != 0, True))
     precisions = []
-    for hits in np.cumsum(matched, axis=1)[:, last_of_equals]:
-        precision = np.maximum.accumulate((hits / (last_of_equals + 1))[::-1])[::-1]
-        reached = np.searchsorted(hits / gold, evaluation.params.recThrs, side="left")
+    for right, stated in zip(
+        np.cumsum(within & hits, axis=1)[:, last_of_equals],
+        np.cumsum(within, axis=1)[:, last_of_equals],
+        strict=True,
+    ):
+        precision = np.maximum.accumulate((right / np.maximum(stated, 1))[::-1])[::-1]
+        reached = np.searchsorted(right / gold, _RECALLS, side="left")
         precisions.append(np.append(precision, 0.0)[reached])
     return 100 * float(np.mean(precisions))
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, mean_interval
 
 _OVERLAPS = ("mask_iou", "mask_dice", "box_iou")
 _KEPT = ("kept_mask", "kept_boxes")
+_NAMES = (*(name + end for name in _OVERLAPS for end in ("", "_change")), *_KEPT)
 
 Change = tuple[float, float]
 
@@ -50,16 +52,29 @@ def stability(
     >>> round(found["mask_iou_change"], 9), found["box_iou"], found["mask_dice"]
     (-10.0, 50.0, None)
     """
-    values: dict[str, list[float]] = {}
-    for name in _OVERLAPS:
-        pairs = [pair for image in images if (pair := getattr(image, name)) is not None]
-        values[name] = [100 * after for _, after in pairs]
-        values[f"{name}_change"] = [100 * (after - before) for before, after in pairs]
-    values |= {name: [100 * getattr(image, name) for image in images] for name in _KEPT}
+    values = moved_values(images)
+    ends = [mean_interval(column[~np.isnan(column)], resamples, seed) for column in values.T]
+    return {**stability_in_part(values), "intervals": dict(zip(_NAMES, ends, strict=True))}
+
+
+def stability_in_part(values: NDArray[np.float64]) -> dict[str, Any]:
+    """`stability` without intervals, of some rows of `moved_values`."""
+    known = ~np.isnan(values)
+    sums, numbers = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
     return {
-        "images": len(images),
-        **{name: float(np.mean(of)) if of else None for name, of in values.items()},
-        "intervals": {
-            name: mean_interval(np.array(of), resamples, seed) for name, of in values.items()
+        "images": len(values),
+        **{
+            name: float(total / number) if number else None
+            for name, total, number in zip(_NAMES, sums, numbers, strict=True)
         },
     }
+
+
+def moved_values(images: Sequence[Moved]) -> NDArray[np.float64]:
+    """Every value of `stability` on every image, in percent: (images, values); NaN without one."""
+    rows = []
+    for image in images:
+        pairs = [getattr(image, name) or (np.nan, np.nan) for name in _OVERLAPS]
+        changes = [value for before, after in pairs for value in (after, after - before)]
+        rows.append([*changes, *(getattr(image, name) for name in _KEPT)])
+    return 100 * np.array(rows, dtype=np.float64).reshape(len(rows), len(_NAMES))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalyr1.geometry import CELLS, grid_cell
-from anomalyr1.metrics.agreement import Pointed, agreement, mask_cell
+from anomalyr1.metrics.agreement import Pointed, agreed, agreement, agreement_in_part, mask_cell
 from anomalyr1.schema import Box
 
 SIZE = (90, 90)
@@ -21,7 +21,7 @@ def test_hand_table() -> None:
         Pointed(SIZE, None, (TOP_LEFT,), "center"),  # nothing answered; a mask beside its box
         Pointed(SIZE, "top left", (), None),  # nothing to compare with
     ]
-    found = agreement(images)
+    found = agreement(agreed(images))
     shares = {name: (one["percent"], one["images"]) for name, one in found.items()}
     assert shares == {
         "answer_boxes": (pytest.approx(100 * 2 / 3), 3),
@@ -29,8 +29,16 @@ def test_hand_table() -> None:
         "boxes_mask": (75.0, 4),
     }
     assert all(one["interval"][0] <= one["percent"] <= one["interval"][1] for one in found.values())
-    nothing = agreement(images[-1:])
+    nothing = agreement(agreed(images[-1:]))
     assert all(one["percent"] is None and one["interval"] is None for one in nothing.values())
+    part = agreement_in_part(agreed(images))
+    assert {n: (one["percent"], one["images"]) for n, one in part.items()} == shares
+    for one in part.values():  # Wilson's ends solve (p - t)^2 = z^2 t (1 - t) / n
+        p, n = one["percent"] / 100, one["images"]
+        for end in one["interval"]:
+            t = end / 100
+            assert (p - t) ** 2 == pytest.approx(1.959964**2 * t * (1 - t) / n, rel=1e-5)
+    assert agreement_in_part(agreed(images[-1:])) == nothing
 
 
 @pytest.mark.parametrize("seed", range(20))

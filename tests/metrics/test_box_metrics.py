@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from anomalyr1.geometry import iou
+from anomalyr1.metrics.box_groups import image_groups
 from anomalyr1.metrics.boxes import ImageBoxes, box_scores, matches
-from anomalyr1.metrics.coco_boxes import coco_scores
+from anomalyr1.metrics.coco_boxes import coco_matches
 from anomalyr1.schema import Box
 
 SQUARE = Box(0, 0, 10, 10)
@@ -77,6 +79,18 @@ def test_nothing_anywhere() -> None:
     assert normal["f1@0.5"] is None and normal["set_iou"] == 100.0
     silent = box_scores([ImageBoxes((), (SQUARE,))] * 2)
     assert silent["f1@0.5"] == 0.0 and silent["precision@0.5"] is None
+
+
+def coco_scores(
+    images: list[ImageBoxes], confidences: Sequence[float | None]
+) -> dict[str, float | None]:
+    """COCO's figures of all images as one stratum."""
+    [scores] = (
+        coco_matches(images, confidences)
+        .scores(image_groups(images, ["all"] * len(images)))
+        .values()
+    )
+    return scores
 
 
 def random_images(seed: int, count: int = 12) -> list[ImageBoxes]:

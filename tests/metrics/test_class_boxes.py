@@ -7,7 +7,9 @@ from collections import Counter
 
 import pytest
 
-from anomalyr1.metrics.class_boxes import ClassedBoxes, class_scores, right
+from anomalyr1.metrics.box_groups import box_groups, image_groups
+from anomalyr1.metrics.boxes import ImageBoxes
+from anomalyr1.metrics.class_boxes import ClassedBoxes, class_scores, class_strata
 from anomalyr1.schema import Box
 
 SQUARE = (0, 0, 10, 10)
@@ -105,7 +107,7 @@ def test_it_is_the_rule_walked_box_by_box(seed: int) -> None:
     ],
 )
 def test_right(predicted: list[Box], gold: list[Box], expected: list[bool]) -> None:
-    assert right(predicted, gold) == expected
+    assert ClassedBoxes(tuple(predicted), tuple(gold)).hits == expected
 
 
 def test_equal_confidences_enter_together() -> None:
@@ -132,3 +134,24 @@ def test_by_class_and_empty() -> None:
     assert scores["classes"]["spur"]["recall"] == 0.0 and set(scores["classes"]) == {"open", "spur"}
     nothing = class_scores([])
     assert nothing["f1"] is None and nothing["map"] is None and nothing["classes"] == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_strata_are_counted_from_the_same_pairs(seed: int) -> None:
+    """By class they are the classes' figures, by product those of its images alone."""
+    images = random_images(seed, confident=False)
+    images += [ClassedBoxes(image.gold[:2], image.gold) for image in images[:15]]
+    gold = [box.label for image in images for box in image.gold]
+    said = [box.label for image in images for box in image.predicted]
+    whole = class_scores(images)["classes"]
+    found = class_strata(images, box_groups(["open", "short", "spur"], gold, said))
+    for name, cells in found.items():
+        assert cells == {key: whole[name][key] for key in cells} and cells["f1"] > 0
+    recalled = class_strata(images, box_groups(["open"], gold, None))["open"]
+    assert recalled["recall"] == found["open"]["recall"]
+    assert recalled["f1"] is recalled["precision"] is recalled["predicted"] is None
+    names = ["ab"[place % 3 == 0] for place in range(len(images))]
+    boxes = [ImageBoxes(image.predicted, image.gold) for image in images]
+    for name, cells in class_strata(images, image_groups(boxes, names)).items():
+        part = class_scores([one for one, own in zip(images, names, strict=True) if own == name])
+        assert cells == {key: part[key] for key in cells}

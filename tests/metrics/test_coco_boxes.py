@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from pycocotools.cocoeval import COCOeval
-from test_box_metrics import FAR, SQUARE, random_images
+from test_box_metrics import FAR, SQUARE, coco_scores, random_images
 
 from anomalyr1.geometry import iou
+from anomalyr1.metrics.box_groups import BoxGroups, box_groups, image_groups
 from anomalyr1.metrics.boxes import ImageBoxes
-from anomalyr1.metrics.coco_boxes import coco_scores, matched_by_coco
+from anomalyr1.metrics.coco_boxes import coco_matches, matched_by_coco
+from anomalyr1.schema import Box
 
 
 def by_pycocotools(images: list[ImageBoxes], confidences: Sequence[float]) -> tuple[float, float]:
@@ -93,3 +95,87 @@ def test_where_there_is_none() -> None:
     assert average_precision([found, missed], [0.5, None]) == pytest.approx(100 * 51 / 101)
     assert coco_scores([missed], [None]) == {"ar": 0.0, "ap": 0.0}
     assert coco_scores([ImageBoxes((SQUARE,), ())], [0.5]) == {"ar": None, "ap": None}
+
+
+def sides(images: list[ImageBoxes], gold: bool) -> list[Box]:
+    return [box for image in images for box in (image.gold if gold else image.predicted)]
+
+
+def some(seed: int) -> tuple[list[ImageBoxes], list[float]]:
+    """Half of the images have a gold box stated; confidences are in threes."""
+    images = [
+        ImageBoxes((*one.predicted[: place % 3], *one.gold[: place % 2]), one.gold)
+        for place, one in enumerate(random_images(seed, 60))
+    ]
+    return images, [random.Random(place // 3).uniform(0, 1) for place in range(60)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_product_s_figures_are_those_of_its_images_alone(seed: int) -> None:
+    """By this module, and without equals by pycocotools, which match the filtered images again."""
+    images, confidences = some(seed)
+    confidences = [known + place / 1e6 for place, known in enumerate(confidences)]
+    images = [ImageBoxes(one.predicted[:1], one.gold) for one in images]
+    names = ["ab"[place % 5 < 2] for place in range(60)]
+    found = coco_matches(images, confidences).scores(image_groups(images, names))
+    for name in "ab":
+        rows = [row for row in range(60) if names[row] == name]
+        part = [images[row] for row in rows], [confidences[row] for row in rows]
+        assert found[name] == pytest.approx(coco_scores(*part))
+        assert (found[name]["ar"], found[name]["ap"]) == pytest.approx(by_pycocotools(*part))
+        assert 0 < (found[name]["ap"] or 0) < 100
+
+
+def walked(
+    images: list[ImageBoxes], confidences: list[float], of: Callable[[Box], str], name: str
+) -> tuple[float, float]:
+    """AR and AP of the boxes of a name, COCO's matching and its curve written out."""
+    sought = sum(of(box) == name for box in sides(images, gold=True))
+    recalls, precisions = [], []
+    for threshold in np.linspace(0.5, 0.95, 10):
+        ranked: list[tuple[float, bool]] = []
+        for image, confidence in zip(images, confidences, strict=True):
+            free = list(image.gold)
+            for box in image.predicted:
+                best = max(free, key=lambda g, box=box: iou(box, g), default=None)
+                hit = best is not None and iou(box, best) >= threshold
+                if best is not None and hit:
+                    free.remove(best)
+                if of(best if best is not None and hit else box) == name:
+                    ranked.append((confidence, hit))
+        recalls.append(sum(hit for _, hit in ranked) / sought)
+        points = []
+        for least in sorted({confidence for confidence, _ in ranked}, reverse=True):
+            hits = [hit for confidence, hit in ranked if confidence >= least]
+            points.append((sum(hits) / sought, sum(hits) / len(hits)))
+        precisions += [
+            max((p for r, p in points if r >= recall), default=0.0)
+            for recall in np.linspace(0, 1, 101)
+        ]
+    return 100 * float(np.mean(recalls)), 100 * float(np.mean(precisions))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_boxes_of_a_size_against_a_walk(seed: int) -> None:
+    """A pair is of the gold box's size, a false alarm of its own; equals are among them."""
+    images, confidences = some(seed)
+
+    def of(box: Box) -> str:
+        return "small" if box.area < 36 else "large"
+
+    gold, own = ([of(box) for box in sides(images, gold)] for gold in (True, False))
+    matches = coco_matches(images, confidences)
+    found = matches.scores(box_groups(["small", "large"], gold, own))
+    for name in ("small", "large"):
+        expected = walked(images, confidences, of, name)
+        assert (found[name]["ar"], found[name]["ap"]) == pytest.approx(expected), name
+        assert 0 < expected[1] < 100
+    recalled = matches.scores(box_groups(["small", "large"], gold, None))
+    assert recalled == {name: {"ar": found[name]["ar"], "ap": None} for name in found}
+
+
+def test_a_stratum_without_confidence_has_no_precision() -> None:
+    images = [ImageBoxes((SQUARE,), (SQUARE,)), ImageBoxes((SQUARE,), (SQUARE,))]
+    groups: BoxGroups = image_groups(images, ["a", "b"])
+    found = coco_matches(images, [0.5, None]).scores(groups)
+    assert found == {"a": {"ar": 100.0, "ap": 100.0}, "b": {"ar": 100.0, "ap": None}}

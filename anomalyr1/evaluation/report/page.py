@@ -10,6 +10,7 @@ from pathlib import Path
 
 from anomalyr1 import run_folder
 from anomalyr1.evaluation.consistency import told_left_out
+from anomalyr1.evaluation.report.agreement_tables import agreement_tables
 from anomalyr1.evaluation.report.beside_table import beside_table, box_beside_table
 from anomalyr1.evaluation.report.comparison import comparison
 from anomalyr1.evaluation.report.consistency_table import (
@@ -30,12 +31,11 @@ from anomalyr1.evaluation.report.strata_tables import (
     class_table,
     classes_note,
     mask_strata_tables,
-    stability_table,
+    stability_tables,
 )
 from anomalyr1.evaluation.report.tables import (
     SMALL_PRINT,
     accuracy_table,
-    agreement_table,
     box_table,
     detection_table,
     likelihood_tables,
@@ -78,12 +78,14 @@ _NOTES = {
     "strata": (
         "A defect is small below 1/300 of the image's area and large from 3/100 on (COCO's limits "
         "in a photo of 640 x 480). IoU is the mean over gold boxes, 0 where none is matched. A box "
-        "that marks nothing is of no defect, so that a defect has no F1."
+        "that marks nothing is of no defect, so that a defect has no F1 and no AP; DeepPCB's F has "
+        "it where boxes name their class. AR, AP and DeepPCB's F have no interval here."
     ),
     "stability": (
         "Predicted boxes are moved and resized by up to a share of their sides before the "
         "segmenter, several times an image. Changes are in points, after less before. Kept: the "
-        "IoU with what there was before the move, whatever is right."
+        "IoU with what there was before the move, whatever is right. An image is of every size and "
+        "every defect that one of its gold boxes has; parts have no intervals."
     ),
     "likelihood": (
         "P(anomalous) is the share of the letters that mean a defect in the likelihood of those "
@@ -95,7 +97,8 @@ _NOTES = {
     "agreement": (
         "Of the images where both say something: a box touches the cell (of nine) that was "
         "answered, or that most of the mask is in; most of the mask is in the cell that was "
-        "answered. Whether that is the right place is not asked here."
+        "answered. Whether that is the right place is not asked here. In parts, an image is of "
+        "every size and every defect that one of its gold boxes has."
     ),
     "masks": (
         "IoU and Dice are means over anomalous images, an empty mask being 0. PRO and pixel FPR "
@@ -221,8 +224,8 @@ def _localization(run: Run) -> list[Markup | None]:
         ("Where boxes are good", _joined(box_strata_tables(located)), _note("strata")),
         ("Masks", mask_table(located), join([_note("masks"), _targets(run)])),
         ("Where masks are good", _joined(mask_strata_tables(located)), None),
-        ("Boxes moved a little", stability_table(located), _note("stability")),
-        ("Answer, boxes and mask", agreement_table(located), _note("agreement")),
+        ("Boxes moved a little", _joined(stability_tables(located)), _note("stability")),
+        ("Answer, boxes and mask", _joined(agreement_tables(located)), _note("agreement")),
     ]
     weighed = likelihood_tables(run.metrics)
     if weighed:

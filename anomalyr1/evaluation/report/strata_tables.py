@@ -10,12 +10,14 @@ from anomalyr1.evaluation.report.tables import grid, percent, with_interval
 from anomalyr1.metrics.box_strata import SIZES
 
 _CLASSES = {"F-score": "f1", "Precision": "precision", "Recall": "recall"}
+_MATCHED = {"AR 0.5:0.95": "ar", "AP 0.5:0.95": "ap", "DeepPCB F": "deeppcb_f1"}
 _BOXES = {
     "Recall @ 0.33": "recall@0.33",
     "Recall @ 0.5": "recall@0.5",
     "IoU": "iou",
     "F1 @ 0.33": "f1@0.33",
     "F1 @ 0.5": "f1@0.5",
+    **_MATCHED,
 }
 _PRODUCTS = {
     "F1 @ 0.33": "f1@0.33",
@@ -23,6 +25,7 @@ _PRODUCTS = {
     "Set IoU": "set_iou",
     "Set IoU, anomalous": "set_iou_anomalous",
     "Area IoU": "bbox_miou",
+    **_MATCHED,
 }
 _STABILITY = {
     "Mask IoU": "mask_iou",
@@ -34,6 +37,7 @@ _STABILITY = {
     "Mask kept": "kept_mask",
     "Boxes kept": "kept_boxes",
 }
+_MOVED = {"mask": "mask_iou_change", "boxes": "box_iou_change"}
 _MASKS = {"IoU": "iou", "Dice": "dice"}
 _FROM = {
     "labels": "The classes are the labels of the boxes.",
@@ -65,12 +69,17 @@ def classes_note(localization: Mapping[str, Any]) -> str:
 def box_strata_tables(localization: Mapping[str, Any]) -> list[Markup]:
     """Boxes by size and by defect, and by product where there are several."""
     boxes = localization.get("boxes", {})
-    rows = _rows(sizes(boxes) | boxes.get("defects", {}), "gold", _BOXES)
-    tables = [grid(["By size and by defect", "gold", *_BOXES], rows)] if rows else []
-    products = boxes.get("categories", {})
-    if len(products) > 1:
-        rows = _rows(products, "images", _PRODUCTS)
-        tables.append(grid(["By product", "images", *_PRODUCTS], rows))
+    tables = []
+    strata = _flat(sizes(boxes) | boxes.get("defects", {}))
+    if strata:
+        columns = _told(_BOXES, strata)
+        rows = _rows(strata, "gold", columns)
+        tables.append(grid(["By size and by defect", "gold", *columns], rows))
+    products = _flat(_several(boxes))
+    if products:
+        columns = _told(_PRODUCTS, products)
+        rows = _rows(products, "images", columns)
+        tables.append(grid(["By product", "images", *columns], rows))
     return tables
 
 
@@ -79,26 +88,45 @@ def mask_strata_tables(localization: Mapping[str, Any]) -> list[Markup]:
     tables = []
     for segmenter, sources in localization.get("masks", {}).items():
         found = sources.get("predicted", {})
-        strata = {**sizes(found), **found.get("defects", {}), **_several(found)}
-        rows = _rows(strata, "images", _MASKS)
+        rows = _rows(strata_of(found), "images", _MASKS)
         if rows:
             tables.append(grid([f"{segmenter}: predicted boxes", "images", *_MASKS], rows))
     return tables
 
 
-def stability_table(localization: Mapping[str, Any]) -> Markup | None:
-    """What moving the predicted boxes by so much of their sides does, by segmenter."""
+def stability_tables(localization: Mapping[str, Any]) -> list[Markup]:
+    """What moving the predicted boxes by so much of their sides does, by segmenter.
+
+    Then a table a segmenter by size, defect and product: what mask IoU and box IoU change by.
+    """
     rows: list[Sequence[Child]] = []
+    parts: list[Markup] = []
     for segmenter, sources in localization.get("masks", {}).items():
-        found = sources.get("stability")
-        for share, cells in (found["shares"] if found else {}).items():
-            row: list[Child] = [
-                f"{segmenter}: up to {100 * float(share):g} %",
-                str(cells["images"]),
-            ]
+        shares = sources.get("stability", {}).get("shares", {})
+        columns: dict[str, dict[str, Any]] = {}
+        for share, cells in shares.items():
+            by = f"{100 * float(share):g} %"
+            row: list[Child] = [f"{segmenter}: up to {by}", str(cells["images"])]
             row += [with_interval(cells[k], cells["intervals"][k]) for k in _STABILITY.values()]
             rows.append(row)
-    return grid(["Boxes moved", "images", *_STABILITY], rows) if rows else None
+            for title, key in _MOVED.items():
+                columns[f"{title}, {by}"] = {
+                    name: (of_part["images"], of_part[key])
+                    for name, of_part in strata_of(cells).items()
+                }
+        names = next(iter(columns.values()), {})
+        of_parts: list[Sequence[Child]] = [
+            [name, str(images), *(percent(column[name][1]) for column in columns.values())]
+            for name, (images, _) in names.items()
+        ]
+        if of_parts:
+            parts.append(grid([f"{segmenter}: change of IoU", "images", *columns], of_parts))
+    return [grid(["Boxes moved", "images", *_STABILITY], rows), *parts] if rows else []
+
+
+def strata_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures by size, by defect, and by product where there are several."""
+    return {**sizes(found), **found.get("defects", {}), **_several(found)}
 
 
 def sizes(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +142,23 @@ def _sizes(found: Mapping[str, Any]) -> Mapping[str, Any]:
 def _several(found: Mapping[str, Any]) -> Mapping[str, Any]:
     products: Mapping[str, Any] = found.get("categories", {})
     return products if len(products) > 1 else {}
+
+
+def _flat(strata: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """With DeepPCB's F-score beside the others."""
+    return {
+        name: {**cells, "deeppcb_f1": cells.get("deeppcb", {}).get("f1")}
+        for name, cells in strata.items()
+    }
+
+
+def _told(columns: Mapping[str, str], strata: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The columns in which something stands: without P(anomalous) there is no AP."""
+    return {
+        title: key
+        for title, key in columns.items()
+        if any(cells.get(key) is not None for cells in strata.values())
+    }
 
 
 def _rows(

@@ -167,31 +167,6 @@ def mask_table(localization: Mapping[str, Any]) -> Markup | None:
     return grid(["", *_MASKS], rows, "Masks") if rows else None
 
 
-_AGREEMENT = {
-    "answer_boxes": "answer and boxes",
-    "answer_mask": "answer and mask",
-    "boxes_mask": "boxes and mask",
-}
-
-
-def agreement_table(localization: Mapping[str, Any]) -> Markup | None:
-    """On how many images the answered cell, the boxes and the mask speak of one place."""
-    sources = {"": localization.get("agreement", {})}
-    for segmenter, of_masks in localization.get("masks", {}).items():
-        sources[f", {segmenter}"] = of_masks.get("agreement", {})
-    rows: list[list[Child]] = [
-        [f"{_AGREEMENT[pair]}{whose}", str(found["images"]), with_interval(*_of(found))]
-        for whose, pairs in sources.items()
-        for pair, found in pairs.items()
-        if found["images"] and (whose == "") == (pair == "answer_boxes")
-    ]
-    return grid(["The same place", "images", "%"], rows) if rows else None
-
-
-def _of(found: Mapping[str, Any]) -> tuple[float | None, Sequence[float] | None]:
-    return found["percent"], found["interval"]
-
-
 _DETECTION = {
     "Balanced": "balanced_accuracy",
     "Accuracy": "accuracy",
