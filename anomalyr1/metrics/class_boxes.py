@@ -11,6 +11,7 @@ the curve together, where the script follows the order of a sort.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,8 +93,15 @@ def class_scores(
         axis=1,
     )
     ranked = all(image.confidence is not None for image in images if image.predicted)
-    names = sorted({box.label for image in images for box in image.gold}, key=str)
-    classes = {name: _of_class(name, images, hits, ranked) for name in names}
+    marked: dict[str | None, list[tuple[float | None, bool]]] = {}
+    for image, of_image in zip(images, hits, strict=True):
+        for box, hit in zip(image.predicted, of_image, strict=True):
+            marked.setdefault(box.label, []).append((image.confidence, hit))
+    of_class = Counter(box.label for image in images for box in image.gold)
+    classes = {
+        name: _of_class(marked.get(name, ()), of_class[name], ranked)
+        for name in sorted(of_class, key=str)
+    }
     precisions = [cells["ap"] for cells in classes.values()]
     return {
         "gold": int(sought.sum()),
@@ -133,15 +141,9 @@ def class_strata(images: Sequence[ClassedBoxes], groups: BoxGroups) -> dict[str,
 
 
 def _of_class(
-    name: str | None, images: Sequence[ClassedBoxes], hits: Sequence[Sequence[bool]], ranked: bool
+    marked: Sequence[tuple[float | None, bool]], gold: int, ranked: bool
 ) -> dict[str, Any]:
-    gold = sum(box.label == name for image in images for box in image.gold)
-    marked = [
-        (image.confidence, hit)
-        for image, of_image in zip(images, hits, strict=True)
-        for box, hit in zip(image.predicted, of_image, strict=True)
-        if box.label == name
-    ]
+    """Of its predicted boxes, each with its confidence and whether it is right."""
     correct = np.array([hit for _, hit in marked], dtype=bool)
     return {
         "gold": gold,
