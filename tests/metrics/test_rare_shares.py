@@ -10,7 +10,7 @@ from commands import REPOSITORY
 
 sys.path.append(str(REPOSITORY / "scripts"))
 
-from drawn_benchmarks import AnswerLaw, MaskLaw, PairLaw, ScoreLaw
+from drawn_benchmarks import AnswerLaw, BoxLaw, MaskLaw, PairLaw, ScoreLaw
 from interval_coverage import coverage
 from scipy.stats import binomtest
 
@@ -84,9 +84,10 @@ def test_a_perfect_cell_is_not_certain_and_neither_is_what_is_made_of_it():
         (AnswerLaw(), {"Average", "micro", "compat"}),
         (ScoreLaw(1.5), {"auroc", "brier"}),
         (PairLaw(400), {"strict accuracy", "box F1@0.5"}),
+        (BoxLaw(400), {"f1@0.5", "unreadable"}),
         (MaskLaw(), {"mean IoU"}),
     ],
-    ids=["rare", "answers", "scores", "compare", "masks"],
+    ids=["rare", "answers", "scores", "compare", "boxes", "masks"],
 )
 def test_intervals_hold_the_truth(law, figures):
     """Sixty benchmarks of a known truth; at 95 % fewer than 51 would come once in a thousand."""
