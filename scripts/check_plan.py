@@ -1,6 +1,6 @@
 """Compares what `anomalyr1 plan` expects with what a real pass takes, on the CPU.
 
-python scripts/check_plan.py                    (six minutes on two cores; --policy tiny: three)
+python scripts/check_plan.py                    (eight minutes on two cores; --policy tiny: three)
 
 Each line is one process that makes a shared-prefix (or stock) log-probability pass, its backward
 pass and an AdamW step on random completions. Compared is the most memory above weights, optimiser
@@ -16,106 +16,16 @@ import json
 import multiprocessing
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from plan_cases import POLICIES, Case, asked, cases, made_policy
 from rich.console import Console
 from rich.table import Table
 
-TINY = "data/tiny-policy"
-QUESTION = "Is there a defect in the object? " * 6
 MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Case:
-    """One measurement; image sides in pixels."""
-
-    policy: str
-    images: int = 2
-    side: int = 448
-    prompts: int = 1
-    questions: int = 1
-    generations: int = 8
-    completion: int = 64
-    shared: bool = True
-    checkpointing: bool = False
-    frozen: bool = False
-    lora: bool = False
-    attention: str = "sdpa"
-    chunk: int | None = None
-
-    @property
-    def rows(self) -> int:
-        """Completions of the pass."""
-        return self.prompts * self.questions * self.generations
-
-    @property
-    def label(self) -> str:
-        """The case in words."""
-        notes = [name for name in ("checkpointing", "frozen", "lora") if getattr(self, name)]
-        notes += [self.attention] if self.attention != "sdpa" else []
-        notes += [f"{self.questions} questions"] if self.questions > 1 else []
-        notes += [f"chunks of {self.chunk}"] if self.chunk else []
-        return (
-            f"{self.prompts} x {self.images} images {self.side}, G={self.generations} "
-            f"C={self.completion}{', ' if notes else ''}{', '.join(notes)}"
-        )
-
-
-def cases(policy: str) -> list[Case]:
-    """What is measured on a policy, with and without a shared prefix."""
-    if policy == "tiny":
-        chosen = [
-            Case(policy),
-            Case(policy, prompts=2, side=224, completion=128),
-            Case(policy, checkpointing=True),
-            Case(policy, frozen=True, lora=True),
-            Case(policy, frozen=True, lora=True, checkpointing=True),
-            Case(policy, side=224, frozen=True, attention="eager"),
-        ]
-    else:
-        small = Case(policy, side=224, generations=4)
-        chosen = [
-            small,
-            replace(small, images=1, prompts=2),
-            replace(small, checkpointing=True),
-            replace(small, frozen=True, lora=True),
-        ]
-    found = [replace(case, shared=shared) for case in chosen for shared in (True, False)]
-    return [*found, *trees(policy)] if policy == "tiny" else found
-
-
-def trees(policy: str) -> list[Case]:
-    """Images computed once for their questions, and completions in chunks; stock has neither."""
-    many = Case(policy, side=224, generations=16, completion=128)
-    return [
-        Case(policy, questions=4, completion=32),
-        Case(policy, prompts=2, questions=3, side=224, generations=4, checkpointing=True),
-        replace(many, chunk=400),
-        replace(many, chunk=400, checkpointing=True),
-        replace(many, chunk=400, questions=2, generations=8, frozen=True, lora=True),
-    ]
-
-
-def larger_policy(folder: Path) -> Path:
-    """A random Qwen2.5-VL of about 100 M parameters."""
-    from anomalyr1.policy.tiny import TinyShape, build_tiny_policy
-
-    shape = TinyShape(
-        hidden_size=768,
-        num_layers=10,
-        num_heads=12,
-        num_kv_heads=4,
-        mrope_section=(8, 12, 12),
-        vision_depth=6,
-        vision_hidden_size=512,
-        vision_heads=8,
-    )
-    build_tiny_policy([QUESTION] * 8, folder, shape=shape, vocab_size=1024)
-    return folder
 
 
 def measure(case: Case, policy: str) -> dict[str, float]:
@@ -218,13 +128,6 @@ def build_trainer(case: Case, section: Any, scratch: str) -> Any:
     return run
 
 
-def asked(case: Case, number: int) -> list[dict[str, str | None]]:
-    """The question of that number about a prompt's pictures: as long as any other."""
-    words = QUESTION.split()
-    text = " ".join([*words[number:], *words[:number]])
-    return [{"type": "image", "text": None}] * case.images + [{"type": "text", "text": text}]
-
-
 def batch(run: Any, case: Case) -> tuple[Any, Any, dict[str, Any]]:
     """A micro-batch of full-length completions, as TRL lays it out."""
     import torch
@@ -305,7 +208,7 @@ def run_case(case: Case, path: str) -> dict[str, float]:
 
 
 def main(
-    policy: Annotated[str, typer.Option(help="tiny, large or both.")] = "both",
+    policy: Annotated[str, typer.Option(help=f"{', '.join(POLICIES)} or all.")] = "all",
 ) -> None:
     """Measure every case in a fresh process and print a table."""
     console = Console(width=None if sys.stdout.isatty() else 110)
@@ -314,8 +217,8 @@ def main(
         table.add_column(name, justify="right")
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
-        for kind in ("tiny", "large") if policy == "both" else (policy,):
-            path = TINY if kind == "tiny" else str(larger_policy(Path(scratch)))
+        for kind in POLICIES if policy == "all" else (policy,):
+            path = made_policy(kind, Path(scratch, kind))
             for case in cases(kind):
                 found = run_case(case, path)
                 ratio = found["planned"] / found["measured"]

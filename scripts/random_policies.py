@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from anomalyr1.planning.published import KNOWN
 from anomalyr1.policy.family import QWEN2_5_VL
@@ -68,7 +68,7 @@ class Batch:
 
 def published_config(name: str) -> Any:
     """The config of a published architecture."""
-    return Qwen2_5_VLConfig(**deepcopy(KNOWN[name]))
+    return AutoConfig.for_model(**deepcopy(KNOWN[name]))
 
 
 def tiny_config() -> Any:

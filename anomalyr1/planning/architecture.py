@@ -9,18 +9,28 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForImageTextToText, Qwen2_5_VLConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    Qwen2_5_VLConfig,
+    Qwen3VLConfig,
+)
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.planning.published import KNOWN
 from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, read_adapter_config
-from anomalyr1.policy.family import FAMILIES, QWEN2_5_VL, family_of
+from anomalyr1.policy.family import QWEN2_5_VL, QWEN3_VL, Family, family_of
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.load import freeze, lora_config, stated_dtype
 
 PUBLISHED = "published numbers (the checkpoint is not on this machine)"
 PARTS = ("vision", "projector", "language", "head", "LoRA")
+# Whose layers are traced (tape.py), and how messages name them.
+TRACED = (QWEN2_5_VL, QWEN3_VL)
+_NAMES = " or ".join(family.name for family in TRACED)
+
+PolicyShape = Qwen2_5_VLConfig | Qwen3VLConfig
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Architecture:
         here: the checkpoint's own files can be read, its tokenizer among them.
     """
 
-    config: Qwen2_5_VLConfig
+    config: PolicyShape
     adapter: Path | None
     source: str
     here: bool
@@ -52,16 +62,34 @@ def read_architecture(policy: PolicyConfig) -> Architecture:
     """The configuration of `policy.path`; weights are never read and known ids never fetched.
 
     Raises:
-        InputError: there is no such checkpoint, or it is no Qwen2.5-VL.
+        InputError: there is no such checkpoint, or it is of a family whose layers are not traced.
     """
     path, adapter = policy.path, None
     if (Path(path) / ADAPTER_CONFIG).is_file():
         adapter, path = Path(path), str(read_adapter_config(Path(path))["base_model_name_or_path"])
     config, source = _read(path, policy.revision)
     here = source != PUBLISHED or adapter is not None
-    if config.model_type != QWEN2_5_VL.model_type:
-        raise _not_traced(policy.path, family_of(config.model_type).name)
+    if config.model_type not in {family.model_type for family in TRACED}:
+        raise InputError(
+            f"expected a {_NAMES} at policy.path={policy.path}, whose layers are what plan knows, "
+            f"found a {config.model_type}; plan for one of those of about its size, or try a short "
+            "run"
+        )
     return Architecture(config, adapter, source, here)
+
+
+def one_of_each(config: PolicyShape) -> PolicyShape:
+    """The same with one language layer, two vision blocks and one projector on the way, if any."""
+    found: Any = copy.deepcopy(config)
+    text, vision = found.text_config, found.vision_config
+    text.num_hidden_layers, vision.depth = 1, 2
+    if config.model_type == QWEN3_VL.model_type:
+        vision.deepstack_visual_indexes = list(vision.deepstack_visual_indexes)[:1] and [0]
+    else:
+        text.layer_types = text.layer_types[:1]
+        vision.fullatt_block_indexes = [1]
+    shape: PolicyShape = found
+    return shape
 
 
 def meta_model(
@@ -99,28 +127,29 @@ def meta_model(
     return held
 
 
-def held_dtype(config: Qwen2_5_VLConfig, policy: PolicyConfig) -> torch.dtype:
+def held_dtype(config: PolicyShape, policy: PolicyConfig) -> torch.dtype:
     """The dtype the weights are loaded in; float32, the most, where no config names one."""
     return stated_dtype(policy, config) or torch.float32
 
 
-def part_of(name: str) -> str:
-    """The part a parameter belongs to.
+def part_of(name: str, family: Family) -> str:
+    """The part a parameter of a policy of that family belongs to.
 
-    >>> part_of("model.visual.merger.mlp.0.weight"), part_of("lm_head.weight")
+    >>> part_of("model.visual.merger.mlp.0.weight", QWEN2_5_VL), part_of("lm_head.weight", QWEN3_VL)
     ('projector', 'head')
     """
     if ".lora_" in name:
         return "LoRA"
-    return "head" if "lm_head" in name else QWEN2_5_VL.part_of(name)
+    return "head" if "lm_head" in name else family.part_of(name)
 
 
-def count_parameters(model: torch.nn.Module) -> dict[str, Count]:
+def count_parameters(model: Any) -> dict[str, Count]:
     """Parameters by part; a head tied to the embedding has none of its own."""
+    family = family_of(model.config.model_type)
     totals = dict.fromkeys(PARTS, 0)
     trained = dict.fromkeys(PARTS, 0)
     for name, parameter in model.named_parameters():
-        part = part_of(f".{name}")
+        part = part_of(f".{name}", family)
         totals[part] += parameter.numel()
         trained[part] += parameter.numel() * parameter.requires_grad
     return {part: Count(totals[part], trained[part]) for part in PARTS}
@@ -135,20 +164,10 @@ def _read(path: str, revision: str | None) -> tuple[Any, str]:
         config = AutoConfig.from_pretrained(path, local_files_only=offline, **options)
     except Exception as error:  # whatever a library says of a file cut off or of another form
         if path in KNOWN and not local:
-            return Qwen2_5_VLConfig(**KNOWN[path]), PUBLISHED
-        for family in FAMILIES:  # hub ids begin with the name their makers gave
-            if family is not QWEN2_5_VL and path.partition("/")[2].startswith(f"{family.name}-"):
-                raise _not_traced(path, family.name) from None
+            return AutoConfig.for_model(**copy.deepcopy(KNOWN[path])), PUBLISHED
         reason = first_line(error)
         raise InputError(
-            f"expected a Qwen2.5-VL checkpoint at policy.path={path}, found none that loads "
+            f"expected a {_NAMES} checkpoint at policy.path={path}, found none that loads "
             f"({reason}); check the path, or plan with {' or '.join(KNOWN)}"
         ) from None
     return config, f"{path}/config.json" if local else "its config.json"
-
-
-def _not_traced(path: str, family: str) -> InputError:
-    return InputError(
-        f"expected a Qwen2.5-VL at policy.path={path}, whose layers are what plan knows, found a "
-        f"{family}; plan for a Qwen2.5-VL of about its size, or try a short run"
-    )

@@ -16,6 +16,7 @@ from anomalyr1.planning.sharding import Sharding
 from anomalyr1.planning.skeleton import Skeleton, Weight, build_skeleton
 from anomalyr1.planning.states import States, hold
 from anomalyr1.planning.tokens import PromptTokens
+from anomalyr1.policy.family import head_size
 
 # CUDA's context with its kernels, cuBLAS workspaces and NCCL's buffers; none of it is a tensor.
 CUDA_CONTEXT = GIB
@@ -196,7 +197,7 @@ def _rollout(
 ) -> tuple[int, int]:
     """KV cache and working set of sampling: bytes of the later or the larger moment."""
     layers, text = skeleton.layers, skeleton.layers.text
-    width = text.hidden_size // text.num_attention_heads * text.num_key_value_heads
+    width = head_size(text) * text.num_key_value_heads
     token = 2 * layers.text_depth * width * layers.dtype.itemsize
     shapes = prefill_shapes(settings, prompt, shared=shared)
     prefill = max(

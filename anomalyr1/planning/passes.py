@@ -37,11 +37,21 @@ class Moment:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a pass: `mask` bytes of its tape are the layer's own copy of the mask."""
+    """One step of a pass.
+
+    Attributes:
+        name: in words.
+        tape: what it holds.
+        mask: bytes of that which are the layer's own copy of the mask.
+        beside: bytes that wait meanwhile for a later step to read them, and that no tape keeps.
+        coming: bytes of gradients that wait meanwhile for an earlier step.
+    """
 
     name: str
     tape: Tape
     mask: int = 0
+    beside: int = 0
+    coming: int = 0
 
 
 def worst_moment(
@@ -64,7 +74,8 @@ def worst_moment(
     kept, masks = _inputs(layers, shape), 0
     moments = []
     for stage in stages:
-        moments.append(Moment(stage.name, kept, resident + masks, stage.tape.forward, 0))
+        working = stage.tape.forward + stage.beside
+        moments.append(Moment(stage.name, kept, resident + masks, working, 0))
         kept += stage.tape.kept - stage.mask
         masks += stage.mask
     gradients = 0
@@ -73,7 +84,8 @@ def worst_moment(
         masks -= stage.mask
         if stage.tape.backward:
             name = f"{stage.name}, backward"
-            moments.append(Moment(name, kept, resident + masks, stage.tape.backward, gradients))
+            working = stage.tape.backward + stage.coming
+            moments.append(Moment(name, kept, resident + masks, working, gradients))
             gradients += 0 if layers.held else stage.tape.gradients
     return max(moments, key=lambda moment: moment.total)
 
@@ -81,26 +93,13 @@ def worst_moment(
 def _stages(
     skeleton: Skeleton, shape: PassShape, *, checkpointing: bool, backward: bool
 ) -> list[Stage]:
-    layers, patches = skeleton.layers, shape.images * shape.patches
-    flows = backward and layers.vision_flows()
-    stages = []
+    layers = skeleton.layers
+    tower: list[Stage] = []
     if shape.images:
-        stages.append(Stage("patch embedding", layers.patch_embedding(patches)))
-        blocks = {}
-        for whole in (False, True):
-            taped, untaped = (
-                layers.vision_block(shape.images, shape.patches, full=whole, backward=b)
-                for b in (flows, False)
-            )
-            inputs, again = layers.vision_input(patches), flows and checkpointing
-            tape = _checkpointed(taped, untaped, inputs, again)
-            blocks[whole] = Stage("vision block", tape)
-        stages += [blocks[index in layers.full_attention] for index in range(layers.vision_depth)]
-        merger = layers.merger(patches, backward=backward, flows=flows)
-        stages.append(Stage("projector", merger))
+        tower = _tower(layers, shape, checkpointing=checkpointing, backward=backward)
     inputs = layers.language_input(shape.sequences, shape.length)
     table = layers.embedding_gradient()
-    stages.append(Stage("embedding", Tape(2 * inputs, 0, (2 * inputs + table) * backward, 0)))
+    stages = [Stage("embedding", Tape(2 * inputs, 0, (2 * inputs + table) * backward, 0))]
     again = backward and checkpointing
     if shape.parts is not None and shape.ends:
         stages += _in_chunks(layers, shape, shape.parts, again=again, backward=backward)
@@ -117,12 +116,43 @@ def _stages(
         stages += [layer] * layers.text_depth
         if backward:
             stages.append(Stage("final norm", layers.final_norm(shape.sequences, shape.length)))
+    # Features for layers further on (DeepStack) are held as the tower gave them and joined; adding
+    # them to the hidden states takes less than a layer.
+    handed = shape.images and len(layers.deeper) * layers.features(shape.images * shape.patches)
+    stages = [*tower, *(replace(stage, beside=2 * handed) for stage in stages)]
     if shape.scored:
         tape = skeleton.head.tape(shape.sequences, shape.length, shape.scored)
         if not backward:
             tape = Tape(tape.forward, 0, 0, 0)
-        stages.append(Stage("head", tape))
+        stages.append(Stage("head", tape, beside=handed))
     return stages
+
+
+def _tower(layers: Layers, shape: PassShape, *, checkpointing: bool, backward: bool) -> list[Stage]:
+    """From pixels to features of tokens; those of blocks on the way wait, and their gradients."""
+    patches, flows = shape.images * shape.patches, backward and layers.vision_flows()
+    inputs, again = layers.vision_input(patches), flows and checkpointing
+    blocks = {}
+    for whole in (False, True):
+        taped, untaped = (
+            layers.vision_block(shape.images, shape.patches, full=whole, backward=b)
+            for b in (flows, False)
+        )
+        blocks[whole] = Stage("vision block", _checkpointed(taped, untaped, inputs, again))
+    stages = [Stage("patch embedding", layers.patch_embedding(patches, backward=backward))]
+    waiting = 0
+    for index in range(layers.vision_depth):
+        block = blocks[index in layers.full_attention]
+        stages.append(replace(block, beside=waiting, coming=waiting))
+        if index in layers.deeper:
+            tape = layers.merger(patches, backward=backward, flows=flows, on_the_way=True)
+            coming = waiting
+            if flows:  # what stands behind it keeps the same input, and has its gradient first
+                tape, coming = replace(tape, kept=tape.kept - inputs), waiting + inputs
+            stages.append(Stage("projector on the way", tape, beside=waiting, coming=coming))
+            waiting += layers.features(patches)
+    merger = layers.merger(patches, backward=backward, flows=flows)
+    return [*stages, Stage("projector", merger, beside=waiting, coming=waiting)]
 
 
 def _in_chunks(
@@ -188,5 +218,4 @@ def _mask(layers: Layers, shape: PassShape) -> int:
 def _inputs(layers: Layers, shape: PassShape) -> int:
     """Pixels gathered for a pass, and the sines and cosines of its positions."""
     pixels = layers.pixels(shape.images * shape.patches) if shape.copied else 0
-    width = layers.text.hidden_size // layers.text.num_attention_heads
-    return pixels + int(2 * shape.tokens * width * layers.dtype.itemsize)
+    return pixels + int(2 * shape.tokens * layers.head_size * layers.dtype.itemsize)

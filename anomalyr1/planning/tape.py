@@ -8,7 +8,6 @@ run's own dtype, autocast, adapter and attention kernel, instead of from a list 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,11 +18,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from anomalyr1.config import PolicyConfig
-from anomalyr1.planning.architecture import Architecture, meta_model
+from anomalyr1.planning.architecture import Architecture, meta_model, one_of_each
 from anomalyr1.planning.kernels import CUDA_KERNEL
 from anomalyr1.planning.live import nbytes
 from anomalyr1.planning.parts import Parts
 from anomalyr1.planning.tracing import Tape, trace
+from anomalyr1.policy.family import head_size
 from anomalyr1.shared_prefix.attention import NAME
 from anomalyr1.shared_prefix.trunk import Trunk
 from anomalyr1.shared_prefix.vision import tower_learns
@@ -54,17 +54,16 @@ class Layers:
             cuda: plan for CUDA's kernels instead of the CPU's.
             gradients_held: earlier passes left gradients to add to.
         """
-        config = copy.deepcopy(architecture.config)
-        config.text_config.num_hidden_layers = 1
-        config.text_config.layer_types = config.text_config.layer_types[:1]
-        config.vision_config.depth = 2
-        config.vision_config.fullatt_block_indexes = [1]
+        config, tower = one_of_each(architecture.config), architecture.config.vision_config
         self.text: Any
         self.vision: Any
         self.text, self.vision = config.text_config, config.vision_config
         self.text_depth = architecture.config.text_config.num_hidden_layers
-        self.vision_depth = architecture.config.vision_config.depth
-        self.full_attention = frozenset(architecture.config.vision_config.fullatt_block_indexes)
+        self.vision_depth: int = tower.depth
+        # Windows are Qwen2.5-VL's alone; features of blocks on the way (DeepStack), Qwen3-VL's.
+        self.full_attention = frozenset(getattr(tower, "fullatt_block_indexes", range(tower.depth)))
+        self.deeper = frozenset(getattr(tower, "deepstack_visual_indexes", ()))
+        self.head_size = head_size(self.text)
         self.patch_values = (
             self.vision.in_channels * self.vision.temporal_patch_size * self.vision.patch_size**2
         )
@@ -111,11 +110,6 @@ class Layers:
         weight = self._inner.language_model.embed_tokens.weight
         return nbytes(weight) if weight.requires_grad else 0
 
-    @property
-    def _key_width(self) -> int:
-        width: int = self.text.hidden_size // self.text.num_attention_heads
-        return width * int(self.text.num_key_value_heads)
-
     def mask_pairs(self, sequences: int, length: int, parts: Parts | None) -> int:
         """Entries of the mask of a pass; packed, there is one of a segment by what it sees."""
         if not self.masked:
@@ -135,7 +129,8 @@ class Layers:
     def trunk_bytes(self, tokens: int) -> int:
         """Bytes of the keys and values of a layer that are held for so many tokens."""
         kind = self.autocast or self.dtype
-        return 2 * tokens * self._key_width * kind.itemsize
+        width: int = self.head_size * self.text.num_key_value_heads
+        return 2 * tokens * width * kind.itemsize
 
     def language_layer(
         self,
@@ -157,8 +152,7 @@ class Layers:
         """
         if self.eager or not self.masked:
             parts = None
-        layer = self._inner.language_model.layers[0]
-        size = self.text.hidden_size // self.text.num_attention_heads
+        layer, size = self._inner.language_model.layers[0], self.head_size
         # Which rows are whose follows from the values of the indices, so they are real tensors.
         layout = None if parts is None else parts.layout(sequences)
         if parts is not None:
@@ -190,9 +184,8 @@ class Layers:
             ends: completions of the chunk.
             backward: gradients flow through it; those of the keys and values of the trees too.
         """
-        layer = self._inner.language_model.layers[0]
+        layer, size = self._inner.language_model.layers[0], self.head_size
         layout, length = parts.ends(ends, trees), ends * parts.size
-        size = self.text.hidden_size // self.text.num_attention_heads
         with self._mode:
             turn = torch.zeros(1, length, size, dtype=self.dtype)
             kept = (1, self.text.num_key_value_heads, trees * parts.trunk, size)
@@ -217,12 +210,27 @@ class Layers:
         norm = self._inner.language_model.norm
         return self._tape("norm", norm, norm, (sequences, length, self.text.hidden_size))
 
-    def patch_embedding(self, patches: int) -> Tape:
-        """The first layer of the vision tower; its input, the pixels, is left out."""
-        embed = self._inner.visual.patch_embed
+    def patch_embedding(self, patches: int, *, backward: bool = True) -> Tape:
+        """What comes before the blocks of the vision tower; its input, the pixels, is left out.
+
+        Args:
+            patches: of all images.
+            backward: gradients are computed in this pass.
+        """
+        embed, grid = (getattr(self._inner.visual, n, None) for n in ("patch_embed", "pos_embed"))
         with self._mode:
             pixels = torch.zeros(patches, self.patch_values)
-        return self._tape(f"patches {patches}", embed, lambda _: embed(pixels), (1,), flows=False)
+            # Of a learned grid of positions (Qwen3-VL's), each patch takes four, weighed.
+            taps, shares = torch.zeros(patches, 4, dtype=torch.long), torch.zeros(patches, 4, 1)
+
+        def call(_: Tensor) -> Tensor:
+            hidden: Tensor = embed(pixels)
+            if grid is None:
+                return hidden
+            return hidden + (grid(taps) * shares).sum(1).to(hidden.dtype)
+
+        parts = torch.nn.ModuleList([embed] if grid is None else [embed, grid])
+        return self._tape(f"patches {patches}", parts, call, (1,), backward, flows=False)
 
     def vision_block(
         self, images: int, patches: int, *, full: bool = True, backward: bool = True
@@ -251,17 +259,26 @@ class Layers:
         name = f"vision {images} {windowed}"
         return self._tape(name, block, call, (total, self.vision.hidden_size), backward)
 
-    def merger(self, patches: int, *, backward: bool, flows: bool) -> Tape:
+    def merger(
+        self, patches: int, *, backward: bool, flows: bool, on_the_way: bool = False
+    ) -> Tape:
         """The projector.
 
         Args:
             patches: of all images.
             backward: gradients are computed in this pass.
             flows: the vision tower wants gradients too.
+            on_the_way: one of features between two blocks (DeepStack) instead.
         """
-        merger = self._inner.visual.merger
-        shape = (patches, self.vision.hidden_size)
-        return self._tape("merger", merger, merger, shape, backward, flows=flows)
+        visual = self._inner.visual
+        merger = visual.deepstack_merger_list[0] if on_the_way else visual.merger
+        name, shape = f"merger {on_the_way}", (patches, self.vision.hidden_size)
+        return self._tape(name, merger, merger, shape, backward, flows=flows)
+
+    def features(self, patches: int) -> int:
+        """Bytes of what a projector makes of so many patches."""
+        tokens = patches // self.vision.spatial_merge_size**2
+        return int(tokens * self.text.hidden_size * (self.autocast or self.dtype).itemsize)
 
     def _tape(
         self,

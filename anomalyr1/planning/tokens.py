@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Qwen2_5_VLConfig
 
 from anomalyr1.config import Config
 from anomalyr1.data.images import image_size
 from anomalyr1.data.mixture import mix, read_mixture
 from anomalyr1.errors import InputError
-from anomalyr1.planning.architecture import Architecture
+from anomalyr1.planning.architecture import Architecture, PolicyShape
 from anomalyr1.policy.family import family_of
 from anomalyr1.policy.load import load_processor
 from anomalyr1.policy.resizing import image_tokens, resized_size
@@ -194,7 +193,7 @@ def _with_images(found: PromptTokens, rows: Sequence[Row], processor: Any) -> Pr
 
 
 def _estimated(
-    config: Config, architecture: Qwen2_5_VLConfig, processor: Any, reason: str
+    config: Config, architecture: PolicyShape, processor: Any, reason: str
 ) -> PromptTokens:
     """Every image as large as it may be, and a typical question."""
     vision, prompt = architecture.vision_config, config.prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from anomalyr1.geometry import BoxUnit
 
@@ -86,3 +87,15 @@ def family_of(model_type: str) -> Family:
         if family.model_type == model_type:
             return family
     return Family(model_type, model_type, "", 14, 2, None)
+
+
+def head_size(text: Any) -> int:
+    """Size of a head of a language model, from its config; that of Qwen3-VL states it.
+
+    >>> from types import SimpleNamespace
+    >>> qwen2_5 = SimpleNamespace(hidden_size=2048, num_attention_heads=16)
+    >>> qwen3 = SimpleNamespace(hidden_size=2560, num_attention_heads=32, head_dim=128)
+    >>> head_size(qwen2_5), head_size(qwen3)
+    (128, 128)
+    """
+    return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)

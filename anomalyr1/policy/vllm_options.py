@@ -7,6 +7,7 @@ from typing import Any
 from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError, one_line
 from anomalyr1.policy.adapters import base_of
+from anomalyr1.policy.family import head_size
 from anomalyr1.policy.load import read_config
 
 _SHOWN = 300  # characters of what vLLM says
@@ -74,18 +75,12 @@ def refuse_head_size(policy: PolicyConfig, instead: str) -> None:
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
     sizes = sorted(CPUAttentionBackend.get_supported_head_sizes())
-    size = head_size(policy)
+    size = head_size(read_config(policy).get_text_config())
     if size not in sizes:
         raise InputError(
             f"expected heads of a size that vLLM's CPU kernels take ({', '.join(map(str, sizes))}) "
             f"at policy.path={policy.path}, found {size}; {instead}"
         )
-
-
-def head_size(policy: PolicyConfig) -> int:
-    """Size of a head of the language model, from its config.json alone."""
-    text = read_config(policy).get_text_config()
-    return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
 
 
 def said(error: BaseException) -> str:

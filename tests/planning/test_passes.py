@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from families import in_each_family
 
 from anomalyr1.config import Config, LoraSection, PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
 from anomalyr1.planning.head import Head
 from anomalyr1.planning.live import LiveBytes, nbytes
-from anomalyr1.planning.pass_shapes import groups_in_a_pass, scoring_shape, training_shape
+from anomalyr1.planning.pass_shapes import (
+    PassShape,
+    groups_in_a_pass,
+    scoring_shape,
+    training_shape,
+)
 from anomalyr1.planning.passes import worst_moment
 from anomalyr1.planning.settings import read_settings
 from anomalyr1.planning.skeleton import build_skeleton
@@ -68,13 +74,14 @@ def test_the_limit_ratio():
     assert sharing_ratio(100, 50, 1) == 1
 
 
+@in_each_family
 @pytest.mark.parametrize(
-    ("section", "checks"),
-    [({}, {}), ({"attention": "eager"}, {}), ({"lora": LoraSection(r=4, alpha=8)}, {})],
+    "section",
+    [{}, {"attention": "eager"}, {"lora": LoraSection(r=4, alpha=8)}],
     ids=["sdpa", "eager", "lora"],
 )
-def test_a_traced_layer_is_the_real_one(tiny_policy, section, checks):
-    policy = PolicyConfig(path=str(tiny_policy), freeze_vision=False, **section)
+def test_a_traced_layer_is_the_real_one(policy_path, section):
+    policy = PolicyConfig(path=str(policy_path), freeze_vision=False, **section)
     skeleton = skeleton_of(policy)
     tape = skeleton.layers.language_layer(2, 40)
     model = load_policy(policy, trainable=True).model.train()
@@ -129,6 +136,40 @@ def test_what_a_large_layer_keeps_by_hand():
     assert states == skeleton.layers.text.num_key_value_heads * 128
     assert tape.kept / length == pytest.approx(norms + attention + mlp + mask, rel=0.01)
     assert skeleton.layers.mask_copy(1, length) == mask * length
+
+
+def test_what_a_large_layer_of_the_second_family_keeps_by_hand():
+    policy = PolicyConfig(path="Qwen/Qwen3-VL-4B-Instruct")
+    skeleton = skeleton_of(policy, dtype=torch.bfloat16, cuda=True)
+    length, width, middle, heads, key_heads = 1024, 2560, 9728, 32, 8
+    tape = skeleton.layers.language_layer(1, length)
+    norms = 2 * (4 * width + 4 + 2 * width + 2 * width)
+    # Of each head's query and key too, of 128: what turns them needs no copy of their outputs.
+    norms += (4 + 2) * (heads + key_heads) * 128 + 4 * (heads + key_heads)
+    attention = 4 * 2 * heads * 128 + 4 * heads  # wider than the hidden states
+    mlp, mask = 4 * 2 * middle, 2 * length
+    assert tape.kept / length == pytest.approx(norms + attention + mlp + mask, rel=0.01)
+    assert skeleton.layers.trunk_bytes(1) == 2 * key_heads * 128 * 2
+    # What blocks 5, 11 and 17 hand on: of four patches, a token's width in 16 bits.
+    assert skeleton.layers.deeper == {5, 11, 17}
+    assert skeleton.layers.features(400) == 100 * width * 2
+
+
+@in_each_family
+def test_a_tower_that_learns_is_the_real_one(policy_path):
+    policy = PolicyConfig(path=str(policy_path), freeze_vision=False)
+    shape = PassShape(sequences=1, length=1, scored=0, images=2, patches=64, copied=False)
+    skeleton = skeleton_of(policy, gradients_held=True)
+    planned = worst_moment(skeleton, shape, checkpointing=False, backward=True)
+    visual = load_policy(policy, trainable=True).model.model.visual.train()
+    for parameter in visual.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    pixels = torch.zeros(2 * 64, skeleton.layers.patch_values)
+    with LiveBytes() as live:
+        output = visual(pixels, grid_thw=torch.tensor([[1, 8, 8]] * 2))
+        handed = [output.pooler_output, *getattr(output, "deepstack_features", ())]
+        torch.autograd.backward(handed, [torch.zeros_like(features) for features in handed])
+    assert planned.total == pytest.approx(live.peak, rel=0.1)
 
 
 def test_checkpointing_keeps_the_inputs_of_the_layers(tiny_policy):
