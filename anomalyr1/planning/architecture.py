@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from peft import PeftConfig, get_peft_model
@@ -30,7 +30,7 @@ PARTS = ("vision", "projector", "language", "head", "LoRA")
 TRACED = (QWEN2_5_VL, QWEN3_VL)
 _NAMES = " or ".join(family.name for family in TRACED)
 
-PolicyShape = Qwen2_5_VLConfig | Qwen3VLConfig
+PolicyShape: TypeAlias = Qwen2_5_VLConfig | Qwen3VLConfig
 
 
 @dataclass(frozen=True)

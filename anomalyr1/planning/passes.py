@@ -133,7 +133,7 @@ def _tower(layers: Layers, shape: PassShape, *, checkpointing: bool, backward: b
     patches, flows = shape.images * shape.patches, backward and layers.vision_flows()
     inputs, again = layers.vision_input(patches), flows and checkpointing
     blocks = {}
-    for whole in (False, True):
+    for whole in {index in layers.full_attention for index in range(layers.vision_depth)}:
         taped, untaped = (
             layers.vision_block(shape.images, shape.patches, full=whole, backward=b)
             for b in (flows, False)

@@ -217,7 +217,7 @@ class Layers:
             patches: of all images.
             backward: gradients are computed in this pass.
         """
-        embed, grid = (getattr(self._inner.visual, n, None) for n in ("patch_embed", "pos_embed"))
+        embed, grid = self._inner.visual.patch_embed, getattr(self._inner.visual, "pos_embed", None)
         with self._mode:
             pixels = torch.zeros(patches, self.patch_values)
             # Of a learned grid of positions (Qwen3-VL's), each patch takes four, weighed.
@@ -225,9 +225,9 @@ class Layers:
 
         def call(_: Tensor) -> Tensor:
             hidden: Tensor = embed(pixels)
-            if grid is None:
-                return hidden
-            return hidden + (grid(taps) * shares).sum(1).to(hidden.dtype)
+            if grid is not None:
+                hidden = hidden + (grid(taps) * shares).sum(1).to(hidden.dtype)
+            return hidden
 
         parts = torch.nn.ModuleList([embed] if grid is None else [embed, grid])
         return self._tape(f"patches {patches}", parts, call, (1,), backward, flows=False)

@@ -156,8 +156,9 @@ def test_what_a_large_layer_of_the_second_family_keeps_by_hand():
 
 
 @in_each_family
-def test_a_tower_that_learns_is_the_real_one(policy_path):
-    policy = PolicyConfig(path=str(policy_path), freeze_vision=False)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_tower_that_learns_is_the_real_one(attention, policy_path):
+    policy = PolicyConfig(path=str(policy_path), freeze_vision=False, attention=attention)
     shape = PassShape(sequences=1, length=1, scored=0, images=2, patches=64, copied=False)
     skeleton = skeleton_of(policy, gradients_held=True)
     planned = worst_moment(skeleton, shape, checkpointing=False, backward=True)
