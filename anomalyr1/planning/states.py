@@ -136,8 +136,9 @@ def _sums(held: list[Weight]) -> tuple[int, int, int]:
 
 def _moments(optimizer: str, trained: int, held: int) -> int:
     """Bytes of the optimiser's state for so many weights that take `held` bytes."""
-    if optimizer not in (*_AS_WEIGHTS, *_EIGHT_BIT, *_SMALL):
-        raise unknown("an optimiser that plan knows (grpo.optim)", optimizer, (*_AS_WEIGHTS, *_EIGHT_BIT, *_SMALL))
+    known = (*_AS_WEIGHTS, *_EIGHT_BIT, *_SMALL)
+    if optimizer not in known:
+        raise unknown("an optimiser that plan knows (grpo.optim)", optimizer, known)
     if optimizer in _SMALL:
         return 0
     return 2 * trained if optimizer in _EIGHT_BIT else 2 * held
