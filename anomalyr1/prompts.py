@@ -255,13 +255,19 @@ def format_answer(question: Question, template: Template, boxes: Sequence[Box]) 
 
 
 def gold_completion(
-    sample: Sample, question: Question, template: Template, frame: Frame | None
+    sample: Sample,
+    question: Question,
+    template: Template,
+    frame: Frame | None,
+    *,
+    conclusion: str | None = None,
 ) -> str:
     """A completion that earns the full reward: the target of supervised fine-tuning.
 
     The reasoning states what the annotation knows (defect, place, boxes in the model frame), then
     names its conclusion. Where the boxes are not on record, or the policy's frame is not known
-    (`frame` is None), it speaks of none.
+    (`frame` is None), it speaks of none. With a `conclusion` it names that option in place of the
+    answer's.
     """
     if not asks_for_reasoning(template):
         return format_answer(question, template, ())
@@ -270,7 +276,7 @@ def gold_completion(
     if template == "grounding":
         verdict = f"So the product is {'abnormal' if boxes else 'normal'}."
     else:
-        verdict = f"So the answer is {question.answer}."
+        verdict = f"So the answer is {conclusion or question.answer}."
     reasoning = " ".join([_observation(sample, question, boxes, frame), verdict])
     return (
         f"<think>{reasoning}</think>\n<answer>{format_answer(question, template, boxes)}</answer>"

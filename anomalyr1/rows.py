@@ -53,6 +53,7 @@ class Row:
         frame: the query image's model frame; None where the policy's family has none that is known.
         tokens: length of the prompt in tokens, image tokens included.
         knowledge: what the prompt says about the product; None where it says nothing.
+        conclusion: the option that gold reasoning closes on; None where that is the answer.
     """
 
     sample: Sample
@@ -66,6 +67,7 @@ class Row:
     frame: Frame | None
     tokens: int
     knowledge: str | None = None
+    conclusion: str | None = None
 
     @property
     def sample_id(self) -> str:

@@ -1,6 +1,6 @@
 """A large group's completions in chunks behind their prompt, against all of them at once.
 
-python scripts/bench_chunks.py      two 448 x 448 images, 64 completions of 256 tokens, chunks of 6
+python scripts/bench_chunks.py      two 448 x 448 images, 64 completions of 256 tokens, chunks of 7
 
 Seconds and peak memory of log-probabilities with their backward pass. Those and the gradients are
 checked equal before anything is timed. The last line is JSON.
@@ -51,7 +51,7 @@ def main(
     side: Annotated[int, typer.Option(help="Pixels of their sides.")] = 448,
     completion: Annotated[int, typer.Option(help="Tokens C.")] = 256,
     generations: Annotated[int, typer.Option(help="Completions G.")] = 64,
-    chunk: Annotated[int, typer.Option(help="Completions of a chunk.")] = 6,
+    chunk: Annotated[int, typer.Option(help="Completions of a chunk.")] = 7,
     repeats: Annotated[int, typer.Option(help="Timings of each side; the median counts.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
 ) -> None:

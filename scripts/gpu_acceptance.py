@@ -25,12 +25,10 @@ from acceptance_page import page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRL = ("trl", "datasets", "peft", "pydantic", "omegaconf")
-NO_VLLM = (
-    "it has an environment of its own: `pytest -m vllm` makes two steps there with vLLM beside the "
-    "trainer and holds its prompts and log-probabilities against the trainer's"
-)
+NO_VLLM = "vLLM is not installed: ./scripts/setup.sh --vllm makes an environment with it"
+VLLM_TEST = ("tests/training/test_vllm_for_real.py", "-k", "weights")
 # Seconds that it may take to ask the machine what it is.
-LOOK_SECONDS = 60
+LOOK_SECONDS = 40
 # Seconds that a benchmark is told to stop before it would be stopped.
 SPARE = 10
 LOOK = """
@@ -62,7 +60,7 @@ class Part:
         seconds: at most.
         quick: the same with --quick; None leaves it out then.
         needs: modules without which it is not begun.
-        never: why it is begun nowhere; None where it is.
+        never: why it cannot be begun here; None where it can.
     """
 
     name: str
@@ -83,7 +81,7 @@ def parts(options: argparse.Namespace) -> list[Part]:
             "passes",
             "stock against shared prefix, whole architecture: equality, seconds, memory",
             lambda seconds, out: script("bench_passes.py", seconds, out, [*small, *quick]),
-            245,
+            220,
             105,
             ("torch", "transformers", "typer"),
         ),
@@ -92,7 +90,7 @@ def parts(options: argparse.Namespace) -> list[Part]:
             "whole GRPO steps, stock TRL against shared prefix: seconds, and peak memory "
             "against `anomalyr1 plan`",
             lambda seconds, out: script("bench_steps.py", seconds, out, [*small, *quick]),
-            135,
+            110,
             None,
             ("torch", "typer", *TRL),
         ),
@@ -100,12 +98,28 @@ def parts(options: argparse.Namespace) -> list[Part]:
             "tests",
             "pytest -m gpu",
             lambda *_: [sys.executable, "-m", "pytest", "-m", "gpu", "-rs", *files_of_gpu_tests()],
-            100,
+            80,
             45,
             ("pytest", "psutil", *TRL),
         ),
-        Part("vllm", "two steps with vLLM beside the trainer", lambda *_: [], 0, 0, (), NO_VLLM),
+        Part(
+            "vllm",
+            "two steps with vLLM beside the trainer, its log-probabilities against the trainer's",
+            lambda *_: [vllm_python() or "", "-m", "pytest", "-m", "vllm", "-rs", "-s", *VLLM_TEST],
+            90,
+            None,
+            ("pytest", *TRL),
+            None if vllm_python() else NO_VLLM,
+        ),
     ]
+
+
+def vllm_python() -> str | None:
+    """The interpreter that has vLLM: this one, or that of the environment made for it."""
+    if importlib.util.find_spec("vllm") is not None:
+        return sys.executable
+    made = REPOSITORY / ".venv-vllm"
+    return str(made / "bin/python") if (made / "installed").is_file() else None
 
 
 def script(name: str, seconds: int, out: Path, options: list[str]) -> list[str]:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What a machine with a GPU has to show: installs, runs `pytest -m gpu`, holds the shared prefix to
 # stock on the whole Qwen2.5-VL-3B with random weights and times both, compares peak memory with
-# `anomalyr1 plan`, and writes acceptance.json and acceptance.md of what was seen.
+# `anomalyr1 plan`, makes two steps with vLLM beside the trainer where it installs, and writes
+# acceptance.json and acceptance.md of what was seen.
 #
 #   ./scripts/gpu_acceptance.sh                       installs first; then at most nine minutes
 #   ./scripts/gpu_acceptance.sh --no-install          with the environment that is there ($PYTHON)
@@ -16,7 +17,7 @@ install=yes
 for argument in "$@"; do
   if [ "$argument" = --no-install ]; then install=no; else arguments+=("$argument"); fi
 done
-[ "$install" = no ] || ./scripts/setup.sh --keep ||
+[ "$install" = no ] || ./scripts/setup.sh --vllm ||
   echo "gpu_acceptance: not everything was installed (why stands above); going on with what is there" >&2
 python=.venv/bin/python
 [ -x "$python" ] || python=python3

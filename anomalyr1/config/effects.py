@@ -189,6 +189,7 @@ RULES = (
     Rule(("segmentation.jitter_draws",), "segmentation.jitter", _SET),
     Rule(("eval.stratified",), "eval.limit", _SET),
     Rule(("eval.votes",), "eval.temperature", _ABOVE_0),
+    Rule(("data.contradictory",), "prompt.template", _other_than("iad_r1", *WITHOUT_REASONING)),
     # IAD-R1 shows no options; these two protocols ask for no reasoning that could be given.
     Rule(
         ("eval.consistency.shifted", "eval.consistency.reworded"),

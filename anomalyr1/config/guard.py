@@ -6,9 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anomalyr1.config.section import Count, Flag, Number, section
+from anomalyr1.config.section import Count, Flag, Number, Share, section
 
-Share = Annotated[Number, Field(gt=0, le=1)]
 Above = Annotated[Number, Field(gt=0)]
 
 

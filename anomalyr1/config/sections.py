@@ -20,6 +20,7 @@ from anomalyr1.config.section import (
     Flag,
     Number,
     Pattern,
+    Share,
     Text,
     Texts,
     Verbatim,
@@ -52,6 +53,9 @@ class DataConfig:
         balance: repeat the rarer of normal and defective images of each product, so that there are
             as many of both.
         augment: vary the training images; None shows them as they are. Held-out images always are.
+        contradictory: share of the questions with options whose gold reasoning, in `sft`, closes on
+            the option after the answer: where a study of ROAM's consistency may start. None: no
+            reasoning contradicts its answer.
         group_by_image: show the questions of an image one after the other, so that it is computed
             once for those of a micro-batch; `sft` shows all of them at once and counts its batches
             in images then. False shuffles questions singly.
@@ -72,6 +76,7 @@ class DataConfig:
     root: Text | None = None
     balance: Flag = False
     augment: AugmentConfig | None = None
+    contradictory: Share | None = None
     group_by_image: Flag = False
     images_per_rollout: Count | None = None
 

@@ -63,6 +63,7 @@ def record_of(row: Row, with_completion: bool) -> dict[str, Any]:
         "frame": None if row.frame is None else list(row.frame.model_size),
     }
     if with_completion:
-        text = gold_completion(row.sample, row.question, row.template, row.frame)
+        shown = row.sample, row.question, row.template, row.frame
+        text = gold_completion(*shown, conclusion=row.conclusion)
         record["completion"] = [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
     return record

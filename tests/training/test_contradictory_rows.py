@@ -1,0 +1,71 @@
+"""Gold reasoning that contradicts its answer: as often as was asked, and nowhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from tiny_runs import toy_run
+
+from anomalyr1.config import DataConfig, PolicyConfig, PromptConfig
+from anomalyr1.errors import InputError
+from anomalyr1.parsing import parse_response
+from anomalyr1.policy.family import QWEN2_5_VL
+from anomalyr1.policy.load import load_processor
+from anomalyr1.rewards.roam import outcome
+from anomalyr1.rows import build_rows, open_benchmark
+from anomalyr1.training.contradictory_rows import contradicted
+from anomalyr1.training.dataset import record_of
+from anomalyr1.training.grpo import train
+
+
+@pytest.fixture(scope="module")
+def rows(tiny_policy, toy_benchmark):
+    processor = load_processor(PolicyConfig(path=str(tiny_policy), max_pixels=12544))
+    _, samples = open_benchmark(str(toy_benchmark), "data.benchmark", PromptConfig())
+    return build_rows(samples, PromptConfig(template="inspect"), processor, QWEN2_5_VL)
+
+
+def outcomes(rows) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for row in rows:
+        [message] = record_of(row, with_completion=True)["completion"]
+        text = message["content"][0]["text"]
+        grounding = row.template == "grounding"
+        response = parse_response(text, row.question)
+        normal = row.sample.is_normal
+        gold = ("normal" if normal else "abnormal") if grounding else row.question.answer
+        found[outcome(response, gold)] += 1
+    return found
+
+
+def test_as_many_contradict_as_were_asked_for(rows):
+    with_options = sum(bool(row.question.options) for row in rows)
+    assert outcomes(contradicted(rows, None, 0)) == {"aligned_correct": len(rows)}
+    all_of_them = outcomes(contradicted(rows, 1.0, 0))
+    assert 0 < with_options < len(rows)
+    assert all_of_them == {
+        "contradictory": with_options,
+        "aligned_correct": len(rows) - with_options,
+    }
+    several = [contradicted(rows, 0.5, seed) for seed in range(40)]
+    drawn = sum(outcomes(some)["contradictory"] for some in several)
+    assert drawn == pytest.approx(0.5 * 40 * with_options, rel=0.1)
+    assert len({tuple(row.conclusion for row in some) for some in several}) > 30
+
+
+def test_which_ones_hangs_on_seed_and_row_alone(rows):
+    some = contradicted(rows, 0.5, 3)
+    assert contradicted(rows[::-1], 0.5, 3) == some[::-1]
+    few = {row.sample_id for row in contradicted(rows, 0.2, 3) if row.conclusion}
+    assert few < {row.sample_id for row in some if row.conclusion}
+    assert all(replace(row, conclusion=None) in rows for row in some)
+
+
+def test_where_no_reasoning_is_shown_it_is_refused(tmp_path, toy_benchmark):
+    config = toy_run("unused", tmp_path / "run", toy_benchmark)
+    data = DataConfig(benchmark=str(toy_benchmark), contradictory=0.5)
+    with pytest.raises(InputError, match=r"beside `sft`.* found 0.5 beside `train`; leave it out"):
+        train(replace(config, data=data))
+    assert not (tmp_path / "run").exists()
