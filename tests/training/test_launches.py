@@ -20,7 +20,7 @@ SETTINGS = {
     "per_device_train_batch_size": 8,
     "num_generations": 4,
     "max_completion_length": 32,
-    "learning_rate": 0.0001,
+    "learning_rate": 0.001,
     "lr_scheduler_type": "constant",
     "beta": 0.04,
     "top_k": 5,
