@@ -20,6 +20,7 @@ from anomalyr1.published_prompts import (
     published_messages,
 )
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
+from anomalyr1.values import in_words
 
 Template = Literal["choice", "grounding", "inspect", "mmad", "iad_r1", "robustmad"]
 TEMPLATES: tuple[Template, ...] = get_args(Template)
@@ -302,7 +303,7 @@ def _observation(
 
 def _seen(sample: Sample, box: Box, frame: Frame) -> str:
     corners = ", ".join(str(round(value)) for value in box.xyxy)
-    name = (box.label or sample.defect).replace("_", " ")
+    name = in_words(box.label or sample.defect)
     return f"{name} at [{corners}], {grid_cell(box, frame.model_width, frame.model_height)}"
 
 

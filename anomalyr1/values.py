@@ -62,6 +62,15 @@ def printable(text: str) -> str:
     return " ".join(_CONTROL.sub(" ", whole_characters(text)).split())
 
 
+def in_words(name: str) -> str:
+    """A folder's name or a label as it is written for people: one spelling of both.
+
+    >>> in_words("loose_thread"), in_words("loose thread")
+    ('loose thread', 'loose thread')
+    """
+    return name.replace("_", " ")
+
+
 def file_stem(text: str, identity: object, unnamed: str = "image") -> str:
     r"""A name for a file, safe on any file system, that is that of no other.
 

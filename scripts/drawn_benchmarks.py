@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from anomalyr1.evaluation.figures import Counts, differences
-from anomalyr1.metrics.bootstrap import mean_interval
-from anomalyr1.metrics.boxes import ImageBoxes, box_parts
+from anomalyr1.metrics.bootstrap import mean_interval, ratio_intervals, ratios
+from anomalyr1.metrics.boxes import BOX_RATIOS, ImageBoxes, box_parts
 from anomalyr1.metrics.mcq import AVERAGE, COLUMNS, ChoiceRecord, Tally, accuracy, tally
 from anomalyr1.metrics.score_curves import MEASURES, Scored, score_measures, weighted_measures
 from anomalyr1.schema import SUBTASKS, Box
@@ -39,6 +39,7 @@ ASKED = np.array([share for _, share, _, _ in QUESTIONS])
 ON_NORMAL = np.array([np.nan if normal is None else normal for _, _, normal, _ in QUESTIONS])
 ON_ANOMALOUS = np.array([anomalous for _, _, _, anomalous in QUESTIONS])
 UNREADABLE = 0.3  # of the wrong answers
+_RATIOS = (*BOX_RATIOS, "unreadable", "contradictory")
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,26 @@ class PairLaw:
             contradictory = generator.random() < 0.04
             answers[row[one.image]] += [(one.answer is None, 1), (contradictory, 1), (0, 0)]
         return Counts(frozenset(), tally(records, "strict"), answers, box_parts(boxes))
+
+
+@dataclass(frozen=True)
+class BoxLaw(PairLaw):
+    """The boxes and answers of the first run alone."""
+
+    @property
+    def truth(self) -> dict[str, float]:
+        """The ratios over all images."""
+        return dict(zip(_RATIOS, ratios(self._parts.sum(axis=0)).tolist(), strict=True))
+
+    def intervals(self, generator: np.random.Generator, images: int, resamples: int) -> Ends:
+        """Of so many images."""
+        parts = self._parts[generator.integers(self.stock, size=images)]
+        return dict(zip(_RATIOS, ratio_intervals(parts, resamples), strict=True))
+
+    @cached_property
+    def _parts(self) -> NDArray[np.float64]:
+        first, _ = self.runs
+        return np.concatenate([first.boxes, first.answers[:, :2]], axis=1)
 
 
 @dataclass(frozen=True)

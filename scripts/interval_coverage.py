@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from drawn_benchmarks import AnswerLaw, MaskLaw, PairLaw, ScoreLaw
+from drawn_benchmarks import AnswerLaw, BoxLaw, MaskLaw, PairLaw, ScoreLaw
 
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.rare_shares import LEVEL
@@ -34,6 +34,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "scores": lambda: ScoreLaw(apart=1.5),
     "sharp-scores": lambda: ScoreLaw(apart=3.5),
     "compare": lambda: PairLaw(),
+    "boxes": lambda: BoxLaw(),
     "masks": lambda: MaskLaw(),
 }
 SIZES = [200, 500, 1000]

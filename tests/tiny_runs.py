@@ -19,6 +19,14 @@ ON_CPU = {
     "logging_steps": 1,
 }
 
+# Of vLLM: a GiB for its cache; what it looks up on the network is nobody's business here.
+VLLM_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+
 
 def write_config(path: Path, **sections: object) -> Path:
     """A config of these sections."""

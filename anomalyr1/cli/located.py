@@ -77,7 +77,8 @@ def _print_boxes(console: Console, found: Mapping[str, Any]) -> None:
         f"boxes on {boxes['images']} images: "
         f"F1@0.33 {percent(boxes['f1@0.33'])}{between(boxes['intervals']['f1@0.33'])}, "
         f"F1@0.5 {percent(boxes['f1@0.5'])}, set IoU {percent(boxes['set_iou'])}, "
-        f"AR {percent(boxes['ar'])}, pointing {percent(boxes['pointing'])}"
+        f"AR {percent(boxes['ar'])}, AP {percent(boxes['ap'])}, "
+        f"pointing {percent(boxes['pointing'])}"
     )
     classed = boxes["deeppcb"]
     console.print(

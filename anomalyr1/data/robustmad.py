@@ -57,7 +57,12 @@ def _question(key: str, asked: Any, faults: list[str]) -> Any:
     if not isinstance(asked, dict):
         return asked  # what reads records says what it is
     kind, form = asked.get("robustness_category"), asked.get("question_type")
-    if kind not in ROBUSTMAD_TYPES or form != _CHOICE:
+    if form not in (None, _CHOICE):
+        faults.append(
+            f"{key}: expected {_CHOICE}, found {form!r}: an open question, which a language model "
+            "has to judge, is not read; take RobustMAD_MCQ.json"
+        )
+    elif kind not in ROBUSTMAD_TYPES or form is None:
         expected = f"{_CHOICE} of {', '.join(ROBUSTMAD_TYPES)}"
         faults.append(f"{key}: expected {expected}, found {form!r} of {kind!r}")
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.mmad import choose_references, load_benchmark
 from anomalyr1.schema import Sample
-from anomalyr1.values import printable
+from anomalyr1.values import in_words, printable
 
 _DRAWN = 12  # a good and a bad one of each product
 _SHOWN = 8
@@ -57,8 +57,8 @@ def _varied(samples: tuple[Sample, ...] | list[Sample]) -> list[Sample]:
 
 
 def _product(sample: Sample) -> str:
-    return printable(sample.category.replace("_", " "))
+    return printable(in_words(sample.category))
 
 
 def _caption(sample: Sample) -> str:
-    return f"{_product(sample)}, {printable(sample.defect.replace('_', ' '))}"
+    return f"{_product(sample)}, {printable(in_words(sample.defect))}"

@@ -9,6 +9,7 @@ from anomalyr1.data.annotation_files import UNNAMED
 from anomalyr1.evaluation.image_readings import ImageReading
 from anomalyr1.metrics.class_boxes import ClassedBoxes, class_scores
 from anomalyr1.schema import Box
+from anomalyr1.values import in_words
 
 # Where the classes of predicted boxes are from: their labels, or the answer to the image's question
 # of the type of the defect; None where classes play no part.
@@ -31,7 +32,7 @@ def class_figures(
     scores: Mapping[str, float],
     resamples: int,
 ) -> dict[str, Any]:
-    """`class_scores`, classes named as gold boxes spell them; `classes_from`: where they are from.
+    """`class_scores`, classes in the words of gold boxes, and `classes_from`: where they are from.
 
     Classes count where every gold box has one and the policy says some. A box whose label says
     nothing has the class that the answer about its image names. Elsewhere the figures are of the
@@ -60,7 +61,11 @@ def class_figures(
         for image in images
     ]
     scored = class_scores(found, resamples)
-    spelt = {class_name(box.label): box.label for image in images for box in image.boxes.gold}
+    spelt = {
+        class_name(box.label): in_words(box.label or "")
+        for image in images
+        for box in image.boxes.gold
+    }
     classes = {spelt.get(name) or name: figures for name, figures in scored["classes"].items()}
     return {"classes_from": source, **scored, "classes": classes}
 

@@ -27,6 +27,7 @@ from anomalyr1.metrics.agreement import Pointed, agreement, mask_cell
 from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.metrics.box_areas import area_scores
 from anomalyr1.metrics.boxes import box_scores
+from anomalyr1.metrics.coco_boxes import coco_scores
 from anomalyr1.metrics.detection import Verdict, detection
 from anomalyr1.metrics.pixel import count_pixels, pixel_scores
 from anomalyr1.schema import DEFECT_CLASSIFICATION, dataset_of
@@ -59,7 +60,7 @@ def localization(
                 with_gold,
                 lambda image: image.dataset,
                 lambda group: {
-                    **_box_scores(group, resamples),
+                    **_box_scores(group, scores, resamples),
                     "deeppcb": class_figures(group, chosen, scores, resamples),
                 },
             ),
@@ -119,7 +120,9 @@ def _grouped(
     }
 
 
-def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any]:
+def _box_scores(
+    images: Sequence[ImageReading], scores: Mapping[str, float], resamples: int
+) -> dict[str, Any]:
     """Box metrics; an unreadable answer is a wrong verdict on the image."""
     boxes = [image.boxes for image in images]
     by_count, by_area = box_scores(boxes, resamples), area_scores(boxes, resamples)
@@ -134,6 +137,7 @@ def _box_scores(images: Sequence[ImageReading], resamples: int) -> dict[str, Any
     return {
         **by_count,
         **by_area,
+        **coco_scores(boxes, [scores.get(image.image) for image in images]),
         "intervals": {**by_count["intervals"], **by_area["intervals"]},
         "unreadable": sum(image.boxes_in_image is None for image in images),
         "detection": detection(verdicts),

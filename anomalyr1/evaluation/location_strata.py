@@ -11,6 +11,7 @@ from anomalyr1.metrics.box_strata import SIZES, by_category, by_defect, by_size,
 from anomalyr1.metrics.boxes import ImageBoxes
 from anomalyr1.metrics.pixel import PixelCounts, overlap_scores
 from anomalyr1.schema import category_of, dataset_of, defect_of
+from anomalyr1.values import in_words
 
 Counted = tuple[str, PixelCounts]  # an image's key, and its mask against gold
 
@@ -19,13 +20,14 @@ def box_strata(images: Sequence[ImageReading], resamples: int) -> dict[str, Any]
     """`sizes` (of the images whose size is known), `defects` and `categories`.
 
     What stands in them, `metrics.box_strata` says. A gold box without a label is of the defect that
-    its image's folder names.
+    its image's folder names; both are spelled in words.
     """
     named = [
         ImageBoxes(
             image.boxes.predicted,
             tuple(
-                replace(box, label=box.label or defect_of(image.image)) for box in image.boxes.gold
+                replace(box, label=in_words(box.label or defect_of(image.image)))
+                for box in image.boxes.gold
             ),
         )
         for image in images
@@ -58,7 +60,7 @@ def mask_strata(counts: Sequence[Counted], resamples: int) -> dict[str, Any]:
     sizes = grouped(lambda one: size_class(one[1].gold_share))
     return {
         "sizes": {name: sizes[name] for name in SIZES if name in sizes},
-        "defects": grouped(lambda one: defect_of(one[0])),
+        "defects": grouped(lambda one: in_words(defect_of(one[0]))),
         "categories": grouped(lambda one: _product(one[0])),
     }
 

@@ -163,8 +163,8 @@ def _columns(
 def _intervals(results: Mapping[str, Accuracy], resamples: int) -> dict[str, Any]:
     return {
         "level": 100 * LEVEL,
-        "method": "percentile cluster bootstrap by image, stratified by dataset; Wilson by image "
-        f"in cells that fewer than {FEW} images got right, or wrong",
+        "method": "Wilson with the trials that a cluster bootstrap by image, stratified by "
+        f"dataset, shows; with the images where fewer than {FEW} got anything right, or wrong",
         "resamples": resamples,
         "seed": SEED,
         **{name: result.intervals for name, result in results.items()},

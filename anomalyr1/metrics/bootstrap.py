@@ -2,8 +2,8 @@
 
 The questions of one image are not independent, so whole images are drawn, not questions (Davison
 and Hinkley, "Bootstrap Methods and their Application", section 3.8). Every metric here is a
-function of sums over images, which makes a resample one row of a matrix product. Shares close to 0
-or 100 % have their intervals from `rare_shares`.
+function of sums over images, which makes a resample one row of a matrix product. Shares have the
+intervals of `rare_shares`, which need the variance of the resamples alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.rare_shares import LEVEL, is_rare, wilson
+from anomalyr1.metrics.rare_shares import LEVEL, is_rare, share_ends
 
 RESAMPLES = 1000
 SEED = 0
@@ -131,12 +131,33 @@ def interval(estimates: NDArray[np.float64], level: float = LEVEL) -> NDArray[np
     return ends.reshape(2, *estimates.shape[1:])
 
 
+def variances(estimates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance over the first axis, resamples without a value (NaN) left out.
+
+    Args:
+        estimates: (resamples, ...).
+
+    Returns:
+        (...); NaN where fewer than two resamples have a value.
+
+    >>> variances(np.array([[1.0, np.nan], [3.0, 2.0]])).tolist()
+    [2.0, nan]
+    """
+    known = ~np.isnan(estimates)
+    number = known.sum(axis=0)
+    mean = np.where(known, estimates, 0.0).sum(axis=0) / np.maximum(number, 1)
+    squares = (np.where(known, estimates - mean, 0.0) ** 2).sum(axis=0)
+    found = np.full(squares.shape, np.nan)
+    np.divide(squares, number - 1, out=found, where=number > 1)
+    return found
+
+
 def ratio_intervals(
     parts: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED
 ) -> list[tuple[float, float] | None]:
     """The interval of each of several ratios of sums, all on the same draws of images.
 
-    A ratio that few images keep from 0 or 100 % has Wilson's interval instead.
+    It is `rare_shares.share_ends`.
 
     Args:
         parts: (images, ratios, 2), numerator and denominator of each image, the first at most the
@@ -147,15 +168,15 @@ def ratio_intervals(
     Returns:
         In percent; None where fewer than two images count.
     """
-    enough = np.count_nonzero(parts[..., 1], axis=0) > 1
-    if not enough.any():
+    images = np.count_nonzero(parts[..., 1], axis=0)
+    if not (images > 1).any():
         return [None] * parts.shape[1]
-    won, asked = parts[..., 0], parts[..., 1]
-    drawn = interval(resample_ratios(parts, resamples, seed))
-    low, high = np.where(is_rare(won, asked), wilson(won, asked), drawn)
+    values = ratios(parts.sum(axis=0))
+    varied = variances(resample_ratios(parts, resamples, seed))
+    ends = share_ends(values, varied, images, is_rare(parts[..., 0], parts[..., 1]))
     return [
-        (float(low[column]), float(high[column])) if counts else None
-        for column, counts in enumerate(enough)
+        (float(low), float(high)) if counts > 1 else None
+        for counts, (low, high) in zip(images, ends.T, strict=True)
     ]
 
 

@@ -1,21 +1,17 @@
 """Boxes without scores: what the policy names is a set, not a ranking.
 
 All boxes of one image are in one frame (the original image). Values are percent, except
-`count_error`. COCO's AP is left out on purpose: with tied scores it depends on the order of images.
+`count_error`. What COCO makes of them, and of a score of their image, is in `metrics.coco_boxes`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
 from anomalyr1.geometry import iou_matrix, set_iou
@@ -73,13 +69,12 @@ def matches(predicted: Sequence[Box], gold: Sequence[Box], threshold: float) -> 
 def box_scores(
     images: Sequence[ImageBoxes], resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, Any]:
-    """Every box metric over a set of images.
+    """The box metrics of a set of images.
 
     Returns:
         `images`, `predicted`, `gold`: how many of each.
         `f1@t`, `precision@t`, `recall@t` for t in 0.33 and 0.5: pairs matched over the whole set;
         None with nothing predicted and nothing to find.
-        `ar`: COCO's average recall at IoU 0.50:0.95 and 100 boxes an image.
         `pointing`: share of images with a defect where the centre of the first predicted box lies
         in a gold box; no box is a miss.
         `set_iou`: mean soft set IoU (one-to-one matching) over all images, `set_iou_anomalous` over
@@ -97,7 +92,6 @@ def box_scores(
         total = int(sums[column, 0]) // 2
         result[f"precision@{threshold}"] = percent(total, predicted)
         result[f"recall@{threshold}"] = percent(total, gold)
-    result["ar"] = average_recall(images)
     result["pointing"] = percent(sum(_points_at_gold(i) for i in anomalous), len(anomalous))
     errors = [abs(len(image.predicted) - len(image.gold)) for image in images]
     result["count_error"] = sum(errors) / len(errors) if errors else None
@@ -118,42 +112,6 @@ def box_parts(images: Sequence[ImageBoxes]) -> NDArray[np.float64]:
         found, anomalous = set_iou(image.predicted, image.gold), bool(image.gold)
         parts[row, -2:] = (found, 1), (found * anomalous, anomalous)
     return parts
-
-
-def average_recall(images: Sequence[ImageBoxes]) -> float | None:
-    """COCO's AR (IoU 0.50:0.95, all areas, 100 boxes an image, one class); None without gold."""
-    if not any(image.gold for image in images):
-        return None
-    if not any(image.predicted for image in images):
-        return 0.0
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {
-            "info": {},
-            "images": [{"id": index} for index in range(len(images))],
-            "categories": [{"id": 1, "name": "defect"}],
-            "annotations": _annotations([image.gold for image in images]),
-        }
-        truth.createIndex()
-        found = _annotations([image.predicted for image in images])
-        evaluation = COCOeval(
-            truth, truth.loadRes([{**box, "score": 1.0} for box in found]), "bbox"
-        )
-        evaluation.evaluate()
-        evaluation.accumulate()
-    recall = evaluation.eval["recall"][:, 0, 0, -1]  # every IoU, the class, all areas, 100 boxes
-    return 100 * float(recall.mean())
-
-
-def _annotations(boxes: Sequence[Sequence[Box]]) -> list[Mapping[str, Any]]:
-    """COCO annotations with ids from 1: pycocotools takes id 0 for "not matched"."""
-    rows: list[Mapping[str, Any]] = []
-    for index, of_image in enumerate(boxes):
-        for box in of_image:
-            width, height = max(0.0, box.x2 - box.x1), max(0.0, box.y2 - box.y1)
-            row = {"image_id": index, "category_id": 1, "bbox": [box.x1, box.y1, width, height]}
-            rows.append({**row, "id": len(rows) + 1, "area": width * height, "iscrowd": 0})
-    return rows
 
 
 def _points_at_gold(image: ImageBoxes) -> bool:

@@ -23,8 +23,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval, resample_sums
-from anomalyr1.metrics.rare_shares import LEVEL, is_rare, mean_of_independent, wilson
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, resample_sums, variances
+from anomalyr1.metrics.table_intervals import table_trials
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 
 Accounting = Literal["strict", "compat"]
@@ -165,18 +165,18 @@ def accuracy(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Accuracy:
-    """The accuracy table with 95 % cluster-bootstrap intervals by image, stratified by dataset.
+    """The accuracy table with 95 % intervals: Wilson's (`rare_shares`), of as many trials as fit.
 
-    A cell that few images got wrong, or right, has Wilson's (`rare_shares`), and so have means of
-    such cells over independent images: Anomaly Detection, and the row "Average".
+    Their number is told by resamples of whole images, drawn within their dataset, or by the images
+    themselves where few of them got something wrong, or right.
     """
     counts = tally(records, accounting)
     if not counts.datasets:
         return Accuracy({}, {}, None, None, None, None, {})
     values, micro = point_values(counts)
-    drawn = bootstrap_values(counts, resamples, seed)
-    ends, micro_ends = interval(drawn[0], LEVEL), interval(drawn[1], LEVEL)
-    _mend_rare(counts, values, ends)
+    varied, micro_varied = map(variances, bootstrap_values(counts, resamples, seed))
+    trials = table_trials(counts.correct, counts.counted)
+    ends = trials.ends(values, varied)
     enough = [len(images) > 1 for images in counts.images]
     shown = _shown(counts)
     table: dict[str, dict[str, float | None]] = {}
@@ -198,10 +198,10 @@ def accuracy(
         table[AVERAGE][AVERAGE],
         None if np.isnan(micro) else micro,
         intervals[AVERAGE][AVERAGE],
-        None if np.isnan(micro_ends).any() else (float(micro_ends[0]), float(micro_ends[1])),
+        None if np.isnan(micro) else trials.pooled_ends(micro, float(micro_varied)),
         {
-            title: None if ends is None else _spread(drawn[0][:, -1, column])
-            for column, (title, ends) in enumerate(intervals[AVERAGE].items())
+            title: None if ends is None or np.isnan(variance) else float(variance**0.5)
+            for variance, (title, ends) in zip(varied[-1], intervals[AVERAGE].items(), strict=True)
         },
     )
 
@@ -222,27 +222,6 @@ def bootstrap_values(
         counted.append(both[:, :_TALLY])
         correct.append(both[:, _TALLY:])
     return _evaluate(counts, np.stack(counted, axis=1), np.stack(correct, axis=1))
-
-
-def _mend_rare(counts: Tally, values: NDArray[np.float64], ends: NDArray[np.float64]) -> None:
-    """Put Wilson's ends (2, datasets + 1, columns) where the bootstrap's are too narrow."""
-    parts = list(zip(counts.correct, counts.counted, strict=True))
-    rare = np.stack([is_rare(correct, counted) for correct, counted in parts])
-    cells = np.stack([wilson(correct, counted) for correct, counted in parts], axis=1)
-    of_detection = [COLUMNS.index(OVERKILL), COLUMNS.index(MISS)]
-    # Both are the other side of an accuracy.
-    columns = [*of_detection, *range(1, len(SUBTASKS))]
-    cells[..., DETECTION] = 100 - cells[::-1, ..., DETECTION]
-    ends[:, :-1, columns] = np.where(rare, cells, ends[:, :-1, columns])
-    halves = mean_of_independent(
-        100 - values[:-1, of_detection], 100 - ends[::-1, :-1, of_detection]
-    )
-    mended = np.zeros((len(rare), len(COLUMNS)), dtype=bool)
-    mended[:, columns] = rare
-    mended[:, 0] = rare[:, DETECTION].any(axis=1)
-    ends[:, :-1, 0] = np.where(mended[:, 0], halves, ends[:, :-1, 0])
-    means = mean_of_independent(values[:-1].T, ends[:, :-1].swapaxes(1, 2))
-    ends[:, -1] = np.where(mended.any(axis=0), means, ends[:, -1])
 
 
 def _evaluate(
@@ -291,12 +270,6 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     mean = np.full(total.shape, np.nan)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
-
-
-def _spread(drawn: NDArray[np.float64]) -> float | None:
-    """Standard deviation of the resamples that have a value."""
-    known = drawn[~np.isnan(drawn)]
-    return float(known.std(ddof=1)) if known.size > 1 else None
 
 
 def _sums(parts: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.errors import InputError
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval, mean_interval
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, interval, ratio_interval
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -24,8 +24,8 @@ Interval = tuple[float, float]
 class OperatingPoint:
     """A threshold and what comes of it on the images it was chosen on.
 
-    The intervals are 95 % bootstrap intervals by image: of the threshold over resamples of normal
-    and of anomalous images, each class by itself; of the shares at the threshold that was chosen.
+    The 95 % intervals: of the threshold over resamples of normal and of anomalous images, each
+    class by itself; of the shares at the threshold that was chosen, `bootstrap.ratio_interval`.
     """
 
     threshold: float
@@ -93,9 +93,9 @@ def operating_point(
         threshold=threshold,
         threshold_interval=(float(low), float(high)),
         overkill=float(alarms.mean()),
-        overkill_interval=mean_interval(alarms, resamples, seed),
+        overkill_interval=_ends(alarms, resamples, seed),
         miss=float(misses.mean()),
-        miss_interval=mean_interval(misses, resamples, seed),
+        miss_interval=_ends(misses, resamples, seed),
         normal=int(normal.size),
         anomalous=int(bad.size),
     )
@@ -155,6 +155,12 @@ def threshold_for(
     low = float(below.max()) if below.size else 0.0
     middle = (low + float(kept)) / 2
     return middle if middle > low else float(kept)
+
+
+def _ends(wrong: Floats, resamples: int, seed: int) -> Interval | None:
+    """Interval of the share of images, 0 or 1 each."""
+    ends = ratio_interval(np.stack([wrong, np.ones_like(wrong)], axis=1), resamples, seed)
+    return None if ends is None else (ends[0] / 100, ends[1] / 100)
 
 
 def _at_most(share: float, count: int) -> int:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import interval
+from anomalyr1.metrics.bootstrap import ratios, variances
 from anomalyr1.metrics.operating_point import threshold_for
+from anomalyr1.metrics.rare_shares import is_rare, share_ends
 
 # What an inspection that stops a line may at most cost; a threshold of one's own is chosen by
 # `anomalyr1 calibrate`, on other images than those it is judged by.
@@ -76,11 +77,11 @@ def operating_points(
         weights: (R, n), how often each image is drawn; None for no intervals.
 
     Returns:
-        Of each `threshold`, `overkill` and `miss` in percent, and their 95 % `intervals`: the
-        threshold is held, the images are drawn. The chosen one is the lowest that keeps overkill on
-        these same images at `WANTED_OVERKILL` (`metrics.operating_point`), so that on others it
-        will be somewhat higher. None without images of both classes, or where no threshold up to 1
-        keeps it.
+        Of each `threshold`, `overkill` and `miss` in percent, and their 95 % `intervals`
+        (`rare_shares.share_ends`): the threshold is held, the images are drawn. The chosen one is
+        the lowest that keeps overkill on these same images at `WANTED_OVERKILL`
+        (`metrics.operating_point`), so that on others it will be somewhat higher. None without
+        images of both classes, or where no threshold up to 1 keeps it.
     """
     found: dict[str, dict[str, Any] | None] = {"even": None, "chosen": None}
     if anomalous.all() or not anomalous.any():
@@ -104,8 +105,10 @@ def _at(
     if weights is not None:
         columns = np.stack([part for of in sides.values() for part in (wrong & of, of)], axis=1)
         sums = (weights @ columns.astype(np.float32)).astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            ends = interval(100 * sums[:, ::2] / sums[:, 1::2])
+        parts = columns.reshape(-1, 2, 2).astype(np.float64)
+        images, rare = parts[..., 1].sum(axis=0), is_rare(parts[..., 0], parts[..., 1])
+        varied = variances(ratios(sums.reshape(-1, 2, 2)))
+        ends = share_ends(ratios(parts.sum(axis=0)), varied, images, rare)
         intervals = {name: [float(e) for e in ends[:, i]] for i, name in enumerate(sides)}
     values = {name: float(100 * wrong[of].mean()) for name, of in sides.items()}
     return {"threshold": threshold, **values, "intervals": intervals}

@@ -1,8 +1,13 @@
-"""Intervals of shares close to 0 or 100 %, where drawing images again tells too little.
+"""Intervals of shares: Wilson's, of as many trials as drawing images again shows there are.
 
-A resample holds what was seen: where no answer was wrong every draw has 100 %, and where three
-images were, one draw in twenty has none of them. Wilson's interval (JASA 22, 1927) of the images
-knows what could have been. `scripts/interval_coverage.py` shows both.
+Percentiles of resamples are too narrow close to 0 or 100 %: a resample holds what was seen, so that
+where no answer was wrong every draw has 100 %. Wilson's interval (JASA 22, 1927) knows what could
+have been. Questions of one image are no trials of their own, and an average of cells is no share of
+one kind of trial; the number of trials is therefore the one that has the variance which the
+bootstrap found, the effective sample size of surveys (Kott and Carr, Journal of Official Statistics
+13, 1997; Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 7, 2019).
+Where a handful of images decides, the variance is not known either, and images are the trials.
+`scripts/interval_coverage.py` shows how often such intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -11,9 +16,12 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 LEVEL = 0.95
-FEW = 10  # images; with fewer that lost something, or that won something, the bootstrap is left
+FEW = 10  # images; with fewer that lost something, or that won something, a variance says little
+
+_DEVIATE = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
 
 def is_rare(won: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -30,50 +38,92 @@ def is_rare(won: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.
     return np.asarray((np.minimum(lost_some, won_some) < FEW) & (asked > 0).any(axis=0))
 
 
-def wilson(won: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Wilson's interval of sum(won) / sum(asked) in percent, an image counting as one trial.
+def wilson(percent: NDArray[np.float64], trials: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Wilson's interval of a share.
 
-    Several questions of an image can only say more than one, so that this is wide enough however
-    alike they are answered.
+    Args:
+        percent: (...) shares.
+        trials: (...) of each, not always whole; infinitely many make the share certain.
 
     Returns:
-        (2, ...): lower and upper end; NaN where nothing was asked.
+        (2, ...): lower and upper end in percent; NaN where the share is or there is no trial.
 
-    >>> wilson(np.ones((40, 1)), np.ones((40, 1))).round(1)[:, 0].tolist()
+    >>> wilson(np.array([100.0]), np.array([40])).round(1)[:, 0].tolist()
     [91.2, 100.0]
     """
-    images, total = (asked > 0).sum(axis=0), asked.sum(axis=0)
-    share = np.divide(won.sum(axis=0), total, out=np.full(total.shape, np.nan), where=total > 0)
-    z2 = NormalDist().inv_cdf(0.5 + LEVEL / 2) ** 2
-    with np.errstate(invalid="ignore"):
-        middle = share + z2 / (2 * np.maximum(images, 1))
-        reach = np.sqrt(z2 * (share * (1 - share) + z2 / (4 * np.maximum(images, 1))))
-        reach = reach / np.sqrt(np.maximum(images, 1))
-        ends = np.stack([middle - reach, middle + reach]) / (1 + z2 / np.maximum(images, 1))
+    share, number = percent / 100, np.asarray(trials, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = _DEVIATE**2 / number
+        reach = np.sqrt(spread * share * (1 - share) + spread**2 / 4)
+        ends = (share + spread / 2 + np.stack([-reach, reach])) / (1 + spread)
     return np.asarray(100 * np.clip(ends, 0, 1))
 
 
-def mean_of_independent(
-    values: NDArray[np.float64], ends: NDArray[np.float64]
+def share_ends(
+    percent: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    images: NDArray[np.float64],
+    rare: NDArray[np.bool_],
+    strata: NDArray[np.float64] | int = 1,
 ) -> NDArray[np.float64]:
-    """Interval of the mean of independent figures from an interval of each, which may be lopsided.
+    """Wilson's interval, of `drawn_trials`; of the images where the share is rare.
 
-    Zou and Donner, "Construction of confidence limits about effect measures", Statistics in
-    Medicine 27 (2008): distances to the ends are added as variances would be.
+    Several questions of an image can only say more than one, so that images are trials enough
+    however alike they are answered.
 
     Args:
-        values: (..., k); NaN is left out.
-        ends: (2, ..., k).
+        percent: (...) shares.
+        variance: (...) of their resamples, in square percents.
+        images: (...) that count in each.
+        rare: (...) as `is_rare`.
+        strata: the datasets within which images were drawn.
 
     Returns:
-        (2, ...).
-
-    >>> mean_of_independent(np.array([50.0, 70.0]), np.array([[47, 66], [53, 74]])).tolist()
-    [57.5, 62.5]
+        (2, ...) in percent.
     """
-    known = ~np.isnan(values)
-    number = np.maximum(known.sum(axis=-1), 1)
-    mean = np.where(known, values, 0.0).sum(axis=-1) / number
-    apart = np.where(known, ends - values, 0.0)
-    reach = np.sqrt((apart**2).sum(axis=-1)) / number
-    return np.stack([mean - reach[0], mean + reach[1]])
+    trials = drawn_trials(percent, variance, images, strata)
+    return wilson(percent, np.where(rare, images, trials))
+
+
+def drawn_trials(
+    percent: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    images: NDArray[np.float64],
+    strata: NDArray[np.float64] | int = 1,
+) -> NDArray[np.float64]:
+    """`effective_trials` by resamples of n images, which vary by (n - 1) / n too little.
+
+    Args:
+        percent: (...) shares.
+        variance: (...) of their resamples, in square percents.
+        images: (...) that count in each.
+        strata: the datasets within which images were drawn.
+
+    >>> drawn_trials(np.array([50.0]), np.array([25.0]), np.array([100])).round().tolist()
+    [97.0]
+    """
+    freedom = np.maximum(np.asarray(images, dtype=np.float64) - strata, 1)
+    return effective_trials(percent, variance * images / freedom, freedom)
+
+
+def effective_trials(
+    percent: NDArray[np.float64], variance: NDArray[np.float64], freedom: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How many trials would vary as much as a share does.
+
+    A variance from few images is itself unsure: a t quantile stands in the place of the normal one
+    (Korn and Graubard, Survey Methodology 24, 1998; Hesterberg, The American Statistician 69,
+    2015).
+
+    Args:
+        percent: (...) shares.
+        variance: (...) of each, in square percents.
+        freedom: (...) degrees of freedom of the variance.
+
+    Returns:
+        (...), infinite where nothing varies; NaN where the variance is.
+    """
+    wider = variance * (stdtrit(freedom, 0.5 + LEVEL / 2) / _DEVIATE) ** 2
+    trials = np.full(np.broadcast(percent, wider).shape, np.inf)
+    np.divide(percent * (100 - percent), wider, out=trials, where=~(variance <= 0))
+    return trials

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import interval
+from anomalyr1.metrics.bootstrap import variances
+from anomalyr1.metrics.rare_shares import FEW, share_ends
 
 BINS = 15
 _COUNT, _SAID, _ANOMALOUS = range(3)
@@ -61,25 +62,29 @@ def reliability(
 
     Returns:
         Of each bin `from` and `to` (0 to 1), `images`, and in percent `said` (their mean score),
-        `anomalous` (their share) and its 95 % `interval`, over the draws that have an image there.
+        `anomalous` (their share) and its 95 % `interval` (`rare_shares.share_ends`).
         None where there is none, and no interval from fewer than two images.
 
     >>> sums = bin_sums(np.array([0.5, 0.5]), np.array([True, False]), np.ones((1, 2), np.float32))
     >>> reliability(sums[0], None)[7]["said"], reliability(sums[0], None)[7]["anomalous"]
     (50.0, 50.0)
     """
-    ends = None if drawn is None else interval(_shares(drawn))
+    count, anomalous = sums[:, _COUNT], sums[:, _ANOMALOUS]
+    ends = None
+    if drawn is not None:
+        rare = np.minimum(anomalous, count - anomalous) < FEW
+        ends = share_ends(_shares(sums), variances(_shares(drawn)), count, rare)
     found = []
-    for number, (count, said, _) in enumerate(sums):
+    for number, (images, said, _) in enumerate(sums):
         found.append(
             {
                 "from": number / BINS,
                 "to": (number + 1) / BINS,
-                "images": int(count),
-                "said": float(100 * said / count) if count else None,
-                "anomalous": float(_shares(sums[number])) if count else None,
+                "images": int(images),
+                "said": float(100 * said / images) if images else None,
+                "anomalous": float(_shares(sums[number])) if images else None,
                 "interval": None
-                if ends is None or count < 2
+                if ends is None or images < 2
                 else [float(end) for end in ends[:, number]],
             }
         )

@@ -5,10 +5,8 @@ found, the expected calibration error (`metrics.reliability`) and the Brier scor
 image. All are percent but the Brier score, which is a mean square from 0 to 1. Beside them the bins
 of the calibration error, and overkill against miss (`metrics.overkill_curve`).
 
-Noise alone raises the largest F1, a maximum, and the calibration error, a sum of absolute values; a
-resample has it twice. Their intervals are moved down by twice what resamples have more than the
-images themselves, and can lie below the value; `scripts/interval_coverage.py` shows how well they
-hold.
+How each interval is made stands in `metrics.score_intervals`; `scripts/interval_coverage.py` shows
+how well they hold.
 """
 
 from __future__ import annotations
@@ -20,12 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, drawn_counts, interval
+from anomalyr1.metrics.bootstrap import RESAMPLES, SEED, drawn_counts
 from anomalyr1.metrics.overkill_curve import operating_points, overkill_curve
 from anomalyr1.metrics.reliability import bin_sums, calibration_error, reliability
+from anomalyr1.metrics.score_intervals import MEASURES, score_ends
 
-MEASURES = ("auroc", "average_precision", "f1_max", "fpr_at_95_tpr", "ece", "brier")
-RAISED_BY_NOISE = ("f1_max", "ece")
 # Each draw walks the whole curve; more than these move an end by some tenths of a percent.
 MOST_RESAMPLES = 1000
 
@@ -122,9 +119,14 @@ def weighted_measures(
 
 def _drawn_weights(scored: Sequence[Scored], resamples: int, seed: int) -> Floats:
     """(resamples, n): how often the image of each is drawn."""
+    image = _numbers([one.image for one in scored])
+    return drawn_counts(max(image) + 1, resamples, seed)[:, image].astype(np.float32)
+
+
+def _numbers(names: Sequence[str]) -> list[int]:
+    """Each name's number in the order of first appearance."""
     number_of: dict[str, int] = {}
-    image = np.array([number_of.setdefault(one.image, len(number_of)) for one in scored])
-    return drawn_counts(len(number_of), resamples, seed)[:, image].astype(np.float32)
+    return [number_of.setdefault(name, len(number_of)) for name in names]
 
 
 def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping[str, Any]:
@@ -143,7 +145,11 @@ def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping
             weighted_measures(scores, anomalous, weights[start : start + chunk])
             for start in range(0, len(weights), chunk)
         ]
-        ends = _without_bias(np.concatenate(drawn), values)
+        groups = (
+            _numbers([one.image for one in scored]),
+            _numbers([one.dataset for one in scored]),
+        )
+        ends = score_ends(scores, anomalous, *groups, values, np.concatenate(drawn))
     intervals: dict[str, Any] = {}
     for number, name in enumerate(MEASURES):
         known = not np.isnan(values[number])
@@ -153,16 +159,6 @@ def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping
         )
     drawings = _drawings(scores, anomalous, None if ends is None else weights)
     return {**result, "intervals": intervals, **drawings}
-
-
-def _without_bias(drawn: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, measures): ends of intervals, without what noise adds (Efron 1993, section 10.6)."""
-    ends = interval(drawn)
-    for number in map(MEASURES.index, RAISED_BY_NOISE):
-        known = drawn[~np.isnan(drawn[:, number]), number]
-        if known.size:
-            ends[:, number] -= 2 * (known.mean() - values[number])
-    return np.asarray(np.clip(ends, 0, 100))
 
 
 def _drawings(

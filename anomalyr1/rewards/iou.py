@@ -13,6 +13,7 @@ from anomalyr1.config.reward import IouOptions
 from anomalyr1.geometry import areas, corner_array, iou_matrix
 from anomalyr1.rewards.reading import Reading
 from anomalyr1.schema import Box
+from anomalyr1.values import in_words
 
 
 @dataclass(frozen=True)
@@ -100,4 +101,4 @@ def _same_label(predicted: Sequence[Box], gold: Sequence[Box]) -> NDArray[np.boo
 
 
 def _name(label: str | None) -> str:
-    return " ".join((label or "").replace("_", " ").casefold().split())
+    return " ".join(in_words(label or "").casefold().split())

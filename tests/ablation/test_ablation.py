@@ -237,7 +237,7 @@ def test_rows_by_image_are_an_ablation_that_runs(toy_benchmark, tiny_policy, tmp
     """A step of each training that it plans, on another policy and other images."""
     small = typed({
         "policy.path": tiny_policy, "data.benchmark": toy_benchmark, "grpo.max_steps": 1,
-        "grpo.per_device_train_batch_size": 16, "grpo.max_completion_length": 8,
+        "grpo.max_completion_length": 8,
     })  # fmt: skip
     seen = []
     for run in plan(REPOSITORY / "configs/ablations/group_by_image_cpu.yaml", small).runs:
@@ -247,4 +247,4 @@ def test_rows_by_image_are_an_ablation_that_runs(toy_benchmark, tiny_policy, tmp
         train(load_config(Path(path), [*changes, f"run_dir={tmp_path / run.variant}"]))
         rows = read_jsonl(tmp_path / run.variant / completions_file(1))
         seen.append((run.variant, len(rows), len({row["sample_id"].split("#")[0] for row in rows})))
-    assert seen == [("single", 16, 2), ("by image", 16, 1)]
+    assert seen == [("single", 128, 8), ("by image", 128, 6), ("by image in pairs", 128, 8)]

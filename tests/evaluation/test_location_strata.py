@@ -55,6 +55,25 @@ def test_boxes_by_class_size_defect_and_product(tmp_path: Path) -> None:
     assert found["datasets"]["Drawn"]["deeppcb"]["f1"] == 50.0
 
 
+def test_a_defect_has_one_name_whether_a_folder_or_a_box_tells_it(tmp_path: Path) -> None:
+    """One box says "loose thread", one has no label, and the images lie in loose_thread."""
+    images = [f"Drawn/part/test/loose_thread/{number}.png" for number in (1, 2)]
+    stated = [replace(DEFECT, label=label) for label in ("loose thread", None)]
+    asked = [
+        replace(
+            question(str(number), 0, boxes(to_frame(box)), type=GROUNDING, gold=(box,)), image=image
+        )
+        for number, (image, box) in enumerate(zip(images, stated, strict=True))
+    ]
+    write(tmp_path / "predictions.jsonl", asked)
+    draw(tmp_path / "data", asked)
+    make_masks(tmp_path / "predictions.jsonl", tmp_path / "data", "box")
+    found = measured(tmp_path, asked)
+    assert found["boxes"]["defects"]["loose thread"]["gold"] == 2
+    masks = found["masks"]["box"]["predicted"]["defects"]
+    assert {*masks} == {*found["boxes"]["defects"]} == {"loose thread"}
+
+
 @pytest.mark.parametrize(
     ("label", "answer", "gold", "source", "f1"),
     [

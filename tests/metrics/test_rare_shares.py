@@ -10,13 +10,13 @@ from commands import REPOSITORY
 
 sys.path.append(str(REPOSITORY / "scripts"))
 
-from drawn_benchmarks import AnswerLaw, MaskLaw, PairLaw, ScoreLaw
+from drawn_benchmarks import AnswerLaw, BoxLaw, MaskLaw, PairLaw, ScoreLaw
 from interval_coverage import coverage
 from scipy.stats import binomtest
 
 from anomalyr1.metrics.bootstrap import ratio_interval
 from anomalyr1.metrics.mcq import AVERAGE, ChoiceRecord, accuracy
-from anomalyr1.metrics.rare_shares import FEW, is_rare, mean_of_independent, wilson
+from anomalyr1.metrics.rare_shares import FEW, drawn_trials, is_rare, wilson
 from anomalyr1.schema import ANOMALY_DETECTION
 
 
@@ -24,7 +24,7 @@ from anomalyr1.schema import ANOMALY_DETECTION
 def test_wilson_is_that_of_scipy(right, images):
     won = (np.arange(images) < right).astype(float)
     expected = binomtest(right, images).proportion_ci(method="wilson")
-    found = wilson(won, np.ones(images))
+    found = wilson(np.array(100 * right / images), np.array(images))
     assert found == pytest.approx([100 * expected.low, 100 * expected.high])
     assert ratio_interval(np.stack([won, np.ones(images)], -1)) == pytest.approx(tuple(found))
 
@@ -36,12 +36,27 @@ def test_rare_is_by_images_that_lost_or_won_something():
     lost[0] = False
     assert is_rare(asked - lost, asked) and is_rare(lost * 1.0, asked)
     assert not is_rare(np.zeros(60), np.zeros(60))  # nothing was asked
-    assert np.isnan(wilson(np.zeros(60), np.zeros(60))).all()
+    assert ratio_interval(np.zeros((60, 2))) is None
 
 
-def test_the_mean_of_one_is_its_own_interval_and_what_is_missing_is_left_out():
-    ends = np.array([[90.0, np.nan], [99.0, np.nan]])
-    assert mean_of_independent(np.array([98.0, np.nan]), ends).tolist() == [90.0, 99.0]
+def test_trials_are_what_varies_by_itself():
+    """Of n shares of a half that vary by themselves the mean has the variance 2500 / n."""
+    half, images = np.array([50.0]), np.array([1000])
+    assert drawn_trials(half, 2500 / images, images) == pytest.approx(1000, rel=0.004)
+    assert drawn_trials(half, 5 * 2500 / images, images) == pytest.approx(200, rel=0.004)
+    assert np.isinf(drawn_trials(half, np.array([0.0]), images)).all()
+    assert np.isnan(drawn_trials(half, np.array([np.nan]), images)).all()
+    # Ten images: their variance is a tenth too small, and Student's 2.262 stands for 1.96.
+    few = drawn_trials(half, np.array([250.0]), np.array([10]))
+    assert few == pytest.approx(9 * (1.96 / 2.262) ** 2, rel=1e-3)
+
+
+def test_questions_of_an_image_that_are_answered_alike_are_one_trial():
+    right = (np.arange(300) % 3 > 0)[:, None]
+    for questions in (1, 7):
+        parts = questions * np.hstack([right, np.ones((300, 1))])
+        expected = wilson(np.array(200 / 3), np.array(300))
+        assert ratio_interval(parts, 4000) == pytest.approx(tuple(expected), abs=0.3)
 
 
 def test_a_perfect_cell_is_not_certain_and_neither_is_what_is_made_of_it():
@@ -57,29 +72,22 @@ def test_a_perfect_cell_is_not_certain_and_neither_is_what_is_made_of_it():
         assert found["d"]["Object Analysis"] == pytest.approx((95.42, 100), abs=0.01)  # 80 images
         assert found["d"]["Overkill"] == pytest.approx((0, 8.76), abs=0.01)  # 40 of 40
         assert found["d"]["Miss"] == found["d"]["Overkill"]
-        # Both halves: 8.76 / sqrt 2 below.
-        assert found["d"][ANOMALY_DETECTION] == pytest.approx((93.80, 100), abs=0.01)
+        assert found["d"][ANOMALY_DETECTION] == pytest.approx((95.42, 100), abs=0.01)  # both halves
         for name in (ANOMALY_DETECTION, "Object Analysis", "Overkill"):
             assert found[AVERAGE][name] == pytest.approx(found["d"][name])
-
-
-def test_cells_with_enough_of_both_keep_the_interval_of_the_bootstrap():
-    parts = np.stack([np.arange(100) % 4 > 0, np.ones(100)], -1).astype(float)
-    low, high = ratio_interval(parts)
-    assert (low, high) != pytest.approx(tuple(wilson(parts[:, 0], parts[:, 1])), abs=1e-6)
-    assert high - low == pytest.approx(2 * 1.96 * 100 * (0.25 * 0.75 / 100) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize(
     ("law", "figures"),
     [
-        (AnswerLaw(rare=True), {"Defect Analysis", "Overkill", ANOMALY_DETECTION}),
+        (AnswerLaw(rare=True), {"Overkill", ANOMALY_DETECTION, "Average", "micro", "compat"}),
         (AnswerLaw(), {"Average", "micro", "compat"}),
         (ScoreLaw(1.5), {"auroc", "brier"}),
         (PairLaw(400), {"strict accuracy", "box F1@0.5"}),
+        (BoxLaw(400), {"f1@0.5", "unreadable"}),
         (MaskLaw(), {"mean IoU"}),
     ],
-    ids=["rare", "answers", "scores", "compare", "masks"],
+    ids=["rare", "answers", "scores", "compare", "boxes", "masks"],
 )
 def test_intervals_hold_the_truth(law, figures):
     """Sixty benchmarks of a known truth; at 95 % fewer than 51 would come once in a thousand."""

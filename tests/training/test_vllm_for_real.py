@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import REPOSITORY, run
-from tiny_runs import grpo, history, typed, write_config
+from tiny_runs import VLLM_ENVIRONMENT, grpo, history, typed, write_config
 
 from anomalyr1.training.collapse import DIFFERENCE
 
@@ -23,11 +23,6 @@ pytestmark = [
 ]
 # A head size that vLLM's kernels for CPUs take.
 POLICY = REPOSITORY / "data/tiny-policy"
-# A GiB for its cache; what it looks up on the network is nobody's business here.
-ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
-    "HF_HUB_OFFLINE": "1",
-}  # fmt: skip
 # What was asked of a CPU and seen there. A GPU adds in other orders, and has not been seen.
 FURTHEST = 1e-3 if torch.cuda.is_available() else 1e-5
 LORA = {"policy.lora.r": 8, "policy.lora.alpha": 16, "policy.lora.dropout": 0.0}
@@ -40,7 +35,13 @@ def trained(benchmark: Path, run_dir: Path, **changed: object) -> list[dict]:
     """What two steps have logged; the tower and the projector learn, in float32."""
     given = grpo(POLICY, benchmark, run_dir, max_steps=2, learning_rate=1e-4)
     options = {"policy.dtype": "float32", "keep_completions_every": 1, **changed}
-    run("train", write_config(run_dir.with_suffix(".yaml")), *given, *typed(options), **ENVIRONMENT)
+    run(
+        "train",
+        write_config(run_dir.with_suffix(".yaml")),
+        *given,
+        *typed(options),
+        **VLLM_ENVIRONMENT,
+    )
     return history(run_dir)
 
 

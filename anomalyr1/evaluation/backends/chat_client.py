@@ -62,6 +62,16 @@ class ChatClient:
         entries = listed.get("data") if isinstance(listed, dict) else None
         return [str(entry["id"]) for entry in entries or () if "id" in entry]
 
+    def version(self) -> str | None:
+        """Of the server, as vLLM tells it; None where it does not tell."""
+        try:
+            response = self.http.get(f"{self.config.url.rstrip('/').removesuffix('/v1')}/version")
+            told = response.json() if response.is_success else {}
+        except (httpx.HTTPError, ValueError):
+            return None
+        version = told.get("version") if isinstance(told, dict) else None
+        return version if isinstance(version, str) else None
+
     def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one request, with a `message` that holds a text and a `usage`.
 

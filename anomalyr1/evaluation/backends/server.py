@@ -72,7 +72,7 @@ class Served:
         self._lock = threading.Lock()
         client = ChatClient(self.backend, threading.Event())
         try:
-            served = client.models()
+            served, self.version = client.models(), client.version()
         finally:
             client.close()
         # `transformers serve` lists the hub's cache, and loads whatever it is asked for.
@@ -87,6 +87,8 @@ class Served:
         """Which server, and all that is sent beside the messages; it tells no dtype or kernel."""
         request = {k: v for k, v in self._body([]).items() if k != "messages"}
         where = {"server": self.backend.server, "url": self.backend.url}
+        if self.version is not None:
+            where["version"] = self.version
         backend = {"kind": "openai", **where, "images": self.backend.images, "request": request}
         return {**checkpoint_settings(self.config.policy), "backend": backend}
 

@@ -50,7 +50,7 @@ def beside_table(name: str, metrics: Mapping[str, Any], accounting: str) -> Mark
     body += [_row(row, columns, unlike=accounting == "compat") for row in rows]
     title = "Without looking" if accounting == "strict" else "Published"
     note = tag("p", _NOTES[accounting], class_="note")
-    return join([tag("h3", title), grid(header, body), note])
+    return join([tag("h3", title), grid(header, body, title), note])
 
 
 def box_beside_table(name: str, metrics: Mapping[str, Any]) -> Markup | None:
@@ -62,7 +62,7 @@ def box_beside_table(name: str, metrics: Mapping[str, Any]) -> Markup | None:
     body: list[list[Child]] = [[tag("b", name), *(percent(ours[c]) for c in columns), ""]]
     body += [_row(row, columns, unlike=True) for row in rows]
     note = tag("p", _NOTES["boxes"], class_="note")
-    return join([grid(["", *columns, _UNLIKE], body), note])
+    return join([grid(["", *columns, _UNLIKE], body, "Published boxes"), note])
 
 
 def _row(row: Beside, columns: Sequence[str], *, unlike: bool) -> list[Child]:

@@ -105,7 +105,8 @@ def _table(runs: Sequence[Run]) -> Markup:
         row += _difference(runs[0], run) if index else [""] * 3
         rows.append(row)
     header = ["", "Questions", "Strict macro", "Compat macro", "Strict micro", "Unreadable"]
-    return grid([*header, "Difference", "Images better / worse", "Detectable"], rows)
+    header += ["Difference", "Images better / worse", "Detectable"]
+    return grid(header, rows, "Runs compared")
 
 
 def _unlike(main: Run, other: Run) -> Markup | None:

@@ -11,6 +11,7 @@ from anomalyr1.evaluation.report.markup import Markup, tag
 from anomalyr1.evaluation.right_answers import is_right
 from anomalyr1.parsing.verdict_letters import verdict_letters
 from anomalyr1.schema import category_of, dataset_of, defect_of, subtask_of
+from anomalyr1.values import in_words
 
 # Name -> how it is called on the page; the first four are an image's, the others a question's.
 _FACETS = {
@@ -36,7 +37,7 @@ def image_facets(reading: PredictionReading) -> Facets:
     found = {"dataset": dataset_of(image), "category": category_of(image)}
     found["image"] = "normal" if normal else "anomalous"
     if not normal:
-        found["defect"] = defect_of(image)
+        found["defect"] = in_words(defect_of(image))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from anomalyr1.evaluation.report.charts import STACK, legend, run_colour
-from anomalyr1.evaluation.report.markup import Markup, join, tag
+from anomalyr1.evaluation.report.markup import Markup, join, scrolling, tag
 
 
 def interval_bar(value: float | None, ends: Sequence[float] | None) -> Markup:
@@ -107,7 +107,7 @@ def interval_chart(rows: Sequence[Row], labels: Sequence[str]) -> Markup:
     return tag(
         "figure",
         legend([(label, run_colour(run)) for run, label in enumerate(labels)]),
-        tag("div", drawing, class_="scroll"),
+        scrolling(drawing, "Intervals of the runs"),
         class_="chart wide",
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from anomalyr1.evaluation.beside import SETTINGS
 from anomalyr1.evaluation.kept_settings import FIELDS
-from anomalyr1.evaluation.report.markup import Child, Markup, asset, document, join, tag
+from anomalyr1.evaluation.report.markup import Child, Markup, asset, document, scrolling, tag
 from anomalyr1.evaluation.report.runs import told_apart
 from anomalyr1.evaluation.report.tables import DASH, percent, with_interval
 from anomalyr1.evaluation.standings import (
@@ -125,7 +125,7 @@ def _board(accounting: str, rows: Sequence[Standing]) -> Markup:
         class_="board",
     )
     title = tag("h2", accounting.capitalize())
-    return tag("section", title, tag("div", table, class_="scroll", tabindex=0), id=accounting)
+    return tag("section", title, scrolling(table, accounting.capitalize()), id=accounting)
 
 
 def _row(row: Standing, columns: Sequence[str]) -> Markup:
@@ -181,8 +181,7 @@ def _cards(rows: Sequence[Standing]) -> Markup | None:
         tag("tbody", *body),
         class_="cards-table",
     )
-    scroll = tag("div", table, class_="scroll", tabindex=0)
-    return tag("section", tag("h2", "Settings"), join([scroll]), id="settings")
+    return tag("section", tag("h2", "Settings"), scrolling(table, "Settings"), id="settings")
 
 
 def _heads(rows: Sequence[Standing]) -> list[str]:

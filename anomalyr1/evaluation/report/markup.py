@@ -50,6 +50,15 @@ def tag(element: str, /, *children: Child, **attributes: object) -> Markup:
     return Markup(f"<{element}{written}>{join(children)}</{element}>")
 
 
+def scrolling(content: Child, label: str) -> Markup:
+    """What may be wider than the screen: it scrolls sideways by finger, or focused by arrow keys.
+
+    >>> scrolling("wide", "Boxes")
+    '<div class="scroll" role="region" tabindex="0" aria-label="Boxes">wide</div>'
+    """
+    return tag("div", content, class_="scroll", role="region", tabindex=0, aria_label=label)
+
+
 def join(parts: Iterable[Child], separator: str = "") -> Markup:
     """The parts in a row, each escaped unless it is `Markup`; None is nothing."""
     return Markup(escape(separator).join(escape(part) for part in parts if part is not None))

@@ -60,10 +60,11 @@ _NOTES = {
         "questions raises this number."
     ),
     "boxes": (
-        "Boxes have no scores, so there is no AP. A pair counts where its IoU reaches the "
-        "threshold in the best one-to-one matching. Pointing: the centre of the first box lies in "
-        "a gold box. Area IoU: of what all boxes of an image cover together, over the images with "
-        "a defect, and the share of these that reach a threshold (MMAD-BBox)."
+        "A pair counts where its IoU reaches the threshold in the best one-to-one matching. Boxes "
+        "have no scores of their own: COCO's AP needs P(anomalous) of each image, equal ones enter "
+        "together. Pointing: the centre of the first box lies in a gold box. Area IoU: of what all "
+        "boxes of an image cover together, over the images with a defect, and the share of these "
+        "that reach a threshold (MMAD-BBox)."
     ),
     "robustmad": (
         "RobustMAD's categories: right answers by all questions, an unreadable one being wrong. "

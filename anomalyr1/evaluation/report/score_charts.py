@@ -127,7 +127,7 @@ def trade_off_chart(title: str, found: Mapping[str, Mapping[str, Any]]) -> Marku
                 told += f"miss {percent(at['miss'])} %"
                 how = (f"ring {colour}", 6) if point == "chosen" else (colour, 3.5)
                 drawn.append(plot.dot(at["overkill"], at["miss"], how[0], told, how[1]))
-    table = grid(["", "Threshold", "Overkill", "Miss"], rows)
+    table = grid(["", "Threshold", "Overkill", "Miss"], rows, "Operating points")
     chosen = [
         f"{name} {percent(at['miss'])} %"
         for name, cells in found.items()

@@ -53,7 +53,7 @@ def class_table(localization: Mapping[str, Any]) -> Markup | None:
         ends = cells.get("intervals", {})
         row += [with_interval(cells[key], ends.get(key)) for key in _CLASSES.values()]
         rows.append([*row, percent(cells["map" if "map" in cells else "ap"])])
-    return grid(["", "gold / predicted", *_CLASSES, "mAP"], rows)
+    return grid(["", "gold / predicted", *_CLASSES, "mAP"], rows, "Boxes that name the defect")
 
 
 def classes_note(localization: Mapping[str, Any]) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anomalyr1.evaluation.letter_scores import PARSED, PLACES
-from anomalyr1.evaluation.report.markup import Child, Markup, escape, join, tag
+from anomalyr1.evaluation.report.markup import Child, Markup, escape, join, scrolling, tag
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
 from anomalyr1.metrics.rare_shares import FEW
 
 DASH = "–"
 SMALL_PRINT = (
-    "Small print: 95 % interval, by drawing whole images again; Wilson's where fewer than "
-    f"{FEW} images keep a share from 0 or 100 %."
+    "Small print: 95 % interval, Wilson's; drawing whole images again shows how many trials there "
+    f"are. Where fewer than {FEW} images keep a share from 0 or 100 %, images are the trials."
 )
 
 
@@ -29,8 +29,16 @@ def with_interval(value: float | None, ends: Sequence[float] | None) -> Markup:
     return join([percent(value), tag("small", f"{ends[0]:.1f} – {ends[1]:.1f}")])
 
 
-def grid(header: Sequence[Child], rows: Sequence[Sequence[Child]]) -> Markup:
-    """A plain table; a row may hold finished `<td>` elements or texts."""
+def grid(
+    header: Sequence[Child], rows: Sequence[Sequence[Child]], label: str | None = None
+) -> Markup:
+    """A plain table.
+
+    Args:
+        header: names of the columns.
+        rows: of finished `<td>` elements or texts.
+        label: what the table is called where the first name of `header` does not say it.
+    """
     body = [
         tag(
             "tr",
@@ -39,15 +47,12 @@ def grid(header: Sequence[Child], rows: Sequence[Sequence[Child]]) -> Markup:
         )
         for row in rows
     ]
-    return tag(
-        "div",
-        tag(
-            "table",
-            tag("thead", tag("tr", *(tag("th", name, scope="col") for name in header))),
-            tag("tbody", *body),
-        ),
-        class_="scroll",
+    table = tag(
+        "table",
+        tag("thead", tag("tr", *(tag("th", name, scope="col") for name in header))),
+        tag("tbody", *body),
     )
+    return scrolling(table, label or header[0] or "")
 
 
 def accuracy_table(metrics: Mapping[str, Any], accounting: str) -> Markup:
@@ -68,7 +73,7 @@ def accuracy_table(metrics: Mapping[str, Any], accounting: str) -> Markup:
         extra = metrics["overkill_miss"][accounting][dataset]
         row += [with_interval(extra[name], intervals[dataset][name]) for name in costs]
         rows.append(row)
-    return grid(["", *columns, *costs], rows)
+    return grid(["", *columns, *costs], rows, f"Accuracy, {accounting}")
 
 
 def detection_table(metrics: Mapping[str, Any]) -> Markup | None:
@@ -88,7 +93,9 @@ def detection_table(metrics: Mapping[str, Any]) -> Markup | None:
             rows.append(
                 [f"{name}, by {source}", f"{cells['normal']} + {cells['anomalous']}", *values]
             )
-    return grid(["", "normal + anomalous", *_DETECTION], rows) if rows else None
+    if not rows:
+        return None
+    return grid(["", "normal + anomalous", *_DETECTION], rows, "Normal or anomalous")
 
 
 def likelihood_tables(metrics: Mapping[str, Any]) -> list[Markup]:
@@ -130,14 +137,20 @@ def box_table(localization: Mapping[str, Any]) -> Markup | None:
     """Box metrics, pooled and by dataset."""
     if "boxes" not in localization:
         return None
+    found = _with_pooled(localization["boxes"])
+    columns = {  # without P(anomalous) there is no AP
+        name: key
+        for name, key in _BOXES.items()
+        if any(cells.get(key) is not None for _, cells in found)
+    }
     rows: list[list[Child]] = []
-    for name, cells in _with_pooled(localization["boxes"]):
+    for name, cells in found:
         ends = cells["intervals"]
         row: list[Child] = [name, f"{cells['gold']} / {cells['predicted']}"]
-        row += [with_interval(cells[key], ends.get(key)) for key in _BOXES.values()]
+        row += [with_interval(cells.get(key), ends.get(key)) for key in columns.values()]
         error = cells["count_error"]
         rows.append([*row, DASH if error is None else f"{error:.2f}"])
-    return grid(["", "gold / predicted", *_BOXES, "Count error"], rows)
+    return grid(["", "gold / predicted", *columns, "Count error"], rows, "Boxes")
 
 
 def mask_table(localization: Mapping[str, Any]) -> Markup | None:
@@ -151,7 +164,7 @@ def mask_table(localization: Mapping[str, Any]) -> Markup | None:
             row: list[Child] = [f"{segmenter}: {name}"]
             row += [with_interval(cells[k], cells["intervals"].get(k)) for k in _MASKS.values()]
             rows.append(row)
-    return grid(["", *_MASKS], rows) if rows else None
+    return grid(["", *_MASKS], rows, "Masks") if rows else None
 
 
 _AGREEMENT = {
@@ -206,6 +219,7 @@ _BOXES = {
     "Precision @ 0.5": "precision@0.5",
     "Recall @ 0.5": "recall@0.5",
     "AR 0.5:0.95": "ar",
+    "AP 0.5:0.95": "ap",
     "Pointing": "pointing",
     "Set IoU": "set_iou",
     "Area IoU": "bbox_miou",

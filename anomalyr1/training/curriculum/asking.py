@@ -15,6 +15,7 @@ from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.geometry import Frame
 from anomalyr1.prompts import build_messages, gold_completion, template_for
 from anomalyr1.schema import Question, Sample
+from anomalyr1.values import in_words
 
 IGNORED = -100
 
@@ -172,7 +173,7 @@ def _shuffled(question: Question, sample: Sample, rng: random.Random) -> Questio
 
 
 def _told(sample: Sample, question: Question, frame: Frame) -> str:
-    product = sample.category.replace("_", " ")
+    product = in_words(sample.category)
     boxes = [frame.to_model(box) for box in sample.boxes or ()]
     seen = [f"{box.label} at {[round(v) for v in box.xyxy]}" for box in boxes] or ["no defect"]
     facts = [product, *seen]

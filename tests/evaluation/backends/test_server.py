@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import REPOSITORY, run_here
+from commands import run_here
 from served_policy import ServedPolicy, hang, sent_image, serving
+from started_server import CAPS, POLICY
 from tiny_runs import write_config
 
 from anomalyr1.config import PolicyConfig
 from anomalyr1.data.images import open_image
 from anomalyr1.policy.load import load_policy
 from anomalyr1.policy.resizing import resized_image
-
-POLICY = REPOSITORY / "data/tiny-policy"  # it has something to say
-CAPS = {"min_pixels": 3136, "max_pixels": 6272}  # of the toy images none stays as it is
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import vllm_stand_in
-from commands import REPOSITORY, run_here
-from tiny_runs import write_config
+from commands import run_here
+from started_server import AGAIN, POLICY, answered, asking_config
+from tiny_runs import VLLM_ENVIRONMENT
 
 from anomalyr1.config import load_config
 from anomalyr1.errors import InputError
@@ -19,31 +20,23 @@ from anomalyr1.evaluation.backends.vllm_engine import VllmEngine
 from anomalyr1.policy.load import load_policy
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
-POLICY = REPOSITORY / "data/tiny-policy"
-AGAIN = [f"eval.consistency.{key}" for key in ("shifted=1", "reworded=true", "asked_again=true")]
 # Where there is no GPU: no compilation for a policy this small.
 VLLM = (
     *("eval.backend.kind=vllm", "eval.backend.engine.enforce_eager=true"),
     "eval.backend.engine.gpu_memory_utilization=0.3",  # others may have the rest of the memory
 )
-CAPS = {"min_pixels": 3136, "max_pixels": 6272}
 
 
 @pytest.fixture
 def config(tmp_path, toy_benchmark) -> Path:
-    return write_config(
-        tmp_path / "eval.yaml",
-        policy={"path": POLICY, "dtype": "float32", **CAPS},
-        prompt={"max_prompt_tokens": 1024},
-        eval={
-            "benchmark": toy_benchmark,
-            "limit": 3,
-            "max_new_tokens": 24,
-            "gallery": 0,
-            "bootstrap": 10,
-        },
-        segmentation={"kind": "none"},
-    )
+    return asking_config(tmp_path / "eval.yaml", toy_benchmark, limit=3)
+
+
+@pytest.fixture
+def quiet_vllm(monkeypatch) -> None:
+    """What of vLLM is set by the environment."""
+    for name, value in VLLM_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.skipif(INSTALLED, reason="vLLM is installed here")
@@ -85,28 +78,27 @@ def test_it_computes_in_the_dtype_that_transformers_would(
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("quiet_vllm")
 @pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
 @pytest.mark.parametrize("more", [(), AGAIN], ids=["once", "again"])
 def test_the_answers_of_this_process(config, tmp_path, more):
     found = {}
     for kind, backend in (("transformers", ()), ("vllm", VLLM)):
         run_here("eval", config, f"run_dir={tmp_path / kind}", *backend, *more)
-        found[kind] = [json.loads(line) for line in (tmp_path / kind / "predictions.jsonl").open()]
+        found[kind] = answered(tmp_path / kind)
     assert len({row["completion"] for row in found["vllm"]}) > 4
     assert found["vllm"] == found["transformers"]
     assert not more or any(row["askings"] for row in found["vllm"])
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("quiet_vllm")
 @pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed here")
 def test_votes_are_the_same_in_a_second_run(config, tmp_path):
     drawn = (*VLLM, "eval.temperature=1.0", "eval.votes=3")
     for name in ("first", "second"):
         run_here("eval", config, f"run_dir={tmp_path / name}", *drawn)
-    first, second = (
-        (tmp_path / name / "predictions.jsonl").read_text() for name in ("first", "second")
-    )
-    assert first == second
-    rows = [json.loads(line) for line in first.splitlines()]
+    rows = answered(tmp_path / "first")
+    assert rows == answered(tmp_path / "second")
     assert all(len(row["drawn"]) == 3 for row in rows)
     assert any(len(set(row["drawn"])) > 1 for row in rows)
