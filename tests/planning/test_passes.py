@@ -156,7 +156,7 @@ def test_what_a_large_layer_of_the_second_family_keeps_by_hand():
 
 
 @in_each_family
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 def test_a_tower_that_learns_is_the_real_one(attention, policy_path):
     policy = PolicyConfig(path=str(policy_path), freeze_vision=False, attention=attention)
     shape = PassShape(sequences=1, length=1, scored=0, images=2, patches=64, copied=False)

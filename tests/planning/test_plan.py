@@ -116,7 +116,7 @@ def test_advice_lowers_the_estimate():
         ("qwen2_5_vl_3b_lora", "ddp"),
         ("qwen2_5_vl_3b_roam", "fsdp2"),
         ("qwen2_5_vl_3b_roam", "zero3_offload"),
-        ("qwen3_vl_4b_roam", "zero3"),
+        pytest.param("qwen3_vl_4b_roam", "zero3", marks=pytest.mark.slow),
     ],
 )
 def test_the_command_on_configs_of_the_project(name, launch, monkeypatch):
