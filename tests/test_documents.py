@@ -351,5 +351,7 @@ def test_the_benchmarks_of_the_readme_run(tmp_path):
 @pytest.mark.slow
 def test_the_second_family_is_benchmarked_too():
     small = ["--images", "1", "--side", "64", "--completion", "6", "--repeats", "1"]
-    record = bench("scripts/bench_grpo.py", *small, "--generations", "2", "--family", "qwen3_vl")
+    asked = ["--generations", "2", "--questions", "2"]
+    record = bench("scripts/bench_grpo.py", *small, *asked, "--family", "qwen3_vl")
     assert record["family"] == "qwen3_vl" and record["cases"][0]["token_limit"] > 1
+    assert record["cases"][0]["step_ratio_to_prompts"] > 0  # a tree

@@ -91,6 +91,11 @@ def make_plan(config: Config, accelerate: Path | None = None, gpus: int | None =
         )
     terms = [term.__name__ for term in build_rewards(config.reward)[0]]
     refuse_without_effect(config, VERB, trl_defaults(GRPOConfig), terms)
+    if config.grpo.get("fsdp"):
+        raise InputError(
+            f"expected FSDP in a launch file, which is what plan reads, found "
+            f"grpo.fsdp={config.grpo['fsdp']}; plan with --accelerate configs/accelerate/fsdp2.yaml"
+        )
     deepspeed = config.grpo.get("deepspeed")
     sharding = read_sharding(accelerate, gpus, None if deepspeed is None else str(deepspeed))
     settings = read_settings(config, sharding.processes, sharding.mixed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from anomalyr1.errors import unknown
 from anomalyr1.planning.settings import Settings
 from anomalyr1.planning.sharding import Sharding
 from anomalyr1.planning.skeleton import Skeleton, Weight
@@ -12,6 +13,7 @@ from anomalyr1.planning.skeleton import Skeleton, Weight
 FLOAT32 = 4
 # Bytes of optimiser state for each trained weight, by the optimiser's name in transformers.
 # AdamW's two moments have the dtype of the weight unless the name says otherwise.
+_AS_WEIGHTS = ("adamw_torch", "adamw_torch_fused")
 _EIGHT_BIT = ("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit", "adamw_torch_8bit")
 # Adafactor keeps sums of rows and columns, next to nothing.
 _SMALL = ("sgd", "adafactor")
@@ -52,6 +54,9 @@ def hold(skeleton: Skeleton, sharding: Sharding, settings: Settings, *, referenc
         sharding: who holds what.
         settings: optimiser, mixed precision.
         reference: bytes of a whole reference policy, 0 where none is needed.
+
+    Raises:
+        InputError: what the optimiser keeps is not known.
     """
     held = list(skeleton.weights)
     whole, trained, gradients = _sums(held)
@@ -131,6 +136,12 @@ def _sums(held: list[Weight]) -> tuple[int, int, int]:
 
 def _moments(optimizer: str, trained: int, held: int) -> int:
     """Bytes of the optimiser's state for so many weights that take `held` bytes."""
+    if optimizer not in (*_AS_WEIGHTS, *_EIGHT_BIT, *_SMALL):
+        raise unknown(
+            "an optimiser that plan knows (grpo.optim)",
+            optimizer,
+            (*_AS_WEIGHTS, *_EIGHT_BIT, *_SMALL),
+        )
     if optimizer in _SMALL:
         return 0
     return 2 * trained if optimizer in _EIGHT_BIT else 2 * held

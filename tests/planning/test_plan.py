@@ -156,6 +156,10 @@ def test_what_train_refuses_is_not_planned():
             invoke(app, "plan", REPOSITORY / f"configs/{name}.yaml")
     with pytest.raises(InputError, match=r"grpo\.epsilon_high=0\.3 \(needs grpo\.loss_type"):
         invoke(app, "plan", GRPO / "tiny_cpu.yaml", "grpo.epsilon_high=0.3", "grpo.loss_type=sapo")
+    with pytest.raises(
+        InputError, match=r"expected FSDP in a launch file.* found grpo\.fsdp=True;"
+    ):
+        invoke(app, "plan", GRPO / "tiny_cpu.yaml", "grpo.fsdp=true")
 
 
 @pytest.mark.slow

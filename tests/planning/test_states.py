@@ -79,6 +79,8 @@ def test_optimisers_and_buckets():
     assert optimizer("adamw_8bit") == 2 * 900
     assert optimizer("sgd") == 0
     assert optimizer("adamw_torch") == 3600
+    with pytest.raises(InputError, match=r"grpo\.optim"):
+        optimizer("galore_adamw")
     automatic = Sharding("ZeRO-2", 4, "bf16", reduce_bucket=None, double_bucket=True)
     assert hold(SKELETON, automatic, SETTINGS, reference=0).buckets == 2 * 8**2 * 2
 

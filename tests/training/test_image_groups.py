@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from families import both_families
+from families import both_families, second_slow
 from safetensors.torch import load_file
 from test_resuming import assert_same, cut
 from tiny_runs import history, toy_run
@@ -81,9 +81,10 @@ def test_a_step_is_that_of_stock_on_the_same_rows(
             assert (value - weights[1][key]).abs().max() < 1e-4, key
 
 
-def test_it_goes_on_exactly(tiny_policy, toy_benchmark, tmp_path):
+@second_slow
+def test_it_goes_on_exactly(policy_path, toy_benchmark, tmp_path):
     """Two images a step; the second epoch begins with the fourth step."""
-    config = by_images(tmp_path / "whole", tiny_policy, toy_benchmark, references=0)
+    config = by_images(tmp_path / "whole", policy_path, toy_benchmark, references=0)
     data = replace(config.data, limit=5)
     config = replace(config, data=data, sft={**config.sft, "max_steps": 5})
     finetune(replace(config, sft={**config.sft, "per_device_train_batch_size": 2}))
@@ -92,12 +93,13 @@ def test_it_goes_on_exactly(tiny_policy, toy_benchmark, tmp_path):
     assert_same(config, resumed, tmp_path)
 
 
+@second_slow
 def test_held_out_rows_are_scored_in_the_same_way(
-    tiny_policy, toy_benchmark, mvtec_benchmark, tmp_path
+    policy_path, toy_benchmark, mvtec_benchmark, tmp_path
 ):
     losses = []
     for shared in (False, True):
-        config = by_images(tmp_path / str(shared), tiny_policy, toy_benchmark, references=0)
+        config = by_images(tmp_path / str(shared), policy_path, toy_benchmark, references=0)
         data = replace(config.data, heldout=str(mvtec_benchmark), heldout_limit=4)
         policy = replace(config.policy, shared_prefix=shared)
         finetune(replace(config, data=data, policy=policy, sft={**config.sft, "save_steps": 1}))

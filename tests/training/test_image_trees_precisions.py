@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 import torch
+from families import in_each_family, second_slow
 from test_image_trees_trainer import questions
 from tiny_trainer import batch, make_trainer
 
@@ -59,15 +60,16 @@ def scored(run) -> tuple[torch.Tensor, torch.Tensor]:
     return logps.detach().float(), torch.cat(parts)
 
 
+@second_slow
 @pytest.mark.parametrize(
     "case",
     [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in GRID],
     ids=words,
 )
-def test_a_tree_is_as_exact_as_stock(case, tiny_policy, tmp_path):
+def test_a_tree_is_as_exact_as_stock(case, policy_path, tmp_path):
     single = (*case[:2], False, "sdpa", False)
     exact, stock, ours = (
-        scored(trainer(given, tiny_policy, tmp_path, shared))
+        scored(trainer(given, policy_path, tmp_path, shared))
         for given, shared in ((single, False), (case, False), (case, True))
     )
     assert exact[0].abs().sum() > 1 and exact[1].norm() > 0
@@ -79,9 +81,10 @@ def test_a_tree_is_as_exact_as_stock(case, tiny_policy, tmp_path):
 
 
 @pytest.mark.slow
+@in_each_family
 @pytest.mark.parametrize("chunk", [None, 20], ids=["whole", "chunks"])
 @pytest.mark.parametrize("lora", [False, True], ids=["weights", "adapters"])
-def test_two_updates_with_a_reference_under_autocast(lora, chunk, tiny_policy, tmp_path):
+def test_two_updates_with_a_reference_under_autocast(lora, chunk, policy_path, tmp_path):
     """Weights after two updates of one rollout of given completions, KL and checkpointing on."""
     found = []
     for half, shared in ((False, False), (True, False), (True, True)):
@@ -89,7 +92,7 @@ def test_two_updates_with_a_reference_under_autocast(lora, chunk, tiny_policy, t
         # TRL takes no row without a picture among others.
         options["per_device_train_batch_size"] = 12
         case = (lora, True, half, "sdpa", True)
-        run = trainer(case, tiny_policy, tmp_path, shared, **options)
+        run = trainer(case, policy_path, tmp_path, shared, **options)
         if shared and chunk:
             run.sharing.chunk_completions = chunk
         seed = torch.Generator().manual_seed(0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from by_images import settings
 from commands import REPOSITORY, accelerate, completed, kill_when
+from families import in_each_family
 from safetensors.torch import load_file
 from tiny_runs import history
 
@@ -39,11 +40,12 @@ def assert_equal(one: Path, other: Path, limit: float = 1e-4) -> None:
 
 
 @pytest.mark.slow
+@in_each_family
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_learn_what_stock_learns(kind, tiny_policy, toy_benchmark, tmp_path):
+def test_two_processes_learn_what_stock_learns(kind, policy_path, toy_benchmark, tmp_path):
     if kind.startswith("zero"):
         pytest.importorskip("deepspeed")
-    script = ("tests/launched/by_images.py", tmp_path, tiny_policy, toy_benchmark)
+    script = ("tests/launched/by_images.py", tmp_path, policy_path, toy_benchmark)
     completed(launch(kind, *script), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
     # One process samples other completions, and TRL's supervised loss weighs processes alike.
     for verb in ("train", "sft"):
@@ -56,9 +58,10 @@ def test_two_processes_learn_what_stock_learns(kind, tiny_policy, toy_benchmark,
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_goes_on_exactly(tiny_policy, toy_benchmark, tmp_path):
+@in_each_family
+def test_killed_in_the_middle_it_goes_on_exactly(policy_path, toy_benchmark, tmp_path):
     """Both processes are killed in their second step, or while they write what it leaves."""
-    policy, benchmark = str(tiny_policy), str(toy_benchmark)
+    policy, benchmark = str(policy_path), str(toy_benchmark)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     path = tmp_path / "train.yaml"
     config = settings(whole, policy, benchmark, processes=2, shared=True)

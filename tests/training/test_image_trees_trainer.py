@@ -149,9 +149,10 @@ def test_images_that_do_not_divide_a_rollout_are_refused(tiny_policy, toy_benchm
     assert not (tmp_path / "run/provenance.json").exists()
 
 
+@second_slow
 @pytest.mark.parametrize(("images", "rows"), [(None, 12), (1, 8)])
-def test_it_goes_on_exactly(images, rows, tiny_policy, toy_benchmark, tmp_path):
-    config = toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
+def test_it_goes_on_exactly(images, rows, policy_path, toy_benchmark, tmp_path):
+    config = toy_run(tmp_path / "whole", policy_path, toy_benchmark)
     data = DataConfig(
         benchmark=str(toy_benchmark), limit=2, group_by_image=True, images_per_rollout=images
     )

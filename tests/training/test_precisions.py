@@ -10,6 +10,7 @@ from itertools import combinations, product
 
 import pytest
 import torch
+from families import second_slow
 from tiny_trainer import SMALL, WIDE, batch, dataset, greedy, make_trainer
 
 from anomalyr1.config import LoraSection
@@ -77,6 +78,7 @@ def test_the_cases_that_are_always_run_have_every_pair():
         assert len({(case[one], case[other]) for case in cases}) == 4
 
 
+@second_slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -84,9 +86,9 @@ def test_the_cases_that_are_always_run_have_every_pair():
         for case in GRID
     ],
 )
-def test_it_samples_and_trains_as_stock_does(case, tiny_policy, tmp_path):
-    exact = trainer(("float32", case[1], False, "sdpa", False), tiny_policy, tmp_path, False)
-    stock, ours = (trainer(case, tiny_policy, tmp_path, shared) for shared in (False, True))
+def test_it_samples_and_trains_as_stock_does(case, policy_path, tmp_path):
+    exact = trainer(("float32", case[1], False, "sdpa", False), policy_path, tmp_path, False)
+    stock, ours = (trainer(case, policy_path, tmp_path, shared) for shared in (False, True))
     assert ours.sharing.logps and ours.sharing.rollout
 
     expected, sampled = greedy(stock), greedy(ours)

@@ -7,6 +7,7 @@ import json
 import forked
 import pytest
 from commands import completed, torchrun
+from families import in_each_family, second_slow
 
 
 def run(policy, out, processes: int, rows: int, kind: str) -> dict:
@@ -17,17 +18,18 @@ def run(policy, out, processes: int, rows: int, kind: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_policy, tmp_path_factory) -> dict:
-    return run(tiny_policy, tmp_path_factory.mktemp("processes") / "alone", 1, 6, "stock")
+def alone(policy_path, tmp_path_factory) -> dict:
+    return run(policy_path, tmp_path_factory.mktemp("processes") / "alone", 1, 6, "stock")
 
 
+@second_slow
 @pytest.mark.parametrize(
     ("kind", "rows"),
     [("trees", 3), ("stock", 3), pytest.param("shared", 3, marks=pytest.mark.slow)],
 )
-def test_two_processes_equal_one(alone, tiny_policy, tmp_path, kind, rows):
+def test_two_processes_equal_one(alone, policy_path, tmp_path, kind, rows):
     # Three rows a process: the middle group of two, and its image, lie across both.
-    two = run(tiny_policy, tmp_path / kind, 2, rows, kind)
+    two = run(policy_path, tmp_path / kind, 2, rows, kind)
     assert two["processes"] == 2 and alone["processes"] == 1
     assert two["shared"] is (kind != "stock") and two["by_image"] is (kind == "trees")
     assert max(alone["kl"]) > 0 and len(set(alone["loss"])) == 3
@@ -37,11 +39,12 @@ def test_two_processes_equal_one(alone, tiny_policy, tmp_path, kind, rows):
 
 
 @pytest.mark.slow
+@in_each_family
 @pytest.mark.parametrize("kind", ["fsdp2", "zero2", "zero3"])
-def test_sharded_weights_give_the_same_numbers(kind, tiny_policy, tmp_path):
+def test_sharded_weights_give_the_same_numbers(kind, policy_path, tmp_path):
     if kind.startswith("zero"):
         pytest.importorskip("deepspeed")
-    done = completed(torchrun("tests/launched/sharded.py", tiny_policy, tmp_path, kind))
+    done = completed(torchrun("tests/launched/sharded.py", policy_path, tmp_path, kind))
     assert done.stdout.count("as expected") == 2
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import both_families
 from safetensors.torch import load_file
 from tiny_runs import history, toy_run
 
@@ -28,9 +29,9 @@ def config(tmp_path, tiny_policy, toy_benchmark) -> Config:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, tiny_policy, toy_benchmark) -> Config:
+def whole(tmp_path_factory, policy_path, toy_benchmark) -> Config:
     """A GRPO that was not cut off."""
-    config = toy_run(tmp_path_factory.mktemp("resuming") / "whole", tiny_policy, toy_benchmark)
+    config = toy_run(tmp_path_factory.mktemp("resuming") / "whole", policy_path, toy_benchmark)
     train(config)
     return config
 
@@ -59,8 +60,8 @@ def assert_same(config: Config, resumed: Config, tmp_path, weights="model.safete
         torch.testing.assert_close(left[name], right[name], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("step", [1, 3, 5])  # within an epoch, at its end, in the second
-def test_grpo_goes_on_exactly(whole, tmp_path, step):
+@both_families("step", [1, 3, 5])  # within an epoch, at its end, in the second
+def test_grpo_goes_on_exactly(whole, policy_path, tmp_path, step):
     resumed = cut(whole, tmp_path, step)
     train(resumed)
     assert_same(whole, resumed, tmp_path)
