@@ -18,15 +18,19 @@ from anomalyr1.schema import (
     Prediction,
     Question,
     dataset_of,
-    subtask_of,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionReading(Reading):
-    """The reading of a prediction, which rewards can judge as they do any, and the prediction."""
+    """The reading of a prediction, which rewards can judge as they do any, and the prediction.
+
+    `record` is the answer as the tables of choices count it; None where the question counts in no
+    column of MMAD's table.
+    """
 
     prediction: Prediction
+    record: ChoiceRecord | None
 
     @property
     def is_readable(self) -> bool:
@@ -38,7 +42,7 @@ class PredictionReading(Reading):
     @property
     def is_of_mmad(self) -> bool:
         """The question counts in a column of MMAD's table."""
-        return not self.is_grounding and self.question.subtask in SUBTASKS
+        return self.record is not None
 
     @property
     def boxes_in_image(self) -> tuple[Box, ...] | None:
@@ -91,18 +95,7 @@ def readings_of(predictions: Iterable[Prediction]) -> list[PredictionReading]:
 
 def choice_records(readings: Iterable[PredictionReading]) -> list[ChoiceRecord]:
     """The choice questions of MMAD's subtasks, in file order."""
-    return [
-        ChoiceRecord(
-            image=reading.prediction.image,
-            dataset=reading.prediction.dataset,
-            subtask=subtask_of(reading.prediction.question_type),
-            normal=reading.prediction.is_normal,
-            gold=reading.prediction.answer,
-            answer=reading.response.answer,
-        )
-        for reading in readings
-        if reading.is_of_mmad
-    ]
+    return [reading.record for reading in readings if reading.record is not None]
 
 
 def anomaly_scores(predictions: Iterable[Prediction]) -> dict[str, float]:
@@ -135,13 +128,27 @@ def _reading(prediction: Prediction) -> PredictionReading:
         prediction.question, prediction.question_type, prediction.options, prediction.answer
     )
     frame = frame_of(prediction.size, prediction.frame)
+    response = parse_response(prediction.completion, question)
+    counts = not question.is_grounding and question.subtask in SUBTASKS
     return PredictionReading(
         question=question,
-        response=parse_response(prediction.completion, question),
+        response=response,
         gold_in_model=gold_in_model(prediction.gold_boxes, question, prediction.template, frame),
         frame=prediction.frame,
         tokens=prediction.completion_ids,
         prediction=prediction,
+        record=_record(prediction, question.subtask, response.answer) if counts else None,
+    )
+
+
+def _record(prediction: Prediction, subtask: str, answer: str | None) -> ChoiceRecord:
+    return ChoiceRecord(
+        image=prediction.image,
+        dataset=prediction.dataset,
+        subtask=subtask,
+        normal=prediction.is_normal,
+        gold=prediction.answer,
+        answer=answer,
     )
 
 

@@ -133,10 +133,13 @@ def statements(text: str, options: Mapping[str, str]) -> list[Statement]:
     return sorted(found, key=lambda statement: statement.position)
 
 
+_plain = lru_cache(maxsize=4096)(plain)  # of options, of which a benchmark has few
+
+
 @lru_cache(maxsize=1024)
 def _names(options: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """(text, letter), longest text first; texts that two options share are left out."""
-    texts = [plain(text) for _, text in options]
+    texts = [_plain(text) for _, text in options]
     pairs = [
         (text, letter)
         for text, (letter, _) in zip(texts, options, strict=True)
