@@ -14,7 +14,7 @@ from anomalyr1.metrics.boxes import box_scores
 from anomalyr1.metrics.coco_boxes import coco_matches
 from anomalyr1.metrics.detection import Verdict, detection
 
-_ALL = "pooled"
+_POOLED = "pooled"
 
 
 def box_figures(
@@ -51,11 +51,11 @@ def box_figures(
             "deeppcb": class_figures(group, of_group, own, resamples)
         }
 
-    whole = matches.scores(image_groups(boxes, [_ALL] * len(images)))[_ALL]
+    whole = matches.scores(image_groups(boxes, [_POOLED] * len(images)))[_POOLED]
     by_coco = matches.scores(image_groups(boxes, [image.dataset for image in images]))
     pooled = _figures(images, resamples) | whole
     return {
-        "pooled": pooled | {"deeppcb": class_figures(images, classed, source, resamples)},
+        _POOLED: pooled | {"deeppcb": class_figures(images, classed, source, resamples)},
         "datasets": {name: of_dataset(rows) | by_coco[name] for name, rows in by_dataset.items()},
         **box_strata(images, matches, classed, resamples),
     }

@@ -68,7 +68,7 @@ def agreement(found: NDArray[np.float64], resamples: int = RESAMPLES) -> dict[st
         Of each of `PAIRS` `percent` (None where nothing was compared), `images` and its 95 %
         `interval` by image.
     """
-    parts = np.stack([np.nan_to_num(found), ~np.isnan(found)], -1)
+    parts = _parts(found)
     return _shares(parts, ratio_intervals(parts, resamples))
 
 
@@ -79,7 +79,7 @@ def agreement_in_part(found: NDArray[np.float64]) -> dict[str, Any]:
     >>> some["percent"], some["images"], [round(end, 1) for end in some["interval"]]
     (50.0, 2, [9.5, 90.5])
     """
-    parts = np.stack([np.nan_to_num(found), ~np.isnan(found)], -1)
+    parts = _parts(found)
     sums = parts.sum(axis=0)
     ends = wilson(ratios(sums), sums[:, 1])
     return _shares(
@@ -89,6 +89,11 @@ def agreement_in_part(found: NDArray[np.float64]) -> dict[str, Any]:
             for images, (low, high) in zip(sums[:, 1], ends.T, strict=True)
         ],
     )
+
+
+def _parts(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(images, pairs, 2): agrees, and was compared."""
+    return np.stack([np.nan_to_num(found), ~np.isnan(found)], -1)
 
 
 def _shares(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anomalyr1.evaluation.report.markup import Child, Markup
-from anomalyr1.evaluation.report.tables import grid, percent, with_interval
+from anomalyr1.evaluation.report.tables import grid, percent, told_columns, with_interval
 from anomalyr1.metrics.box_strata import SIZES
 
 _CLASSES = {"F-score": "f1", "Precision": "precision", "Recall": "recall"}
@@ -72,12 +72,12 @@ def box_strata_tables(localization: Mapping[str, Any]) -> list[Markup]:
     tables = []
     strata = _flat(sizes(boxes) | boxes.get("defects", {}))
     if strata:
-        columns = _told(_BOXES, strata)
+        columns = told_columns(_BOXES, strata.values())
         rows = _rows(strata, "gold", columns)
         tables.append(grid(["By size and by defect", "gold", *columns], rows))
     products = _flat(_several(boxes))
     if products:
-        columns = _told(_PRODUCTS, products)
+        columns = told_columns(_PRODUCTS, products.values())
         rows = _rows(products, "images", columns)
         tables.append(grid(["By product", "images", *columns], rows))
     return tables
@@ -149,15 +149,6 @@ def _flat(strata: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {
         name: {**cells, "deeppcb_f1": cells.get("deeppcb", {}).get("f1")}
         for name, cells in strata.items()
-    }
-
-
-def _told(columns: Mapping[str, str], strata: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The columns in which something stands: without P(anomalous) there is no AP."""
-    return {
-        title: key
-        for title, key in columns.items()
-        if any(cells.get(key) is not None for cells in strata.values())
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from anomalyr1.evaluation.letter_scores import PARSED, PLACES
@@ -53,6 +53,16 @@ def grid(
         tag("tbody", *body),
     )
     return scrolling(table, label or header[0] or "")
+
+
+def told_columns(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The columns, title to key, in which something stands: without P(anomalous) there is no AP."""
+    rows = list(rows)
+    return {
+        title: key
+        for title, key in columns.items()
+        if any(cells.get(key) is not None for cells in rows)
+    }
 
 
 def accuracy_table(metrics: Mapping[str, Any], accounting: str) -> Markup:
@@ -138,11 +148,7 @@ def box_table(localization: Mapping[str, Any]) -> Markup | None:
     if "boxes" not in localization:
         return None
     found = _with_pooled(localization["boxes"])
-    columns = {  # without P(anomalous) there is no AP
-        name: key
-        for name, key in _BOXES.items()
-        if any(cells.get(key) is not None for _, cells in found)
-    }
+    columns = told_columns(_BOXES, [cells for _, cells in found])
     rows: list[list[Child]] = []
     for name, cells in found:
         ends = cells["intervals"]
