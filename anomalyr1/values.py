@@ -63,7 +63,7 @@ def printable(text: str) -> str:
 
 
 def in_words(name: str) -> str:
-    """A folder's name or a label as it is written for people: one spelling of both.
+    """A name, of a folder, a label or an outcome, as it is written for people: one spelling.
 
     >>> in_words("loose_thread"), in_words("loose thread")
     ('loose thread', 'loose thread')

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from anomalyr1.geometry import CELLS, View, grid_cell, touched_cells
 from anomalyr1.schema import Box, Question
+from anomalyr1.values import in_words
 
 # "right" as in "which is right" stands among them: better a row unturned than one turned wrongly.
 _DIRECTIONS = r"""
@@ -107,7 +108,7 @@ def follow(
 
 def _free_texts(question: Question, texts: Iterable[str]) -> list[str]:
     options = [] if cells_of(question) else list(question.options.values())
-    return [text.replace("_", " ") for text in (question.text, *options, *texts)]
+    return [in_words(text) for text in (question.text, *options, *texts)]
 
 
 def _asks_for_largest(question: Question, boxes: Sequence[Box], size: tuple[int, int]) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anomalyr1.schema import Weigh
-from anomalyr1.values import printable
+from anomalyr1.values import in_words, printable
 
 _TEMPLATE_SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "{}$`\\@"}
 _SHOWN = 20  # boxes
@@ -78,7 +78,7 @@ def _facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("decided by", f"{by} {row['threshold']:.3f}" if by == "threshold" else by))
     for name in ("defect_type", "description"):
         if row[name] is not None:
-            facts.append((name.replace("_", " "), row[name]))
+            facts.append((in_words(name), row[name]))
     facts += _boxes(row["boxes"])
     if not row["well_formed"]:
         facts.append(("form", "not the one that was asked for"))

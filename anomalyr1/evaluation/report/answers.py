@@ -9,6 +9,7 @@ from anomalyr1.evaluation.outcomes import evaluated_outcome
 from anomalyr1.evaluation.report.markup import Markup, tag
 from anomalyr1.evaluation.right_answers import grounding_iou, is_right
 from anomalyr1.schema import Box
+from anomalyr1.values import in_words
 
 _MAX_CHARACTERS = 2000
 
@@ -42,7 +43,7 @@ def answer_block(
             tag("span", mark[1], class_=f"mark {mark[0]}", title=mark[0]),
             tag("span", reading.prediction.question_type, class_="type"),
             tag("span", short(reading), class_="short") if outcome != "malformed" else None,
-            tag("span", outcome.replace("_", " "), class_=f"outcome o-{outcome}")
+            tag("span", in_words(outcome), class_=f"outcome o-{outcome}")
             if outcome is not None
             else None,
         ),
@@ -129,7 +130,7 @@ def _said(reading: PredictionReading) -> list[Markup]:
     """Reasoning and answer; the raw completion where its form is broken."""
     response = reading.response
     if not response.well_formed or response.reasoning is None:
-        about = ", ".join(error.replace("_", " ") for error in response.errors)
+        about = ", ".join(in_words(error) for error in response.errors)
         return [
             tag("p", f"raw completion{f' ({about})' if about else ''}", class_="label"),
             tag("pre", _cut(reading.prediction.completion) or "(nothing)", class_="completion"),

@@ -18,7 +18,7 @@ from anomalyr1.evaluation.report.markup import Markup
 from anomalyr1.evaluation.report.plot_frame import Mark
 from anomalyr1.rewards.telemetry import BOX_IOU, LETTER, OUTCOME
 from anomalyr1.schema import OUTCOMES
-from anomalyr1.values import is_number
+from anomalyr1.values import in_words, is_number
 
 History = Sequence[Mapping[str, Any]]
 
@@ -143,7 +143,7 @@ def _outcomes(history: History, warnings: History, run: str | None) -> Markup | 
     for outcome in STACK:
         if outcome in present:
             y = np.array([_number(row, present[outcome]) or 0.0 for row in rows])
-            series.append(Series(outcome.replace("_", " "), x, y, f"o-{outcome}"))
+            series.append(Series(in_words(outcome), x, y, f"o-{outcome}"))
     marks = _marks(warnings, present.values())
     return share_chart("Outcomes: reasoning against answer", series, run, marks)
 

@@ -55,7 +55,7 @@ def question_facets(reading: PredictionReading, change: str | None) -> Facets:
         "subtask": subtask_of(reading.prediction.question_type),
         "verdict": _verdict(reading),
         "answer": "unreadable" if not reading.is_readable else None if right is None else judged,
-        "outcome": outcome.replace("_", " ") if outcome else None,
+        "outcome": in_words(outcome) if outcome else None,
         "change": change,
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from anomalyr1.evaluation.report.charts import STACK, legend, run_colour
 from anomalyr1.evaluation.report.markup import Markup, join, scrolling, tag
+from anomalyr1.values import in_words
 
 
 def interval_bar(value: float | None, ends: Sequence[float] | None) -> Markup:
@@ -121,7 +122,7 @@ def outcome_bars(shares: Mapping[str, Mapping[str, float]]) -> Markup | None:
         left, parts = 0.0, []
         for outcome in STACK:
             share = of_run[outcome]
-            about = f"{outcome.replace('_', ' ')}: {share:.1f} %"
+            about = f"{in_words(outcome)}: {share:.1f} %"
             parts.append(
                 tag(
                     "rect",
@@ -140,7 +141,7 @@ def outcome_bars(shares: Mapping[str, Mapping[str, float]]) -> Markup | None:
     only = next(iter(shares.values())) if len(shares) == 1 else None
     labels = [
         (
-            outcome.replace("_", " ") + (f" {only[outcome]:.1f} %" if only else ""),
+            in_words(outcome) + (f" {only[outcome]:.1f} %" if only else ""),
             f"o-{outcome}",
         )
         for outcome in STACK
