@@ -10,7 +10,7 @@ pairs for a prompt and G segments instead of the square of all tokens. The numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -43,6 +43,11 @@ class Siblings:
     def end(self) -> int:
         """Place after the last token."""
         return self.start + len(self.order)
+
+    def to(self, device: torch.device) -> Siblings:
+        """On another device."""
+        mask = None if self.mask is None else self.mask.to(device)
+        return replace(self, index=self.index.to(device), order=self.order.to(device), mask=mask)
 
 
 def siblings(

@@ -94,6 +94,18 @@ class Packed:
     source: Tensor
     chunks: list[list[Siblings]] = field(default_factory=list)
 
+    def to(self, device: torch.device) -> Packed:
+        """On another device."""
+        return Packed(
+            self.input_ids.to(device),
+            self.mm_token_type_ids.to(device),
+            self.position_ids.to(device),
+            [part.to(device) for part in self.layout],
+            self.labels.to(device),
+            self.source.to(device),
+            [[part.to(device) for part in chunk] for chunk in self.chunks],
+        )
+
 
 def chunked(
     groups: Sequence[list[int]],

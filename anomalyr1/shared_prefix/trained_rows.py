@@ -45,12 +45,37 @@ def pack_rows(
     if grids is not None:
         counts = images_of(rows, grids, backbone.visual.spatial_merge_size)
     images = RowImages.split(inputs.get("pixel_values"), grids, counts)
+    grids_of = None if images is None else images.grids
+    packed, firsts = lay_out_rows(backbone, rows, labels, group_by_images(rows, images), grids_of)
+    given = model_inputs(backbone, packed, images, firsts, flex=flex)
+    return packed, {**given, "labels": packed.labels}
+
+
+def lay_out_rows(
+    backbone: Any,
+    rows: Sequence[Prompt],
+    labels: Sequence[Tensor],
+    groups: Sequence[list[int]],
+    grids: Sequence[Tensor] | None,
+) -> tuple[Packed, list[int]]:
+    """Rows as one sequence, those of a group behind what they share.
+
+    Args:
+        backbone: the part of a model that knows positions.
+        rows: without padding.
+        labels: of each row, `IGNORED` where there is none.
+        groups: numbers of the rows that show the same images.
+        grids: of each row, (images, 3) frames, rows and columns of patches; None without images.
+
+    Returns:
+        The sequence, and the row of each tree whose images stand in it.
+    """
     trees: list[Stretch] = []
     wholes: dict[int, WholeRow] = {}
-    for group in group_by_images(rows, images):
+    for group in groups:
         for tree in _trees(group, rows, labels):
             trees.append(tree)
-            grid = images.grids[tree.row] if images and len(images.grids[tree.row]) else None
+            grid = grids[tree.row] if grids is not None and len(grids[tree.row]) else None
             position, _ = backbone.get_rope_index(
                 rows[tree.row].ids[None],
                 mm_token_type_ids=rows[tree.row].kinds[None],
@@ -61,10 +86,7 @@ def pack_rows(
                 own = _positions(position[:, 0], tree.end, len(rows[row].ids))
                 target = torch.zeros_like(labels[row])
                 wholes[row] = WholeRow(rows[row].ids, rows[row].kinds, own, labels[row], target)
-    packed = lay_out(trees, wholes)
-    firsts = [tree.row for tree in trees]
-    given = model_inputs(backbone, packed, images, firsts, flex=flex)
-    return packed, {**given, "labels": packed.labels}
+    return lay_out(trees, wholes), [tree.row for tree in trees]
 
 
 def images_of(rows: Sequence[Prompt], grids: Tensor, merge: int) -> list[int]:

@@ -17,6 +17,7 @@ from anomalyr1.storage import read_jsonl
 from anomalyr1.training.curriculum.asking import IGNORED, Asking, completion_loss
 from anomalyr1.training.curriculum.image_sets import patches, read_pictures
 from anomalyr1.training.curriculum.lessons import JointLesson, LanguageLesson, SightLesson
+from anomalyr1.training.curriculum.reading import answered, asked_for, readings
 from anomalyr1.training.curriculum.sight import COVERED, Facts, Heads, covered_cells, turned
 from anomalyr1.training.curriculum.stage import CURVE, Plan, run_stage
 from anomalyr1.training.curriculum.tower import features
@@ -104,23 +105,38 @@ def test_covered_cells_against_a_loop():
             assert bool(found[cell]) == (common >= COVERED * smaller), (x1, y1, x2, y2, cell)
 
 
-def test_rows_about_pictures_are_computed_as_a_plain_pass_would(policy, pictures, heads):
-    """The tower once an image and rows in parts: the loss is that of the model on whole rows."""
-    lesson = JointLesson(policy, pictures, heads, images=3, seed=0, sides=(SIDE,), similar=0.5)
-    batch = lesson[1]
-    found = lesson.backward(batch)["completion"]
-    pixels, grid = patches(pictures.pixels[list(batch.images)], policy.processor, SIDE)
+@pytest.mark.parametrize(("tokens", "sequences"), [(100_000, 1), (400, 4)])
+def test_questions_of_an_image_are_computed_as_a_plain_pass_would(
+    policy, pictures, tokens, sequences
+):
+    """Tower and shared text once an image: loss and gradients are those of whole rows."""
+    model, asking = policy.model, Asking(policy.processor, pictures.side, SIDE)
+    shown = [(0, 1), (2, 3), (0, 4), (5, 1)]
+    rows = asking.about_pictures(pictures.samples[:4], shown, random.Random(0))
+    pixels, grid = patches(pictures.pixels[:6], policy.processor, SIDE)
+    found = readings(model, rows, asking.cells, tokens)
+    assert len(found) == sequences
+    own = sum(int(rows.mask[row].sum()) for row in range(len(rows.ids)))
+    assert sum(reading.packed.input_ids.numel() for reading in found) < 0.8 * own
+    seen, total = features(model, pixels, grid), asked_for(found)
+    loss = sum(answered(model, reading, seen, total) for reading in found)
+    loss.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
     values = pixels.view(len(grid), -1, pixels.size(-1))
-    shown = [number for row in batch.rows.images for number in row]
-    hidden = policy.model.model(
-        input_ids=batch.rows.ids,
-        attention_mask=batch.rows.mask,
-        mm_token_type_ids=(batch.rows.ids == policy.model.config.image_token_id).long(),
-        pixel_values=values[shown].flatten(0, 1),
-        image_grid_thw=grid[shown],
+    numbers = [number for row in rows.images for number in row]
+    hidden = model.model(
+        input_ids=rows.ids,
+        attention_mask=rows.mask,
+        mm_token_type_ids=(rows.ids == model.config.image_token_id).long(),
+        pixel_values=values[numbers].flatten(0, 1),
+        image_grid_thw=grid[numbers],
     )[0]
-    wanted = completion_loss(policy.model, hidden, batch.rows.labels)
-    assert found == pytest.approx(wanted.item(), abs=1e-5)
+    wanted = completion_loss(model, hidden, rows.labels)
+    assert loss.item() == pytest.approx(wanted.item(), abs=1e-5)
+    wanted.backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-5, rtol=1e-3)
 
 
 def test_every_question_of_a_sample_is_asked_and_told_in_words(policy, pictures):

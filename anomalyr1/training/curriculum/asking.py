@@ -29,35 +29,12 @@ class Rows:
         mask: (rows, length), 1 where a row has a token.
         labels: (rows, length), the token where it belongs to the completion.
         images: for each row the numbers of the images it shows, in order.
-        positions: (3, rows, length), of each token in time, height and width; None where no image
-            is shown.
     """
 
     ids: Tensor
     mask: Tensor
     labels: Tensor
     images: tuple[tuple[int, ...], ...] = ()
-    positions: Tensor | None = None
-
-    def parts(self, tokens: int) -> list[Rows]:
-        """Rows of like length together, at most so many tokens (padding included) a part."""
-        lengths = self.mask.sum(1)
-        order = lengths.argsort().tolist()
-        parts: list[list[int]] = [[]]
-        for row in order:
-            if parts[-1] and int(lengths[row]) * (len(parts[-1]) + 1) > tokens:
-                parts.append([])
-            parts[-1].append(row)
-        return [self._part(part, int(lengths[part[-1]])) for part in parts]
-
-    def _part(self, rows: list[int], length: int) -> Rows:
-        return Rows(
-            self.ids[rows, :length],
-            self.mask[rows, :length],
-            self.labels[rows, :length],
-            tuple(self.images[row] for row in rows) if self.images else (),
-            None if self.positions is None else self.positions[:, rows, :length],
-        )
 
     def to(self, device: torch.device) -> Rows:
         """On another device."""
@@ -66,7 +43,6 @@ class Rows:
             self.mask.to(device),
             self.labels.to(device),
             self.images,
-            None if self.positions is None else self.positions.to(device),
         )
 
 
@@ -77,13 +53,17 @@ class Asking:
         processor: of the policy.
         drawn: side in pixels of the images as they are on disk, in which gold boxes are.
         side: side in pixels at which the policy is shown them.
+
+    Attributes:
+        cells: merged tokens along a side.
     """
 
     def __init__(self, processor: Any, drawn: int, side: int) -> None:
         self.tokenizer = processor.tokenizer
         cell = processor.image_processor.patch_size * processor.image_processor.merge_size
         self.mark = processor.image_token
-        self.widened = self.mark * (side // cell) ** 2
+        self.cells = side // cell
+        self.widened = self.mark * self.cells**2
         self.frame = Frame(drawn, drawn, side, side)
         self.end = processor.tokenizer.eos_token
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +15,11 @@ from anomalyr1.policy.load import Policy
 from anomalyr1.schema import Sample
 from anomalyr1.training.curriculum.asking import IGNORED, Asking, Rows, completion_loss
 from anomalyr1.training.curriculum.image_sets import Pictures, patches
+from anomalyr1.training.curriculum.reading import Reading, answered, asked_for, readings
 from anomalyr1.training.curriculum.sight import Facts, Heads, turned
 from anomalyr1.training.curriculum.tower import features
 
-PART_TOKENS = 32_000  # of rows computed at once; more are computed in parts
+PART_TOKENS = 32_000  # computed at once; more are computed in parts
 
 
 class SightLesson(Dataset[int]):
@@ -138,13 +139,13 @@ class LanguageLesson(Dataset[Rows]):
 
 @dataclass(frozen=True)
 class Seen:
-    """One step's images and the rows that ask about them."""
+    """One step's images and the questions about them."""
 
     side: int
-    images: tuple[int, ...]  # numbers in the pictures; rows count in this order
+    images: tuple[int, ...]  # numbers in the pictures; questions count in this order
     queries: tuple[int, ...]  # places in `images` of those asked about
     samples: tuple[int, ...]
-    rows: Rows
+    readings: tuple[Reading, ...]
 
 
 class JointLesson(Dataset[Seen]):
@@ -188,23 +189,21 @@ class JointLesson(Dataset[Seen]):
             shown.append(tuple(places.setdefault(n, len(places)) for n in numbers))
         samples = [self.pictures.samples[number] for number in chosen]
         rows = self.asking[side].about_pictures(samples, shown, rng)
-        rows = _placed(self.policy, rows, side)
-        return Seen(side, tuple(places), tuple(s[-1] for s in shown), tuple(chosen), rows)
+        read = readings(self.policy.model, rows, self.asking[side].cells, PART_TOKENS)
+        return Seen(side, tuple(places), tuple(s[-1] for s in shown), tuple(chosen), tuple(read))
 
     def backward(self, seen: Seen) -> dict[str, float]:
-        """Gradients of one step, rows in parts of like length; the tower runs once."""
+        """Gradients of one step; the tower runs once."""
         model, device = self.policy.model, self.policy.model.device
         pixels = self.pictures.pixels[list(seen.images)].to(device)
         tokens = features(model, *patches(pixels, self.policy.processor, seen.side))
         facts = self.facts.rows(torch.tensor(seen.samples)).to(device)
         losses = self.heads.losses(tokens[list(seen.queries)], facts)
         told = tokens.detach().requires_grad_()
-        total = int((seen.rows.labels[:, 1:] >= 0).sum())
+        total = asked_for(seen.readings)
         completion = 0.0
-        for part in seen.rows.parts(PART_TOKENS):
-            part = part.to(device)
-            hidden = _read(model, part, told)
-            loss = completion_loss(model, hidden, part.labels, total)
+        for reading in seen.readings:
+            loss = answered(model, reading, told, total)
             torch.autograd.backward(loss)
             completion += float(loss.detach())
         assert told.grad is not None
@@ -216,31 +215,3 @@ class JointLesson(Dataset[Seen]):
     def parameters(self) -> list[nn.Parameter]:
         """All."""
         return [*self.policy.model.parameters(), *self.heads.parameters()]
-
-
-def _placed(policy: Policy, rows: Rows, side: int) -> Rows:
-    """Rows with the positions of their tokens, which only the CPU is asked for."""
-    model: Any = policy.model
-    count = side // policy.processor.image_processor.patch_size
-    shown = sum(len(numbers) for numbers in rows.images)
-    positions, _ = model.model.get_rope_index(
-        rows.ids,
-        mm_token_type_ids=(rows.ids == model.config.image_token_id).long(),
-        image_grid_thw=torch.tensor([[1, count, count]]).repeat(shown, 1),
-        attention_mask=rows.mask,
-    )
-    return replace(rows, positions=positions)
-
-
-def _read(model: Any, rows: Rows, tokens: Tensor) -> Tensor:
-    """Last hidden states of rows whose image tokens are given. tokens (images, cells, width)."""
-    at = rows.ids == model.config.image_token_id
-    shown = [number for row in rows.images for number in row]
-    told = tokens[shown].flatten(0, 1)
-    embedded = model.get_input_embeddings()(rows.ids)
-    embedded = embedded.masked_scatter(at[..., None].expand_as(embedded), told.to(embedded.dtype))
-    output = model.model.language_model(
-        inputs_embeds=embedded, position_ids=rows.positions, attention_mask=rows.mask
-    )
-    hidden: Tensor = output[0]
-    return hidden
