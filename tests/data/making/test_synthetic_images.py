@@ -1,5 +1,6 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 from commands import fresh
@@ -10,7 +11,9 @@ from anomalyr1.data.images import read_mask
 from anomalyr1.data.leakage import overlap
 from anomalyr1.data.making.synthetic import synthesize
 from anomalyr1.data.making.synthetic.defects import DRAWN, KINDS, MIN_SIDE, MISSING_PART, add_defect
-from anomalyr1.data.making.synthetic.products import PRODUCTS
+from anomalyr1.data.making.synthetic.etching import ETCHED, bare_board
+from anomalyr1.data.making.synthetic.grinding import GROUND
+from anomalyr1.data.making.synthetic.products import LOOKALIKES, PRODUCTS
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.schema import GROUNDING, SUBTASKS
@@ -30,7 +33,7 @@ def train(synthetic):
 
 def test_half_is_normal_and_every_product_and_defect_comes(train):
     assert sum(s.is_normal for s in train.samples) == len(train.samples) / 2 == 36
-    assert {s.category for s in train.samples} == set(PRODUCTS) == set(KINDS)
+    assert {s.category for s in train.samples} == set(PRODUCTS) == set(KINDS) - set(LOOKALIKES)
     assert {s.defect for s in train.samples} == {"good", *DRAWN, MISSING_PART}
 
 
@@ -89,15 +92,53 @@ def test_the_gradient_shows_the_position(train):
     assert train.manifest["options"]["gradient"]["red_along_x"] > 0
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", [*PRODUCTS, *LOOKALIKES])
 def test_each_defect_shows(product):
     for kind in KINDS[product]:
         rng = np.random.default_rng(5)
-        scene = PRODUCTS[product](rng, 168)
+        scene = {**PRODUCTS, **LOOKALIKES}[product](rng, 168)
         changed, mask = add_defect(rng, scene, kind, scene.image)
         inside = np.abs(changed - scene.image)[mask].mean()
         outside = np.abs(changed - scene.image)[~mask].mean()
-        assert inside > 0.08 and inside > 5 * outside, kind
+        least = scene.faults.least_contrast if scene.faults else 0.08
+        assert inside > least and inside > 5 * outside, kind
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_etching_leaves_copper_where_its_kind_says(seed):
+    """Bridges change how many pieces of copper there are, islands add one, bites none."""
+
+    def pieces(copper):
+        return cv2.connectedComponents(copper.astype(np.uint8))[0] - 1
+
+    for kind in ETCHED:
+        rng = np.random.default_rng(seed)
+        scene = bare_board(rng, 168)
+        changed, mask = add_defect(rng, scene, kind, scene.image)
+        before, after = (image[..., 0] > 0.5 for image in (scene.image, changed))
+        if not mask.any():
+            continue  # no place for this kind on this board
+        missing, added = (before & ~after).sum(), (after & ~before).sum()
+        assert (missing > 0) == (kind in ("open", "mousebite", "pin-hole")), kind
+        assert (added > 0) == (kind in ("short", "spur", "copper")), kind
+        assert not (before ^ after)[~mask].any()
+        if kind == "open":
+            assert pieces(after) > pieces(before)
+        if kind == "short":
+            assert pieces(~after) > pieces(~before)
+        if kind == "copper":
+            assert pieces(after) == pieces(before) + 1
+        if kind == "pin-hole":
+            assert pieces(~after) == pieces(~before) + 1
+
+
+def test_other_products_are_drawn_when_asked_for(tmp_path):
+    synthesize(tmp_path / "x", train=24, test=2, seed=1, size=112, products=LOOKALIKES)
+    samples = load_benchmark(tmp_path / "x/train").samples
+    assert {s.category for s in samples} == set(LOOKALIKES)
+    assert {s.defect for s in samples} == {"good", *ETCHED, *GROUND}
+    assert [f for f in check_benchmark(tmp_path / "x/train") if f.level == "error"] == []
+    assert all(bool(s.boxes) != s.is_normal for s in samples)
 
 
 def test_two_processes_draw_the_same(tmp_path):

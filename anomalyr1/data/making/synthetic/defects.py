@@ -1,4 +1,4 @@
-"""Seven kinds of defects, each with the alpha that becomes its mask.
+"""Seven kinds of defects that most products share, each with the alpha that becomes its mask.
 
 A defect's box is at least `MIN_SIDE` of the image on both sides, so that it stays visible when the
 image is shown small.
@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from anomalyr1.data.images import Mask
+from anomalyr1.data.making.synthetic.etching import ETCHED
+from anomalyr1.data.making.synthetic.grinding import GROUND
 from anomalyr1.data.making.synthetic.scene import (
     Alpha,
     Canvas,
+    Faults,
     Point,
     Scene,
     bevel,
@@ -140,6 +143,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "circuit_board": ("scratch", "spot", "hole", "stain", "crack", MISSING_PART),
     "capsule": ("spot", "hole", "stain", "crack", MISSING_PART),
     "printed_label": ("scratch", "spot", "hole", "stain", MISSING_PART),
+    "printed_circuit_board": tuple(ETCHED),
+    "magnetic_tile": tuple(GROUND),
 }
 
 
@@ -149,21 +154,23 @@ def add_defect(rng: Generator, scene: Scene, kind: str, image: Canvas) -> tuple[
     Args:
         rng: decides place and shape.
         scene: where parts are and where the surface is.
-        kind: one of `DRAWN`, or a missing part.
+        kind: one of the product's `KINDS`.
         image: the picture so far (a scene's `image`, perhaps with another defect).
 
     Returns:
         The picture and the mask. A defect that lies off the surface, is too small or hardly shows
         is drawn again elsewhere; the most visible try is kept when none is good enough.
     """
+    faults = scene.faults or Faults(_once, MIN_SIDE, MIN_CONTRAST)
     best: tuple[float, Canvas, Mask] | None = None
     for _ in range(_TRIES):
-        changed, alpha = _once(rng, scene, kind, image)
+        changed, alpha = faults.draw(rng, scene, kind, image)
         mask = alpha > 0.35
-        contrast = _contrast(image, changed, mask) if _fits(scene, mask, kind) else -1.0
+        fits = _fits(scene, mask, kind, faults.least_side)
+        contrast = _contrast(image, changed, mask) if fits else -1.0
         if best is None or contrast > best[0]:
             best = (contrast, changed, mask)
-        if contrast >= MIN_CONTRAST:
+        if contrast >= faults.least_contrast:
             break
     assert best is not None
     return best[1], best[2]
@@ -182,13 +189,13 @@ def _once(rng: Generator, scene: Scene, kind: str, image: Canvas) -> tuple[Canva
     return DRAWN[kind](rng, image, at)
 
 
-def _fits(scene: Scene, mask: Mask, kind: str) -> bool:
+def _fits(scene: Scene, mask: Mask, kind: str, least_side: float) -> bool:
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return False
     sides = (np.ptp(rows) + 1, np.ptp(columns) + 1)
     on_surface = kind == MISSING_PART or scene.surface[mask].mean() > 0.6
-    return bool(min(sides) >= MIN_SIDE * len(mask) and on_surface)
+    return bool(min(sides) >= least_side * len(mask) and on_surface)
 
 
 def _contrast(before: Canvas, after: Canvas, mask: Mask) -> float:

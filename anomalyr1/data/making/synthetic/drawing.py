@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from anomalyr1.data.making.synthetic.lighting import (
     photograph,
     uneven_light,
 )
-from anomalyr1.data.making.synthetic.products import PRODUCTS
+from anomalyr1.data.making.synthetic.products import PRODUCTS, Draw
 from anomalyr1.data.making.synthetic.scene import Scene
 from anomalyr1.data.making.synthetic.wording import defect_facts
 from anomalyr1.data.manifest import make_manifest
@@ -58,6 +58,7 @@ def synthesize(
     size: int = 224,
     similar: bool = False,
     bgr: bool = False,
+    products: Mapping[str, Draw] = PRODUCTS,
     progress: Progress = iter,
 ) -> tuple[Path, Path]:
     """Draw images and write the benchmarks `out`/train and `out`/test over `out`/images.
@@ -74,6 +75,7 @@ def synthesize(
         similar: draw for every image the same view without its defect too, photographed anew, as
             its similar reference.
         bgr: with red and blue in each other's place; see `Camera`.
+        products: what is drawn, in turn.
         progress: wraps the loop over images, for a progress bar.
 
     Returns:
@@ -88,7 +90,7 @@ def synthesize(
             f"found train {train}, test {test}, size {size}; raise them"
         )
     with new_folder(out):
-        return _write(out, train, test, seed, Camera(size, bgr), similar, progress)
+        return _write(out, train, test, seed, Camera(size, bgr), similar, products, progress)
 
 
 def _write(
@@ -98,35 +100,37 @@ def _write(
     seed: int,
     camera: Camera,
     similar: bool,
+    products: Mapping[str, Draw],
     progress: Progress,
 ) -> tuple[Path, Path]:
     root = out / "images"
     references: dict[str, list[str]] = {}
     files: dict[str, Fingerprint] = {}
     for number in range(REFERENCES_PER_PRODUCT):
-        for product in PRODUCTS:
+        for product, draw in products.items():
             key = f"{DATASET}/{product}/train/good/{number:03d}.png"
-            files[key], _, _ = _draw(root, key, product, None, seed, camera)
+            files[key], _, _ = _draw(root, key, draw, None, seed, camera)
             references.setdefault(product, []).append(key)
     sides: dict[str, list[tuple[Sample, Subject]]] = {"train": [], "test": []}
     drawn = {product: list(keys) for product, keys in references.items()}
     for index in progress(range(train + test)):
         side, number = ("train", index) if index < train else ("test", index - train)
-        product, kind = _plan(number)
+        product, kind = _plan(number, tuple(products))
+        draw = products[product]
         key = f"{DATASET}/{product}/test/{kind or 'good'}/{index:05d}.png"
         earlier = [files[k] for k in drawn[product]] if side == "test" else []
-        files[key], subject, tries = _draw(root, key, product, kind, seed, camera, earlier)
+        files[key], subject, tries = _draw(root, key, draw, kind, seed, camera, earlier)
         if side == "train":
             drawn[product].append(key)
         views: tuple[str, ...] = ()
         if similar:
             views = (f"{DATASET}/{product}/similar/{index:05d}.png",)
-            files[views[0]] = _draw_view(root, views[0], (seed, key, tries), product, camera)
+            files[views[0]] = _draw_view(root, views[0], (seed, key, tries), draw, camera)
         pool = seeded_order(references[product], seed, key)[:REFERENCES_PER_IMAGE]
         mask = f"{DATASET}/{product}/{_mask_name(key)}" if kind else None
         sample = Sample(key, root, (), mask, views, tuple(pool), subject.boxes, side)
         sides[side].append((sample, subject))
-    vocabulary = _vocabulary()
+    vocabulary = Vocabulary({words(p): tuple(words(kind) for kind in KINDS[p]) for p in products})
     written = []
     for side, pairs in sides.items():
         samples = [
@@ -154,9 +158,8 @@ def _write(
     return written[0], written[1]
 
 
-def _plan(number: int) -> tuple[str, str | None]:
+def _plan(number: int, products: Sequence[str]) -> tuple[str, str | None]:
     """Product and defect of the n-th image of a side: products in turn, every second normal."""
-    products = list(PRODUCTS)
     turn, index = divmod(number, len(products))
     product = products[index]
     round_, defective = divmod(turn + index, 2)
@@ -167,7 +170,7 @@ def _plan(number: int) -> tuple[str, str | None]:
 def _draw(
     root: Path,
     key: str,
-    product: str,
+    draw: Draw,
     kind: str | None,
     seed: int,
     camera: Camera,
@@ -180,19 +183,20 @@ def _draw(
     """
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng(digest(seed, key, attempt))
-        scene = PRODUCTS[product](rng, round(SUPERSAMPLING * camera.size))
+        scene = draw(rng, round(SUPERSAMPLING * camera.size))
         pixels, mask = _photograph(rng, scene, kind, camera)
         if not near_pairs([fingerprint_of(Image.fromarray(pixels), "")], earlier):
             break
     boxes: tuple[Box, ...] = ()
     if kind is not None:
         boxes = _one_box(mask, words(kind))
-        _save(root / DATASET / product / _mask_name(key), (mask * 255).astype(np.uint8))
+        _save(root / key.rsplit("/", 3)[0] / _mask_name(key), (mask * 255).astype(np.uint8))
     _save(root / key, pixels)
-    facts = scene.facts + (defect_facts(key, kind, seed) if kind else ())
+    told = kind is not None and scene.faults is None
+    facts = scene.facts + (defect_facts(key, kind or "", seed) if told else ())
     subject = Subject(
         key,
-        words(product),
+        words(key.split("/")[1]),
         kind is None,
         (camera.size, camera.size),
         (words(kind),) if kind else (),
@@ -203,11 +207,11 @@ def _draw(
 
 
 def _draw_view(
-    root: Path, key: str, scene_of: tuple[int, str, int], product: str, camera: Camera
+    root: Path, key: str, scene_of: tuple[int, str, int], draw: Draw, camera: Camera
 ) -> Fingerprint:
     """The scene of another image without its defect; dust, light and noise are its own."""
     side = round(SUPERSAMPLING * camera.size)
-    scene = PRODUCTS[product](np.random.default_rng(digest(*scene_of)), side)
+    scene = draw(np.random.default_rng(digest(*scene_of)), side)
     rng = np.random.default_rng(digest(scene_of[0], key))
     pixels, _ = _photograph(rng, scene, None, camera)
     _save(root / key, pixels)
@@ -243,9 +247,3 @@ def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
 def _mask_name(key: str) -> str:
     kind, name = key.split("/")[-2:]
     return f"ground_truth/{kind}/{name.removesuffix('.png')}_mask.png"
-
-
-def _vocabulary() -> Vocabulary:
-    return Vocabulary(
-        {words(product): tuple(words(kind) for kind in KINDS[product]) for product in PRODUCTS}
-    )

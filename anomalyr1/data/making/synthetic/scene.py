@@ -5,8 +5,8 @@ Canvases are float32 of shape (n, n, 3), RGB in [0, 1]; alphas float32 of shape 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -27,14 +27,32 @@ class Scene:
     """A normal product.
 
     `bare` is the picture without its parts, `parts` where each part is, `surface` where a defect
-    may lie, and `facts` what can be asked about the product.
+    may lie, `facts` what can be asked about the product, and `faults` what can go wrong with it
+    where that is not what goes wrong with most products.
     """
 
     image: Canvas
     bare: Canvas
     surface: Alpha
     parts: tuple[Alpha, ...] = ()
-    facts: tuple[Fact, ...] = field(default=())
+    facts: tuple[Fact, ...] = ()
+    faults: Faults | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Defects of a product's own.
+
+    Attributes:
+        draw: random generator, scene, kind, picture so far -> the picture, and what the mask is
+            made from.
+        least_side: of a defect's box, as a share of the image's.
+        least_contrast: mean change inside the mask, of a full scale of 1.
+    """
+
+    draw: Callable[[np.random.Generator, Scene, str, Canvas], tuple[Canvas, Alpha]]
+    least_side: float
+    least_contrast: float
 
 
 def plain(n: int, color: Sequence[float]) -> Canvas:
