@@ -1,11 +1,11 @@
 """Makes data/tiny-policy: a tiny Qwen2.5-VL, taught from nothing on synthetic images.
 
-python scripts/make_tiny_policy.py --out data/tiny-policy     (minutes on a GPU, hours on two cores)
+python scripts/make_tiny_policy.py --out data/tiny-policy     (under three hours on two cores)
 
-Four stages, each with a held-out figure and a curve: sight where a defect is, sight at every token,
-the language side on text, both together. `--resolutions` adds a fifth, which shows the images at
-several sizes and references that differ from the image in the defect alone. Run again after an
-interruption, it goes on where it stopped.
+Six stages, each with a held-out figure and a curve: sight where a defect is, sight at every token,
+the language side on text, both together; then sight at several sizes and of bare boards and
+magnetic tiles too, and both together on all of that, half the references differing from the image
+in the defect alone. Run again after an interruption, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 from anomalyr1.allocator import keep_freed_memory
 from anomalyr1.config import PolicyConfig, PromptConfig, load_config
 from anomalyr1.data.making.synthetic.drawing import synthesize
+from anomalyr1.data.making.synthetic.products import LOOKALIKES, PRODUCTS
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.evaluation.pipeline import evaluate
 from anomalyr1.exposure import write_exposure
@@ -38,19 +39,26 @@ from anomalyr1.run_folder import METRICS, POLICY, TRAINING_DATA
 from anomalyr1.storage import read_json
 from anomalyr1.training.curriculum.asking import Asking
 from anomalyr1.training.curriculum.image_sets import Pictures, read_pictures
-from anomalyr1.training.curriculum.lessons import JointLesson, LanguageLesson, SightLesson
-from anomalyr1.training.curriculum.sight import Heads
+from anomalyr1.training.curriculum.lessons import (
+    InTurns,
+    JointLesson,
+    LanguageLesson,
+    SightLesson,
+)
+from anomalyr1.training.curriculum.sight import Heads, Names
 from anomalyr1.training.curriculum.stage import Plan, run_stage
 
-SIDE, LARGE = 112, 336  # of the images of the first four stages, and of the last
+SIDE, LARGE = 112, 336  # of the images of the first four stages, and of the others
 A_SET = 500  # images drawn by one process
 SIDES = (112, 168, 224, 280, 336)
+AT_112 = 0.4  # of the last stage's steps show the images of the first four
 PLANS = {
     "sight": Plan(800, 1e-3),
     "everywhere": Plan(1200, 1e-3),
     "language": Plan(800, 1e-3),
     "both": Plan(3150, 1e-3),
-    "resolutions": Plan(1100, 4e-4),
+    "sizes": Plan(1600, 6e-4),
+    "resolutions": Plan(1800, 5e-4),
 }
 KEPT = (
     "chat_template.jinja",
@@ -77,24 +85,53 @@ def corpus(benchmark: Path) -> list[str]:
     return texts
 
 
-def draw(job: tuple[Path, int, int, int, bool]) -> None:
-    """Draw one set of images, unless it lies there."""
-    out, images, seed, side, similar = job
-    if not out.exists():
-        synthesize(out, train=images, test=1, seed=seed, size=side, similar=similar)
+@dataclass(frozen=True)
+class Set:
+    """A set of images to draw."""
+
+    out: Path
+    images: int
+    seed: int
+    side: int = SIDE
+    similar: bool = False
+    products: tuple[str, ...] = tuple(PRODUCTS)
+
+    def draw(self) -> None:
+        """Draw it, unless it lies there."""
+        if not self.out.exists():
+            synthesize(
+                self.out,
+                train=self.images,
+                test=1,
+                seed=self.seed,
+                size=self.side,
+                similar=self.similar,
+                products={name: {**PRODUCTS, **LOOKALIKES}[name] for name in self.products},
+            )
+
+    @property
+    def train(self) -> Path:
+        """Its images that are asked about."""
+        return self.out / "train"
 
 
-def sets(
-    root: Path, images: int, large: int, seed: int
-) -> tuple[list[Path], list[Path], Path, list[tuple[Path, int, int, int, bool]]]:
-    """Where the images of the small and of the large side lie, the held-out ones, all to draw."""
-    small = [root / f"{n:02d}" for n in range(-(-images // A_SET))]
-    wide = [root / f"large-{n:02d}" for n in range(-(-large // (A_SET // 4)))]
-    test = root / "test"
-    jobs = [(test, 120, seed + 999, SIDE, False)]
-    jobs += [(path, A_SET, seed + n, SIDE, False) for n, path in enumerate(small)]
-    jobs += [(path, A_SET // 4, seed + 500 + n, LARGE, True) for n, path in enumerate(wide)]
-    return small, wide, test, jobs
+def sets(root: Path, images: int, large: int, seed: int) -> tuple[list[Set], list[Set], list[Set]]:
+    """What is drawn small, what large, and what is held out: as the first, as the second."""
+    small = [Set(root / f"{n:02d}", A_SET, seed + n) for n in range(-(-images // A_SET))]
+    wide: list[Set] = []
+    for n in range(-(-large // A_SET)):  # of the large ones two thirds are boards and tiles
+        for name, share, products in (
+            ("large", 1 / 3, tuple(PRODUCTS)),
+            ("board", 1 / 2, ("printed_circuit_board",)),
+            ("tile", 1 / 6, ("magnetic_tile",)),
+        ):
+            count, own = round(share * A_SET), seed + 500 + 3 * n + len(wide) % 3
+            wide.append(Set(root / f"{name}-{n:02d}", count, own, LARGE, True, products))
+    test = [
+        Set(root / "test", 120, seed + 999),
+        Set(root / "test-large", 120, seed + 998, 224, True, tuple(LOOKALIKES)),
+    ]
+    return small, wide, test
 
 
 class Making:
@@ -106,25 +143,23 @@ class Making:
         self.policy: Policy
         self.heads: Heads
 
-    def load(self, pictures: Pictures, sets: list[Path]) -> None:
+    def load(self, pictures: Pictures, sets: list[Set]) -> None:
         """Random weights and a tokenizer, and the heads that fit the pictures."""
         start = self.work / "start"
         if not (start / "config.json").is_file():
-            texts = [text for path in sets for text in corpus(path / "train")]
+            texts = [text for each in sets for text in corpus(each.train)]
             build_tiny_policy(texts, start, max_pixels=SIDE**2, phrases=FIXED_PHRASES)
         config = PolicyConfig(path=str(start), max_pixels=SIDE**2, freeze_vision=False)
         self.policy = load_policy(config, trainable=True)
         self.policy.model.requires_grad_(True).to(self.device)
         width = self.policy.model.config.text_config.hidden_size
-        kinds = {box.label for sample in pictures.samples for box in sample.boxes or ()}
-        products = {sample.category for sample in pictures.samples}
         torch.manual_seed(0)
-        self.heads = Heads(width, len(kinds), len(products)).to(self.device)
+        self.heads = Heads(width, Names().and_of(pictures.samples)).to(self.device)
 
     def run(
         self,
         name: str,
-        lesson: SightLesson | LanguageLesson | JointLesson,
+        lesson: SightLesson | LanguageLesson | JointLesson | InTurns,
         figures: Callable[[], dict[str, float]],
     ) -> None:
         """One stage."""
@@ -176,12 +211,14 @@ class Making:
         self.policy.processor.save_pretrained(folder)
 
 
-def record(policy: Path, start: Path, small: list[Path], wide: list[Path]) -> None:
+def record(policy: Path, start: Path, small: list[Set], wide: list[Set]) -> None:
     """What the policy was shown, by the bytes of the files: an even plate looks like another's."""
-    shown = ((small, 2, "random"), (wide, 2, "random"), (wide, 1, "similar"))
-    for sets_of, references, kind in shown if wide else shown[:1]:
-        read = [load_benchmark(path / "train") for path in sets_of]
-        prompt = replace(PromptConfig(), references=references, reference_kind=kind)
+    random, similar = (
+        PromptConfig(references=2, reference_kind="random"),
+        PromptConfig(references=1),
+    )
+    for sets_of, prompt in ((small, random), (wide, random), (wide, similar)):
+        read = [load_benchmark(each.train) for each in sets_of]
         write_exposure(policy, str(start), [(b, b.samples) for b in read], prompt, bytes_alone=True)
         start = policy  # the next sets are added to the record
 
@@ -190,26 +227,25 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("data/tiny-policy"),
     work: Annotated[Path, typer.Option(help="Images, states, curves.")] = Path("runs/tiny-policy"),
     images: Annotated[int, typer.Option(help="Drawn at 112 pixels.")] = 10_000,
-    large: Annotated[int, typer.Option(help="Drawn at 336 pixels.")] = 2_000,
+    large: Annotated[int, typer.Option(help="Drawn at 336 pixels.")] = 3_000,
     seed: Annotated[int, typer.Option(help="Of images and order.")] = 7000,
     scale: Annotated[float, typer.Option(help="Share of every stage's steps.")] = 1.0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: what is here.")] = None,
     processes: Annotated[int, typer.Option(help="That draw images.")] = 2,
     workers: Annotated[int, typer.Option(help="That write rows; 0: the training process.")] = 0,
-    resolutions: Annotated[bool, typer.Option(help="The fifth stage too.")] = False,
 ) -> None:
     """Draw the images, build tokenizer and weights, train, and copy the policy to `out`."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    small, wide, test, jobs = sets(work / "images", images, large if resolutions else 0, seed)
+    small, wide, (test, test_large) = sets(work / "images", images, large, seed)
     pool = ProcessPoolExecutor(processes)
-    drawing = [pool.submit(draw, job) for job in jobs]
-    for job in drawing[: len(small) + 1]:
+    drawing = [pool.submit(each.draw) for each in (test, test_large, *small, *wide)]
+    for job in drawing[: len(small) + 2]:
         job.result()
     making = Making(work, device, workers, scale)
-    pictures = read_pictures([path / "train" for path in small])
-    held_out = read_pictures([test / "train"])
+    pictures = read_pictures([each.train for each in small])
+    held_out, held_out_large = read_pictures([test.train]), read_pictures([test_large.train])
     making.console.print(f"{len(pictures.samples)} images asked about, on {device}")
     making.load(pictures, small[:8])
     policy, heads = making.policy, making.heads
@@ -221,21 +257,35 @@ def main(
     told = LanguageLesson(policy, held_out.samples, asking, batch=120, seed=seed)
     making.run("language", language, lambda: told.figures(told[0]))
     both = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
-    making.run("both", both, lambda: making.answers("both", test / "train", SIDE))
+    making.run("both", both, lambda: making.answers("both", test.train, SIDE))
     for job in drawing:
         job.result()
     pool.shutdown()
-    if resolutions:
-        views = read_pictures([path / "train" for path in wide])
-        last = JointLesson(policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5)
-        making.run("resolutions", last, lambda: making.answers("resolutions", test / "train", SIDE))
+    views = read_pictures([each.train for each in wide])
+    heads = making.heads = heads.knowing(heads.names.and_of(views.samples))
+    sizes = SightLesson(policy, views, heads, batch=64, seed=seed, everywhere=1.0, sides=SIDES)
+    making.run("sizes", sizes, lambda: sizes.figures(held_out_large, 224))
+    near = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
+    far = JointLesson(policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5)
+    last = InTurns((near, far), (AT_112, 1 - AT_112), seed)
+    making.run(
+        "resolutions",
+        last,
+        lambda: {
+            **making.answers("resolutions", test.train, SIDE),
+            **{
+                f"{key}, boards and tiles at 224": value
+                for key, value in making.answers("resolutions", test_large.train, 224).items()
+            },
+        },
+    )
     finished = work / POLICY
     making.save(finished)
     record(finished, work / "start", small, wide)
     out.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copy2(finished / name, out / name)
-    draw_curves(work, [name for name in PLANS if (work / name).is_dir()], out / "curves.png")
+    draw_curves(work, list(PLANS), out / "curves.png")
     making.console.print(f"policy: {out}")
 
 

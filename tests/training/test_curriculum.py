@@ -16,9 +16,14 @@ from anomalyr1.policy.load import load_policy
 from anomalyr1.storage import read_jsonl
 from anomalyr1.training.curriculum.asking import IGNORED, Asking, completion_loss
 from anomalyr1.training.curriculum.image_sets import patches, read_pictures
-from anomalyr1.training.curriculum.lessons import JointLesson, LanguageLesson, SightLesson
+from anomalyr1.training.curriculum.lessons import (
+    InTurns,
+    JointLesson,
+    LanguageLesson,
+    SightLesson,
+)
 from anomalyr1.training.curriculum.reading import answered, asked_for, readings
-from anomalyr1.training.curriculum.sight import COVERED, Facts, Heads, covered_cells, turned
+from anomalyr1.training.curriculum.sight import COVERED, Facts, Heads, Names, covered_cells, turned
 from anomalyr1.training.curriculum.stage import CURVE, Plan, run_stage
 from anomalyr1.training.curriculum.tower import features
 
@@ -32,6 +37,11 @@ def pictures(tmp_path_factory):
     return read_pictures([out / "train"])
 
 
+@pytest.fixture(scope="module")
+def names(pictures):
+    return Names().and_of(pictures.samples)
+
+
 @pytest.fixture
 def policy(tiny_policy):
     loaded = load_policy(
@@ -42,9 +52,9 @@ def policy(tiny_policy):
 
 
 @pytest.fixture
-def heads(policy):
+def heads(policy, names):
     torch.manual_seed(0)
-    return Heads(policy.model.config.text_config.hidden_size, 7, 6)
+    return Heads(policy.model.config.text_config.hidden_size, names)
 
 
 def test_a_similar_reference_is_the_view_without_its_defect(pictures):
@@ -154,7 +164,9 @@ def test_every_question_of_a_sample_is_asked_and_told_in_words(policy, pictures)
         assert decode(labels[labels != IGNORED]).startswith("<think>")
 
 
-def test_a_stage_that_was_cut_off_ends_as_if_it_had_not_been(tiny_policy, pictures, tmp_path):
+def test_a_stage_that_was_cut_off_ends_as_if_it_had_not_been(
+    tiny_policy, pictures, names, tmp_path
+):
     def run(folder, stop=None):
         loaded = load_policy(
             PolicyConfig(path=str(tiny_policy), max_pixels=336**2, freeze_vision=False),
@@ -162,7 +174,7 @@ def test_a_stage_that_was_cut_off_ends_as_if_it_had_not_been(tiny_policy, pictur
         )
         loaded.model.requires_grad_(True)
         torch.manual_seed(0)
-        own = Heads(loaded.model.config.text_config.hidden_size, 7, 6)
+        own = Heads(loaded.model.config.text_config.hidden_size, names)
         lesson = JointLesson(loaded, pictures, own, images=2, seed=0, sides=(SIDE,))
 
         def batches(first):
@@ -199,6 +211,41 @@ def test_sight_and_language_learn(policy, pictures, heads):
             totals.append(sum(lesson.backward(batch).values()))
             optimizer.step()
         assert totals[-1] < 0.8 * totals[0]
-    facts = Facts.of(pictures.samples, pictures.side)
+    facts = Facts.of(pictures.samples, pictures.side, heads.names)
     assert set(sight.figures(pictures, SIDE)) > {"kind here", "corners here", "kind", "corners"}
     assert facts.kinds.gt(0).sum() == sum(bool(sample.boxes) for sample in pictures.samples)
+
+
+def test_heads_that_learn_further_names_read_what_they_read_before(policy, pictures, heads):
+    more = Names((*heads.names.kinds, "open"), (*heads.names.products, "board", "tile"))
+    grown = heads.knowing(more)
+    tokens = torch.randn(5, 16, heads.corners.in_features)
+    for name in ("kind_here", "corners_here", "kind", "ninth", "corners", "product"):
+        before, after = (getattr(owner, name)(tokens) for owner in (heads, grown))
+        torch.testing.assert_close(after[..., : before.size(-1)], before)
+        assert not after[..., before.size(-1) :].any()
+    assert Names().and_of(pictures.samples).and_of(pictures.samples) == heads.names
+
+
+def test_larger_sides_show_fewer_images_and_lessons_take_turns(policy, pictures, heads):
+    sight = SightLesson(
+        policy, pictures, heads, batch=8, seed=0, everywhere=1.0, sides=(SIDE, 2 * SIDE)
+    )
+    shown = []
+    heads.losses, plain = (
+        lambda tokens, *rest: shown.append(tokens.shape[:2]) or plain(tokens, *rest),
+        heads.losses,
+    )
+    for step in range(1, 7):
+        sight.backward(step)
+    assert set(shown) == {(8, 16), (2, 64)}
+    lessons = [
+        JointLesson(policy, pictures, heads, images=4, seed=0, sides=sides)
+        for sides in ((SIDE,), (SIDE, 2 * SIDE))
+    ]
+    both = InTurns(lessons, (0.5, 0.5), seed=0)
+    steps = [both[step] for step in range(1, 13)]
+    assert {number for number, _ in steps} == {0, 1}
+    assert {(seen.side, len(seen.samples)) for _, seen in steps} == {(SIDE, 4), (2 * SIDE, 2)}
+    assert all(seen.side == SIDE for number, seen in steps if number == 0)
+    assert both.backward(steps[0])["completion"] > 0

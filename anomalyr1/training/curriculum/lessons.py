@@ -29,9 +29,11 @@ class SightLesson(Dataset[int]):
         policy: learns.
         pictures: what it is shown, turned and mirrored at random.
         heads: learn along.
-        batch: images a step.
+        batch: images a step, where they are shown at their own side.
         seed: of their order.
         everywhere: weight of what every token is to say of the whole image.
+        sides: sides in pixels, one of which a step shows, of a larger one so many fewer images;
+            None for that of the images.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class SightLesson(Dataset[int]):
         batch: int,
         seed: int,
         everywhere: float,
+        sides: Sequence[int] | None = None,
     ) -> None:
         self.policy, self.pictures, self.heads = policy, pictures, heads
         self.batch, self.seed, self.everywhere = batch, seed, everywhere
-        self.facts = Facts.of(pictures.samples, pictures.side)
+        self.sides = sides or (pictures.side,)
+        self.facts = Facts.of(pictures.samples, pictures.side, heads.names)
         self.queries = torch.tensor(pictures.queries)
 
     def __getitem__(self, step: int) -> int:
@@ -55,13 +59,15 @@ class SightLesson(Dataset[int]):
     def backward(self, step: int) -> dict[str, float]:
         """Gradients of one step."""
         rng = random.Random(f"{self.seed} sight {self.everywhere} {step}")
-        chosen = torch.tensor([rng.randrange(len(self.queries)) for _ in range(self.batch)])
+        side = random.Random(f"{self.seed} side {step}").choice(self.sides)
+        count = self.batch * self.sides[0] ** 2 // side**2
+        chosen = torch.tensor([rng.randrange(len(self.queries)) for _ in range(count)])
         model, device = self.policy.model, self.policy.model.device
         facts = self.facts.rows(chosen).to(device)
         pixels = self.pictures.pixels[self.queries[chosen]].to(device)
         pixels, corners = turned(pixels, facts.corners, rng.randrange(8))
         facts = Facts(facts.kinds, corners, facts.products)
-        tokens = features(model, *patches(pixels, self.policy.processor))
+        tokens = features(model, *patches(pixels, self.policy.processor, side))
         losses = self.heads.losses(tokens, facts, self.everywhere)
         torch.autograd.backward(sum(losses.values(), tokens.new_zeros(())))
         return {key: float(value.detach()) for key, value in losses.items()}
@@ -72,7 +78,7 @@ class SightLesson(Dataset[int]):
         device = self.policy.model.device
         pixels = held_out.pixels[torch.tensor(held_out.queries)].to(device)
         tokens = features(self.policy.model, *patches(pixels, self.policy.processor, side))
-        facts = Facts.of(held_out.samples, held_out.side).to(device)
+        facts = Facts.of(held_out.samples, held_out.side, self.heads.names).to(device)
         return self.heads.figures(tokens, facts, everywhere=self.everywhere > 0)
 
     def parameters(self) -> list[nn.Parameter]:
@@ -152,8 +158,9 @@ class JointLesson(Dataset[Seen]):
     """Everything learns: all questions of an image in one step, its image seen by the tower once.
 
     Args:
+        images: a step, at the first of the sides.
         similar: share of the images whose reference is the same view without the defect.
-        sides: sides in pixels, one of which a step shows; a larger one shows fewer images.
+        sides: sides in pixels, one of which a step shows, of a larger one so many fewer images.
     """
 
     def __init__(
@@ -171,13 +178,13 @@ class JointLesson(Dataset[Seen]):
         self.policy, self.pictures, self.heads = policy, pictures, heads
         self.images, self.seed, self.sides = images, seed, sides
         self.similar, self.sight = similar, sight
-        self.facts = Facts.of(pictures.samples, pictures.side)
+        self.facts = Facts.of(pictures.samples, pictures.side, heads.names)
         self.asking = {side: Asking(policy.processor, pictures.side, side) for side in sides}
 
     def __getitem__(self, step: int) -> Seen:
         rng = random.Random(f"{self.seed} both {step}")
         side = rng.choice(self.sides)
-        count = max(2, self.images * self.sides[0] ** 2 // side**2)
+        count = max(2, self.images * self.sides[0] // side)
         chosen = rng.sample(range(len(self.pictures.samples)), count)
         places: dict[int, int] = {}
         shown = []
@@ -215,3 +222,30 @@ class JointLesson(Dataset[Seen]):
     def parameters(self) -> list[nn.Parameter]:
         """All."""
         return [*self.policy.model.parameters(), *self.heads.parameters()]
+
+
+class InTurns(Dataset[tuple[int, Seen]]):
+    """Steps of several lessons, mixed.
+
+    Args:
+        lessons: of one policy and the same heads.
+        shares: of the steps, one a lesson.
+        seed: of their order.
+    """
+
+    def __init__(self, lessons: Sequence[JointLesson], shares: Sequence[float], seed: int) -> None:
+        self.lessons, self.shares, self.seed = lessons, shares, seed
+
+    def __getitem__(self, step: int) -> tuple[int, Seen]:
+        rng = random.Random(f"{self.seed} turns {step}")
+        (number,) = rng.choices(range(len(self.lessons)), self.shares)
+        return number, self.lessons[number][step]
+
+    def backward(self, step: tuple[int, Seen]) -> dict[str, float]:
+        """Gradients of one step."""
+        number, seen = step
+        return self.lessons[number].backward(seen)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All."""
+        return self.lessons[0].parameters()

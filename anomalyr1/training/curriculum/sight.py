@@ -9,7 +9,7 @@ token: the heads ask for both. Real checkpoints do not need it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,29 @@ from anomalyr1.schema import Sample
 # A cell is taught to a defect when the box covers this share of the cell, or the cell this share
 # of the box.
 COVERED = 0.25
+
+
+@dataclass(frozen=True)
+class Names:
+    """Defects and products by number; number 0 of the defects is none.
+
+    Attributes:
+        kinds: of defects.
+        products: of images.
+    """
+
+    kinds: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+
+    def and_of(self, samples: Iterable[Sample]) -> Names:
+        """These and those of some samples, which come after."""
+        samples = list(samples)
+        kinds = {box.label or "" for sample in samples for box in sample.boxes or ()}
+        products = {sample.category for sample in samples}
+        return Names(
+            self.kinds + tuple(sorted(kinds - set(self.kinds))),
+            self.products + tuple(sorted(products - set(self.products))),
+        )
 
 
 @dataclass(frozen=True)
@@ -38,16 +61,14 @@ class Facts:
     products: Tensor
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], side: int) -> Facts:
+    def of(cls, samples: Sequence[Sample], side: int, names: Names) -> Facts:
         """Of square images with at most one defect each, `side` pixels wide."""
-        names = sorted({box.label or "" for s in samples for box in s.boxes or ()})
-        categories = sorted({sample.category for sample in samples})
         kinds, corners = torch.zeros(len(samples), dtype=torch.long), torch.zeros(len(samples), 4)
         for number, sample in enumerate(samples):
             for box in sample.boxes or ():
-                kinds[number] = 1 + names.index(box.label or "")
+                kinds[number] = 1 + names.kinds.index(box.label or "")
                 corners[number] = torch.tensor(box.xyxy) / side
-        products = torch.tensor([categories.index(sample.category) for sample in samples])
+        products = torch.tensor([names.products.index(sample.category) for sample in samples])
         return cls(kinds, corners, products)
 
     def rows(self, chosen: Tensor) -> Facts:
@@ -62,14 +83,29 @@ class Facts:
 class Heads(nn.Module):
     """Linear heads on merged tokens; thrown away when the policy is made."""
 
-    def __init__(self, width: int, kinds: int, products: int) -> None:
+    def __init__(self, width: int, names: Names) -> None:
         super().__init__()
-        self.kind_here = nn.Linear(width, kinds + 1)
+        self.names = names
+        self.kind_here = nn.Linear(width, len(names.kinds) + 1)
         self.corners_here = nn.Linear(width, 4)
-        self.kind = nn.Linear(width, kinds + 1)
+        self.kind = nn.Linear(width, len(names.kinds) + 1)
         self.ninth = nn.Linear(width, 10)
         self.corners = nn.Linear(width, 4)
-        self.product = nn.Linear(width, products)
+        self.product = nn.Linear(width, len(names.products))
+
+    @torch.no_grad()
+    def knowing(self, names: Names) -> Heads:
+        """The same heads, which know further names too; nothing is said of those yet.
+
+        Args:
+            names: these heads' own, and others after them.
+        """
+        grown = Heads(self.corners.in_features, names).to(self.corners.weight.device)
+        for own, new in zip(self.children(), grown.children(), strict=True):
+            for mine, other in zip(own.parameters(), new.parameters(), strict=True):
+                other.zero_()
+                other[: len(mine)] = mine
+        return grown
 
     def losses(self, tokens: Tensor, facts: Facts, everywhere: float = 1.0) -> dict[str, Tensor]:
         """One loss a fact.
