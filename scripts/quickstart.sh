@@ -35,11 +35,11 @@ else
   root="${2:?usage: scripts/quickstart.sh SOURCE ROOT}"
   split="$bench-split"
   [ "$seed" = 0 ] || split="$split-$seed"
-  cut=()
+  cut=(--gradient)   # the tiny policy reads from colour where in the image a defect is
   # A defect has 30 of a board's 640 pixels: pieces of it, each with the same piece of its template.
-  [ "$source_name" != deeppcb ] || cut=(--tile 160 --set normal_share=0)
+  [ "$source_name" != deeppcb ] || cut+=(--tile 160 --set normal_share=0)
   say "building the benchmark from $root"
-  [ -d "$bench" ] || anomalyr1 data build "$source_name" "$root" --out "$bench" ${cut[@]+"${cut[@]}"}
+  [ -d "$bench" ] || anomalyr1 data build "$source_name" "$root" --out "$bench" "${cut[@]}"
   [ -d "$split" ] || anomalyr1 data split "$bench" --out "$split" --seed "$seed"
 fi
 say "checking it"

@@ -42,6 +42,12 @@ def build(
     tile: Annotated[
         int | None, typer.Option(help="Cut images into pieces of so many pixels a side.")
     ] = None,
+    gradient: Annotated[
+        bool,
+        typer.Option(
+            help="Colour images by position, as `data synth` does; the tiny policy reads it."
+        ),
+    ] = False,
     knowledge: Annotated[
         Path | None,
         typer.Option(help="MMAD's domain_knowledge.json: adds Defect Description questions."),
@@ -118,6 +124,7 @@ def build(
         reserve=reserve,
         near_bits=NEAR_BITS if near_bits is None else near_bits,
         tile=tile,
+        gradient=gradient,
     )
     extra: dict[str, Any] = {}
     if knowledge is not None:

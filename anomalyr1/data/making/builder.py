@@ -16,6 +16,7 @@ from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import NEAR_BITS, nearest
 from anomalyr1.data.images import BoxOptions
 from anomalyr1.data.making.examining import Examined, examine, remarks
+from anomalyr1.data.making.gradient import coloured
 from anomalyr1.data.making.placing import mask_key, place, refuse_collisions, safe_items
 from anomalyr1.data.making.questions import (
     Fact,
@@ -52,6 +53,7 @@ class BuildOptions:
         near_bits: an image this near an evaluated one is no reference; -1 looks at equal files
             only.
         tile: cut the images into pieces of so many pixels a side (`tiling`); None keeps them whole.
+        gradient: colour images, or pieces, by position (`gradient`).
     """
 
     seed: int = 0
@@ -61,6 +63,7 @@ class BuildOptions:
     pool: int = 64
     near_bits: int = NEAR_BITS
     tile: int | None = None
+    gradient: bool = False
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < SMALLEST_PIECE:
@@ -106,7 +109,8 @@ def build_benchmark(
     source = replace(source, items=tuple(items))
     with (
         new_folder(out),
-        pieces(source, options.tile, out, options.boxes, options.seed, progress) as source,
+        pieces(source, options.tile, out, options.boxes, options.seed, progress) as cut,
+        coloured(cut, options.gradient, out) as source,
     ):
         return _build(source, renamed, out, options, facts, progress)
 

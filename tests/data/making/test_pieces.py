@@ -14,6 +14,7 @@ from anomalyr1.data.images import open_image, read_mask
 from anomalyr1.data.making.builder import BuildOptions, build_benchmark
 from anomalyr1.data.making.piece_places import apart, around_defects, clear_places, inside
 from anomalyr1.data.making.sources.catalogue import read_source
+from anomalyr1.data.making.synthetic.lighting import GRADIENT
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
@@ -40,10 +41,11 @@ def boards(root, pairs=4):
     return root
 
 
-def build(tree, out, side=64, seed=0, settings=None, name="deeppcb"):
+def build(tree, out, side=64, seed=0, settings=None, name="deeppcb", gradient=False):
     settings = {"normal_share": "0"} if settings is None else settings
     source = read_source(name, tree, settings)
-    return load_benchmark(build_benchmark(source, out, BuildOptions(seed=seed, tile=side)))
+    options = BuildOptions(seed=seed, tile=side, gradient=gradient)
+    return load_benchmark(build_benchmark(source, out, options))
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,26 @@ def test_a_piece_has_the_types_it_shows(cut):
     assert bench.manifest["options"]["tile"] == 64
     assert "cut into 16 pieces of 64 pixels a side" in bench.manifest["notes"]
     assert not [f for f in check_benchmark(bench.path) if f.level == "error"]
+
+
+def test_pieces_are_coloured_by_position(cut, tmp_path):
+    """Red by column, blue by row, counted from the piece's own corner; all else is as without."""
+    folder, plain = cut
+    bench = build(folder / "pcb", tmp_path / "out", gradient=True)
+    assert bench.manifest["options"]["gradient"] and not list((tmp_path / "out").glob(".*"))
+    floor, along = GRADIENT["floor"], GRADIENT["red_along_x"]
+    for sample, other in zip(bench.samples, plain.samples, strict=True):
+        assert (sample.image, sample.boxes) == (other.image, other.boxes)
+        assert sample.questions == other.questions
+        for key in (sample.image, *sample.similar_templates):
+            pixels, before = (np.asarray(open_image(s.root / key), float) for s in (sample, other))
+            assert np.array_equal(pixels[..., 1], before[..., 1])
+            for at in (0, 20, 63):
+                ramp = at / 63 - 0.5
+                lit = before / 255 * (1 + along * ramp) + floor * (ramp + 0.5)
+                wanted = np.clip(lit, 0, 1) * 255
+                assert np.abs(pixels[:, at, 0] - wanted[:, at, 0]).max() <= 1
+                assert np.abs(pixels[at, :, 2] - wanted[at, :, 2]).max() <= 1
 
 
 def test_a_seed_decides_where_pieces_are(cut, tmp_path):

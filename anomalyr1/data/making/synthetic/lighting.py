@@ -66,11 +66,20 @@ def photograph(rng: Generator, image: Canvas, camera: Camera) -> NDArray[np.uint
     size = camera.size
     image = image * rng.uniform(0.94, 1.06)
     image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    ramp = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    floor = GRADIENT["floor"]
-    red, blue = ramp[None, :], ramp[:, None]
-    image[..., 0] = image[..., 0] * (1 + GRADIENT["red_along_x"] * red) + floor * (red + 0.5)
-    image[..., 2] = image[..., 2] * (1 + GRADIENT["blue_along_y"] * blue) + floor * (blue + 0.5)
+    image = coloured_by_position(image)
     image += 0.010 * rng.standard_normal(image.shape, np.float32)
     pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     return np.ascontiguousarray(pixels[..., ::-1]) if camera.bgr else pixels
+
+
+def coloured_by_position(image: Canvas) -> Canvas:
+    """`GRADIENT` laid over a picture of any size."""
+    rows, columns = (np.linspace(-0.5, 0.5, n, dtype=np.float32) for n in image.shape[:2])
+    floor = GRADIENT["floor"]
+    red, blue = columns[None, :], rows[:, None]
+    coloured = image.copy()
+    coloured[..., 0] *= 1 + GRADIENT["red_along_x"] * red
+    coloured[..., 0] += floor * (red + 0.5)
+    coloured[..., 2] *= 1 + GRADIENT["blue_along_y"] * blue
+    coloured[..., 2] += floor * (blue + 0.5)
+    return coloured
