@@ -56,9 +56,9 @@ PLANS = {
     "sight": Plan(800, 1e-3),
     "everywhere": Plan(1200, 1e-3),
     "language": Plan(800, 1e-3),
-    "both": Plan(3150, 1e-3),
+    "both": Plan(2400, 1e-3),
     "sizes": Plan(1600, 6e-4),
-    "resolutions": Plan(1800, 5e-4),
+    "resolutions": Plan(1500, 5e-4),
 }
 KEPT = (
     "chat_template.jinja",
