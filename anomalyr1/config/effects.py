@@ -212,6 +212,8 @@ _READ = {
     "sft": (*_TRAINING, "sft"),
     "eval": ("prompt", "segmentation", "eval"),
 }
+# Of sections that several verbs read, the keys that one reads alone.
+_READ_BY = {"data.contradictory": "sft", "data.images_per_rollout": "train"}
 _NEUTRAL = Config(data=DataConfig(augment=AugmentConfig()))
 SECTIONS = {"train": "grpo", "sft": "sft"}
 
@@ -254,6 +256,9 @@ def _without_effect(
     given = {f"{section}.{key}": value for key, value in getattr(config, section, {}).items()}
     neutral = {**_flat(_NEUTRAL), **{f"{section}.{key}": defaults[key] for key in defaults}}
     values = {**neutral, **_flat(config), **given, TERMS: terms}
+    for key, reader in _READ_BY.items():
+        if verb in SECTIONS and verb != reader and values[key] != neutral[key]:
+            yield f"{key}={values[key]} (needs the verb {reader}, found {verb})"
     for rule in RULES:
         other = rule.other.replace("*", section)
         found = values.get(other)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from anomalyr1.config import Config
 from anomalyr1.data.seeding import digest
-from anomalyr1.errors import InputError
 from anomalyr1.rows import Row
 
 
@@ -36,16 +34,3 @@ def _contradicted(row: Row, share: float, seed: int) -> Row:
         return row
     after = letters.index(row.question.answer) + 1
     return replace(row, conclusion=letters[after % len(letters)])
-
-
-def refuse_contradictory(config: Config) -> None:
-    """Say so where no gold reasoning is shown.
-
-    Raises:
-        InputError: `data.contradictory` is set.
-    """
-    if config.data.contradictory is not None:
-        raise InputError(
-            "expected data.contradictory beside `sft`, which shows gold reasoning, found "
-            f"{config.data.contradictory} beside `train`; leave it out"
-        )

@@ -17,7 +17,6 @@ from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.continuing import feeding, refuse_changed
-from anomalyr1.training.contradictory_rows import refuse_contradictory
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.guarding import GuardCallback
@@ -41,7 +40,6 @@ def train(config: Config) -> Path:
         InputError: anything in the config or the data that training would trip over.
     """
     run_dir = Path(config.run_dir)
-    refuse_contradictory(config)
     set_seed(config.seed)
     reward_funcs, reward_weights = build_rewards(config.reward)
     terms = [term.__name__ for term in reward_funcs]

@@ -115,15 +115,8 @@ def refuse_groups(config: Config) -> None:
     """Say so where the rows of `sft` cannot come by images.
 
     Raises:
-        InputError: `data.group_by_image` is on beside what orders single rows, or images are
-            counted by the key of `train`.
+        InputError: `data.group_by_image` is on beside what orders single rows.
     """
-    if config.data.images_per_rollout is not None:
-        raise InputError(
-            "expected sft.per_device_train_batch_size to say how many images are shown at once, "
-            f"found data.images_per_rollout={config.data.images_per_rollout}, which `train` "
-            "reads; leave it out"
-        )
     if not config.data.group_by_image:
         return
     strategy = config.sft.get("train_sampling_strategy", "random")

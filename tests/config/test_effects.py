@@ -104,6 +104,17 @@ def test_a_key_needs_another(tmp_path, verb, without, needs, with_it):
     assert refused(tmp_path, verb, *without.split(), *with_it.split()) == ""
 
 
+@pytest.mark.parametrize(
+    ("key", "reader"),
+    [("data.contradictory=0.5", "sft"), ("data.images_per_rollout=2", "train")],
+)
+@pytest.mark.parametrize("verb", ["sft", "train"])
+def test_a_key_that_one_verb_reads_is_refused_under_the_other(tmp_path, key, reader, verb):
+    said = refused(tmp_path, verb, key, "data.group_by_image=true")
+    assert (said == "") == (verb == reader)
+    assert verb == reader or f"{key} (needs the verb {reader}, found {verb})" in said
+
+
 def test_all_are_told_at_once_and_those_of_other_verbs_are_not(tmp_path):
     keys = ("sft.warmup_steps=3", "sft.lr_scheduler_type=constant", "prompt.knowledge_tokens=9")
     other = ("signal.max_rounds=9", "grpo.epsilon_high=0.1", "grpo.loss_type=sapo")
