@@ -57,7 +57,7 @@ PLANS = {
     "everywhere": Plan(1200, 1e-3),
     "language": Plan(800, 1e-3),
     "both": Plan(2400, 1e-3),
-    "sizes": Plan(1600, 6e-4),
+    "sizes": Plan(2800, 8e-4),
     "resolutions": Plan(1500, 5e-4),
 }
 KEPT = (
