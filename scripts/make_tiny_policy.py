@@ -201,7 +201,8 @@ class Making:
         evaluate(config, Console(quiet=True))
         metrics = read_json(folder / METRICS)
         boxes = metrics["localization"]["boxes"]["pooled"]
-        figures = dict(metrics["mmad"]["strict"]["Average"])
+        strict = metrics["mmad"]["strict"]["Average"]
+        figures = {key: value for key, value in strict.items() if value is not None}
         figures |= {key: boxes[key] for key in ("set_iou_anomalous", "f1@0.5", "f1@0.33")}
         return figures | {"unreadable": metrics["invalid_rate"]}
 

@@ -105,7 +105,7 @@ def run_stage(
             _save(folder, step, modules, optimizer)
     measured = figures()
     write_json(folder / FIGURES, measured)
-    told = "  ".join(f"{key} {value:.3f}" for key, value in measured.items() if value is not None)
+    told = "  ".join(f"{key} {value:.3f}" for key, value in measured.items())
     console.print(f"{name}, held out: {told}", highlight=False)
     return measured
 
