@@ -144,7 +144,7 @@ def test_images_that_do_not_divide_a_rollout_are_refused(tiny_policy, toy_benchm
     alone = replace(data, images_per_rollout=3, group_by_image=False)
     with pytest.raises(InputError, match=r"images_per_rollout=3 \(needs data.group_by_image=true"):
         train(replace(config, data=alone, grpo=grpo))
-    with pytest.raises(InputError, match=r"per_device_train_batch_size to say how many images"):
+    with pytest.raises(InputError, match=r"images_per_rollout=3 \(needs the verb train, found sft"):
         finetune(replace(config, data=shown))
     assert not (tmp_path / "run/provenance.json").exists()
 
