@@ -120,12 +120,13 @@ def sets(root: Path, images: int, large: int, seed: int) -> tuple[list[Set], lis
     small = [Set(root / f"{n:02d}", A_SET, seed + n) for n in range(-(-images // A_SET))]
     wide: list[Set] = []
     for n in range(-(-large // A_SET)):  # of the large ones two thirds are boards and tiles
-        for name, share, products in (
+        kinds = (
             ("large", 1 / 3, tuple(PRODUCTS)),
             ("board", 1 / 2, ("printed_circuit_board",)),
             ("tile", 1 / 6, ("magnetic_tile",)),
-        ):
-            count, own = round(share * A_SET), seed + 500 + 3 * n + len(wide) % 3
+        )
+        for own, (name, share, products) in enumerate(kinds, seed + 500 + len(kinds) * n):
+            count = round(share * A_SET)
             wide.append(Set(root / f"{name}-{n:02d}", count, own, LARGE, True, products))
     test = [
         Set(root / "test", 120, seed + 999),

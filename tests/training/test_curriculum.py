@@ -13,8 +13,9 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.data.images import open_image
 from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.policy.load import load_policy
+from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.storage import read_jsonl
-from anomalyr1.training.curriculum.asking import IGNORED, Asking, completion_loss
+from anomalyr1.training.curriculum.asking import Asking, completion_loss
 from anomalyr1.training.curriculum.image_sets import patches, read_pictures
 from anomalyr1.training.curriculum.lessons import (
     InTurns,
@@ -22,7 +23,7 @@ from anomalyr1.training.curriculum.lessons import (
     LanguageLesson,
     SightLesson,
 )
-from anomalyr1.training.curriculum.reading import answered, asked_for, readings
+from anomalyr1.training.curriculum.shared_questions import answered, asked_for, readings
 from anomalyr1.training.curriculum.sight import COVERED, Facts, Heads, Names, covered_cells, turned
 from anomalyr1.training.curriculum.stage import CURVE, Plan, run_stage
 from anomalyr1.training.curriculum.tower import features

@@ -202,5 +202,5 @@ def test_a_run_is_warned_of_a_rate_that_destroys_it(small_run, tmp_path, rate, w
     assert bool(kept(tmp_path)) == warned
     if warned:
         first = kept(tmp_path)[0]
-        assert lines == [f"warning: {first['text']}"] and first["since"] <= 4
+        assert lines == [f"warning: {first['text']}"] and first["since"] <= 3
         assert "lower grpo.learning_rate (now 0.03)" in lines[0]

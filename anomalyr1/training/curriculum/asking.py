@@ -15,9 +15,8 @@ from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.geometry import Frame
 from anomalyr1.prompts import build_messages, gold_completion, template_for
 from anomalyr1.schema import Question, Sample
+from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.values import in_words
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -131,19 +130,17 @@ class Asking:
         return Rows(ids, mask, labels, tuple(images))
 
 
-def completion_loss(model: Any, hidden: Tensor, labels: Tensor, total: int | None = None) -> Tensor:
-    """Cross-entropy of the completions' tokens.
+def completion_loss(model: Any, hidden: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of the completions' tokens.
 
     Args:
         model: whose head is asked, at those tokens alone.
         hidden: (rows, length, width), the last layer's.
         labels: (rows, length).
-        total: number of tokens to divide by; None for those of these rows.
     """
     wanted = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[:, :-1][wanted]).float()
-    loss = cross_entropy(logits, labels[:, 1:][wanted], reduction="sum")
-    return loss / (total or int(wanted.sum()))
+    return cross_entropy(logits, labels[:, 1:][wanted])
 
 
 def _shuffled(question: Question, sample: Sample, rng: random.Random) -> Question:

@@ -13,9 +13,15 @@ from torch.utils.data import Dataset
 
 from anomalyr1.policy.load import Policy
 from anomalyr1.schema import Sample
-from anomalyr1.training.curriculum.asking import IGNORED, Asking, Rows, completion_loss
+from anomalyr1.shared_prefix.packing import IGNORED
+from anomalyr1.training.curriculum.asking import Asking, Rows, completion_loss
 from anomalyr1.training.curriculum.image_sets import Pictures, patches
-from anomalyr1.training.curriculum.reading import Reading, answered, asked_for, readings
+from anomalyr1.training.curriculum.shared_questions import (
+    Reading,
+    answered,
+    asked_for,
+    readings,
+)
 from anomalyr1.training.curriculum.sight import Facts, Heads, turned
 from anomalyr1.training.curriculum.tower import features
 

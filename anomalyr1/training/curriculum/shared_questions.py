@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from anomalyr1.shared_prefix.attention import NAME, unmasked
-from anomalyr1.shared_prefix.packing import IGNORED, Packed
+from anomalyr1.shared_prefix.packing import Packed
 from anomalyr1.shared_prefix.prefixes import Prompt
 from anomalyr1.shared_prefix.trained_rows import lay_out_rows
 from anomalyr1.training.curriculum.asking import Rows
@@ -106,4 +106,4 @@ def answered(model: Any, reading: Reading, tokens: Tensor, total: int) -> Tensor
 
 def asked_for(readings: Sequence[Reading]) -> int:
     """How many tokens have a label."""
-    return sum(int((reading.packed.labels != IGNORED).sum()) for reading in readings)
+    return sum(len(reading.packed.source) for reading in readings)
