@@ -4,7 +4,7 @@
 # `anomalyr1 plan`, makes two steps with vLLM beside the trainer where it installs, and writes
 # acceptance.json and acceptance.md of what was seen.
 #
-#   ./scripts/gpu_acceptance.sh                       installs first; then at most nine minutes
+#   ./scripts/gpu_acceptance.sh                       installs first; then at most eleven minutes
 #   ./scripts/gpu_acceptance.sh --no-install          with the environment that is there ($PYTHON)
 #   ./scripts/gpu_acceptance.sh --no-install --quick  two and a half minutes
 #
