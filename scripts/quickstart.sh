@@ -36,8 +36,9 @@ else
   split="$bench-split"
   [ "$seed" = 0 ] || split="$split-$seed"
   cut=(--gradient)   # the tiny policy reads from colour where in the image a defect is
-  # A defect has 30 of a board's 640 pixels: pieces of it, each with the same piece of its template.
-  [ "$source_name" != deeppcb ] || cut+=(--tile 160 --set normal_share=0)
+  # A defect has 30 of a board's 640 pixels: pieces of it, each with the same piece of its template, and painted where it
+  # differs from that, which the tiny policy's tower does not see by itself.
+  [ "$source_name" != deeppcb ] || cut+=(--differences --tile 160 --set normal_share=0)
   say "building the benchmark from $root"
   [ -d "$bench" ] || anomalyr1 data build "$source_name" "$root" --out "$bench" "${cut[@]}"
   [ -d "$split" ] || anomalyr1 data split "$bench" --out "$split" --seed "$seed"

@@ -42,6 +42,10 @@ def build(
     tile: Annotated[
         int | None, typer.Option(help="Cut images into pieces of so many pixels a side.")
     ] = None,
+    differences: Annotated[
+        bool,
+        typer.Option(help="Paint onto each image what its own aligned reference does not show."),
+    ] = False,
     gradient: Annotated[
         bool,
         typer.Option(
@@ -124,6 +128,7 @@ def build(
         reserve=reserve,
         near_bits=NEAR_BITS if near_bits is None else near_bits,
         tile=tile,
+        differences=differences,
         gradient=gradient,
     )
     extra: dict[str, Any] = {}

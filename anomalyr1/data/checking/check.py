@@ -120,7 +120,7 @@ def _check_side(
             findings += _boxes_outside(sample, seen[sample.image].size)
     findings += _mask_findings(benchmark, seen, progress)
     findings += _manifest_findings(benchmark, seen)
-    findings += _same_files(seen)
+    findings += _same_files(benchmark, seen)
     findings += _wrong_pills(seen)
     groups = read_groups(benchmark.manifest)
     if group is not None:
@@ -271,14 +271,17 @@ def _manifest_findings(benchmark: Benchmark, seen: Mapping[str, _Seen]) -> Itera
             yield Finding("error", "manifest", key, "the file is not the one in manifest.json")
 
 
-def _same_files(seen: Mapping[str, _Seen]) -> Iterator[Finding]:
-    """Equal files among the images asked about and the references."""
+def _same_files(benchmark: Benchmark, seen: Mapping[str, _Seen]) -> Iterator[Finding]:
+    """Equal files among the images asked about and the references; two references may be equal."""
+    asked = {sample.image for sample in benchmark.samples}
     by_hash: dict[str, list[str]] = defaultdict(list)
     for key, image in seen.items():
         by_hash[image.print.sha256].append(key)
     for first, *others in by_hash.values():
         for other in others:
-            yield Finding("error", "duplicate", other, f"the same file as {first}")
+            shown = asked.isdisjoint((first, other))
+            message = f"the same file as {first}"
+            yield Finding("warning" if shown else "error", "duplicate", other, message)
 
 
 def _wrong_pills(seen: Mapping[str, _Seen]) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from typing import Any
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import NEAR_BITS, nearest
 from anomalyr1.data.images import BoxOptions
+from anomalyr1.data.making.differences import differing
 from anomalyr1.data.making.examining import Examined, examine, remarks
 from anomalyr1.data.making.gradient import coloured
 from anomalyr1.data.making.placing import mask_key, place, refuse_collisions, safe_items
@@ -53,6 +54,7 @@ class BuildOptions:
         near_bits: an image this near an evaluated one is no reference; -1 looks at equal files
             only.
         tile: cut the images into pieces of so many pixels a side (`tiling`); None keeps them whole.
+        differences: paint what an image's own template does not show (`differences`).
         gradient: colour images, or pieces, by position (`gradient`).
     """
 
@@ -63,6 +65,7 @@ class BuildOptions:
     pool: int = 64
     near_bits: int = NEAR_BITS
     tile: int | None = None
+    differences: bool = False
     gradient: bool = False
 
     def __post_init__(self) -> None:
@@ -110,7 +113,8 @@ def build_benchmark(
     with (
         new_folder(out),
         pieces(source, options.tile, out, options.boxes, options.seed, progress) as cut,
-        coloured(cut, options.gradient, out) as source,
+        differing(cut, options.differences, out) as painted,
+        coloured(painted, options.gradient, out) as source,
     ):
         return _build(source, renamed, out, options, facts, progress)
 

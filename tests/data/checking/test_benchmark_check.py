@@ -79,6 +79,14 @@ def test_planted_duplicates(bench):
     assert kinds == {"duplicate", "manifest"}
 
 
+def test_two_references_that_are_equal_are_a_warning(bench):
+    """They are shown and never asked about: nothing is counted twice."""
+    one, other = sorted(f for f in bench.rglob("*.png") if "/train/good/" in f.as_posix())[:2]
+    shutil.copy(one, other)
+    found = [f for f in check_benchmark(bench / "mmad.json") if f.kind == "duplicate"]
+    assert [f.level for f in found] == ["warning"]
+
+
 @pytest.mark.parametrize("crop", [(0, 0, 48, 48), (1, 0, 48, 48)])
 def test_planted_near_duplicates(bench, crop):
     image = Image.open(bench / CRACK).convert("RGB").crop(crop)
