@@ -90,7 +90,7 @@ def parts(options: argparse.Namespace) -> list[Part]:
             "whole GRPO steps, stock TRL against shared prefix: seconds, and peak memory "
             "against `anomalyr1 plan`",
             lambda seconds, out: script("bench_steps.py", seconds, out, [*small, *quick]),
-            240,
+            230,
             None,
             ("torch", "typer", *TRL),
         ),
