@@ -91,7 +91,7 @@ def measure(
             "rollout": rollout_of(trainer, inputs),
             "forward_backward": lambda: log_probabilities(trainer, batch),
         }
-        seen = {name: seconds_and_peak(trainer, name, run, repeats) for name, run in runs.items()}
+        seen = {name: seconds_and_peak(trainer, run, repeats) for name, run in runs.items()}
         prompt = int(batch["prompt_mask"][0].sum())
         patches = int(batch["image_grid_thw"][: case.images].prod(-1).sum())
     return {
@@ -102,20 +102,18 @@ def measure(
     }
 
 
-def seconds_and_peak(
-    trainer: PolicyTrainer, name: str, run: Any, repeats: int
-) -> tuple[float, int]:
+def seconds_and_peak(trainer: PolicyTrainer, run: Any, repeats: int) -> tuple[float, int]:
     """Median seconds, and bytes at the peak: on a GPU of the timed runs, else of one more."""
     if not torch.cuda.is_available():
-        return timed(name, run, repeats), total_peak(trainer, run)
+        return timed(run, repeats), total_peak(trainer, run)
     trainer.model.zero_grad(set_to_none=True)
     torch.cuda.reset_peak_memory_stats()
-    return timed(name, run, repeats), torch.cuda.max_memory_allocated()
+    return timed(run, repeats), torch.cuda.max_memory_allocated()
 
 
-def timed(name: str, run: Any, repeats: int) -> float:
+def timed(run: Any, repeats: int) -> float:
     """Median seconds of what has been run before."""
-    return alternate({name: run}, repeats, slow={name: repeats})[name]
+    return alternate({"run": run}, repeats, slow={"run": repeats})["run"]
 
 
 def total_peak(trainer: PolicyTrainer, run: Any) -> int:

@@ -32,8 +32,8 @@ def redrawn(source: Source, draw: Draw, out: Path) -> Iterator[Source]:
 
     Args:
         source: what a reader found.
-        draw: how; a function that other processes can be handed. What it raises as InputError is
-            listed with all other faults.
+        draw: how; changes nothing that two threads share. What it raises as InputError is listed
+            with all other faults.
         out: the folder that the benchmark is for, already there: the copies lie hidden in it.
 
     Raises:
