@@ -2,10 +2,11 @@
 
 python scripts/make_tiny_policy.py --out data/tiny-policy     (under three hours on two cores)
 
-Six stages, each with a held-out figure and a curve: sight where a defect is, sight at every token,
-the language side on text, both together; then sight at several sizes and of bare boards and
+Seven stages, each with a held-out figure and a curve: sight where a defect is, sight at every
+token, the language side on text, both together; then sight at several sizes and of bare boards and
 magnetic tiles too, and both together on all of that, half the references differing from the image
-in the defect alone. Run again after an interruption, it goes on where it stopped.
+in the defect alone; at last a letter and boxes in one answer too. Run again after an interruption,
+it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -13,28 +14,33 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 from curriculum_figures import draw_curves
+from curriculum_sets import SIDE, Set, sets
 from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
 from anomalyr1.allocator import keep_freed_memory
 from anomalyr1.config import PolicyConfig, PromptConfig, load_config
-from anomalyr1.data.making.synthetic.drawing import synthesize
-from anomalyr1.data.making.synthetic.products import LOOKALIKES, PRODUCTS
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.evaluation.pipeline import evaluate
 from anomalyr1.exposure import write_exposure
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.tiny import build_tiny_policy
-from anomalyr1.prompts import FIXED_PHRASES, build_messages, gold_completion, template_for
+from anomalyr1.prompts import (
+    FIXED_PHRASES,
+    Template,
+    build_messages,
+    gold_completion,
+    template_for,
+)
 from anomalyr1.run_folder import METRICS, POLICY, TRAINING_DATA
 from anomalyr1.storage import read_json
 from anomalyr1.training.curriculum.asking import Asking
@@ -48,8 +54,6 @@ from anomalyr1.training.curriculum.lessons import (
 from anomalyr1.training.curriculum.sight import Heads, Names
 from anomalyr1.training.curriculum.stage import Plan, run_stage
 
-SIDE, LARGE = 112, 336  # of the images of the first four stages, and of the others
-A_SET = 500  # images drawn by one process
 SIDES = (112, 168, 224, 280, 336)
 AT_112 = 0.4  # of the last stage's steps show the images of the first four
 PLANS = {
@@ -59,6 +63,7 @@ PLANS = {
     "both": Plan(2400, 1e-3),
     "sizes": Plan(2800, 8e-4),
     "resolutions": Plan(1500, 5e-4),
+    "forms": Plan(400, 4e-4),
 }
 KEPT = (
     "chat_template.jinja",
@@ -83,56 +88,6 @@ def corpus(benchmark: Path) -> list[str]:
                 texts += [part["text"] for part in message["content"] if part["type"] == "text"]
             texts.append(gold_completion(sample, question, template, frame))
     return texts
-
-
-@dataclass(frozen=True)
-class Set:
-    """A set of images to draw."""
-
-    out: Path
-    images: int
-    seed: int
-    side: int = SIDE
-    similar: bool = False
-    products: tuple[str, ...] = tuple(PRODUCTS)
-
-    def draw(self) -> None:
-        """Draw it, unless it lies there."""
-        if not self.out.exists():
-            synthesize(
-                self.out,
-                train=self.images,
-                test=1,
-                seed=self.seed,
-                size=self.side,
-                similar=self.similar,
-                products={name: {**PRODUCTS, **LOOKALIKES}[name] for name in self.products},
-            )
-
-    @property
-    def train(self) -> Path:
-        """Its images that are asked about."""
-        return self.out / "train"
-
-
-def sets(root: Path, images: int, large: int, seed: int) -> tuple[list[Set], list[Set], list[Set]]:
-    """What is drawn small, what large, and what is held out: as the first, as the second."""
-    small = [Set(root / f"{n:02d}", A_SET, seed + n) for n in range(-(-images // A_SET))]
-    wide: list[Set] = []
-    for n in range(-(-large // A_SET)):  # of the large ones two thirds are boards and tiles
-        kinds = (
-            ("large", 1 / 3, tuple(PRODUCTS)),
-            ("board", 1 / 2, ("printed_circuit_board",)),
-            ("tile", 1 / 6, ("magnetic_tile",)),
-        )
-        for own, (name, share, products) in enumerate(kinds, seed + 500 + len(kinds) * n):
-            count = round(share * A_SET)
-            wide.append(Set(root / f"{name}-{n:02d}", count, own, LARGE, True, products))
-    test = [
-        Set(root / "test", 120, seed + 999),
-        Set(root / "test-large", 120, seed + 998, 224, True, tuple(LOOKALIKES)),
-    ]
-    return small, wide, test
 
 
 class Making:
@@ -182,7 +137,9 @@ class Making:
         modules = nn.ModuleDict({"model": self.policy.model, "heads": self.heads})
         run_stage(name, self.work / name, plan, modules, lesson, batches, figures, self.console)
 
-    def answers(self, name: str, benchmark: Path, side: int) -> dict[str, float]:
+    def answers(
+        self, name: str, benchmark: Path, side: int, template: Template = "choice"
+    ) -> dict[str, float]:
         """Strict accuracy and boxes of the policy as it is now, by greedy answers."""
         folder = self.work / name / "held_out"
         shutil.rmtree(folder, ignore_errors=True)
@@ -193,6 +150,7 @@ class Making:
                 f"run_dir={folder}",
                 f"policy.path={folder / POLICY}",
                 f"policy.max_pixels={side**2}",
+                f"prompt.template={template}",
                 f"eval.benchmark={benchmark}",
                 "eval.batch_size=128",
                 "eval.bootstrap=100",
@@ -267,17 +225,36 @@ def main(
     heads = making.heads = heads.knowing(heads.names.and_of(views.samples))
     sizes = SightLesson(policy, views, heads, batch=64, seed=seed, everywhere=1.0, sides=SIDES)
     making.run("sizes", sizes, lambda: sizes.figures(held_out_large, 224))
-    near = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
-    far = JointLesson(policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5)
-    last = InTurns((near, far), (AT_112, 1 - AT_112), seed)
+
+    def lessons(template: Template, seed: int) -> list[JointLesson]:
+        near = JointLesson(
+            policy, pictures, heads, images=16, seed=seed, sides=(SIDE,), template=template
+        )
+        far = JointLesson(
+            policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5, template=template
+        )
+        return [near, far]
+
+    def answers(name: str, template: Template) -> dict[str, float]:
+        small_ones = making.answers(name, test.train, SIDE, template)
+        large_ones = making.answers(name, test_large.train, 224, template)
+        return small_ones | {
+            f"{key}, boards and tiles at 224": value for key, value in large_ones.items()
+        }
+
+    shares = (AT_112, 1 - AT_112)
+    resolutions = InTurns(lessons("choice", seed), shares, seed)
+    making.run("resolutions", resolutions, lambda: answers("resolutions", "choice"))
+    both_forms = [*lessons("choice", seed + 1), *lessons("inspect", seed + 2)]
+    forms = InTurns(both_forms, (*shares, *shares), seed + 1)
     making.run(
-        "resolutions",
-        last,
+        "forms",
+        forms,
         lambda: {
-            **making.answers("resolutions", test.train, SIDE),
+            **answers("forms", "choice"),
             **{
-                f"{key}, boards and tiles at 224": value
-                for key, value in making.answers("resolutions", test_large.train, 224).items()
+                f"{key}, letter and boxes at once": value
+                for key, value in answers("forms", "inspect").items()
             },
         },
     )

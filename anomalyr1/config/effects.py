@@ -213,7 +213,11 @@ _READ = {
     "eval": ("prompt", "segmentation", "eval"),
 }
 # Of sections that several verbs read, the keys that one reads alone.
-_READ_BY = {"data.contradictory": "sft", "data.images_per_rollout": "train"}
+_READ_BY = {
+    "data.contradictory": "sft",
+    "data.loose_boxes": "sft",
+    "data.images_per_rollout": "train",
+}
 _NEUTRAL = Config(data=DataConfig(augment=AugmentConfig()))
 SECTIONS = {"train": "grpo", "sft": "sft"}
 

@@ -56,6 +56,8 @@ class DataConfig:
         contradictory: share of the questions with options whose gold reasoning, in `sft`, closes on
             the option after the answer: where a study of ROAM's consistency may start. None: no
             reasoning contradicts its answer.
+        loose_boxes: share of its sides by which a box of gold completions, in `sft`, is drawn too
+            wide on each side: where a study of ROAM's boxes may start. None: boxes as they are.
         group_by_image: show the questions of an image one after the other, so that it is computed
             once for those of a micro-batch; `sft` shows all of them at once and counts its batches
             in images then. False shuffles questions singly.
@@ -77,6 +79,7 @@ class DataConfig:
     balance: Flag = False
     augment: AugmentConfig | None = None
     contradictory: Share | None = None
+    loose_boxes: Share | None = None
     group_by_image: Flag = False
     images_per_rollout: Count | None = None
 

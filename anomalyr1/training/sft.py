@@ -17,8 +17,8 @@ from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.continuing import feeding, refuse_changed
-from anomalyr1.training.contradictory_rows import contradicted
 from anomalyr1.training.dataset import to_dataset
+from anomalyr1.training.faulty_rows import contradicted, loosened
 from anomalyr1.training.feed import training_rows
 from anomalyr1.training.heldout import early_stop, heldout_rows, with_heldout
 from anomalyr1.training.image_groups import ImageGroups, Ungrouped, by_image, refuse_groups
@@ -88,6 +88,7 @@ def finetune(config: Config) -> Path:
     policy = load_policy(config.policy, trainable=True)
     used, rows = training_rows(config, policy.processor, policy.family)
     rows = contradicted(rows, config.data.contradictory, config.seed)
+    rows = loosened(rows, config.data.loose_boxes)
     heldout = heldout_rows(config, policy.processor, policy.family, used)
     dataset = to_dataset(rows, with_completion=True)
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)

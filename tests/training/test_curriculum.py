@@ -12,6 +12,7 @@ from torch import nn
 from anomalyr1.config import PolicyConfig
 from anomalyr1.data.images import open_image
 from anomalyr1.data.making.synthetic.drawing import synthesize
+from anomalyr1.parsing import parse_response
 from anomalyr1.policy.load import load_policy
 from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.storage import read_jsonl
@@ -163,6 +164,26 @@ def test_every_question_of_a_sample_is_asked_and_told_in_words(policy, pictures)
         numbers = [round(value * SIDE / pictures.side) for value in box.xyxy]
         assert f"{box.label} at {numbers}" in text and "<|image_pad|>" not in text
         assert decode(labels[labels != IGNORED]).startswith("<think>")
+
+
+@pytest.mark.parametrize("template", ["choice", "inspect"])
+def test_questions_are_asked_in_the_form_of_the_lesson(policy, pictures, heads, template):
+    lesson = JointLesson(
+        policy, pictures, heads, images=2, seed=0, sides=(SIDE,), template=template
+    )
+    asking = lesson.asking[SIDE]
+    sample = next(sample for sample in pictures.samples if sample.boxes)
+    rows = asking.about_pictures([sample], [(0, 1)], random.Random(0))
+    for question, ids, labels in zip(sample.questions, rows.ids, rows.labels, strict=True):
+        prompt, said = (
+            policy.processor.tokenizer.decode(ids[kept])
+            for kept in (labels == IGNORED, labels != IGNORED)
+        )
+        boxes = question.is_grounding or template == "inspect"
+        assert ("bbox_2d" in said) == ("JSON list of boxes" in prompt) == boxes
+        response = parse_response(said.removesuffix(asking.end), question)
+        assert response.well_formed and (response.answer is None) == question.is_grounding
+        assert (response.boxes is not None) == boxes
 
 
 def test_a_stage_that_was_cut_off_ends_as_if_it_had_not_been(

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.geometry import Frame
-from anomalyr1.prompts import build_messages, gold_completion, template_for
+from anomalyr1.prompts import Template, build_messages, gold_completion, template_for
 from anomalyr1.schema import Question, Sample
 from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.values import in_words
@@ -52,12 +52,16 @@ class Asking:
         processor: of the policy.
         drawn: side in pixels of the images as they are on disk, in which gold boxes are.
         side: side in pixels at which the policy is shown them.
+        template: that questions with options are asked with.
 
     Attributes:
         cells: merged tokens along a side.
     """
 
-    def __init__(self, processor: Any, drawn: int, side: int) -> None:
+    def __init__(
+        self, processor: Any, drawn: int, side: int, template: Template = "choice"
+    ) -> None:
+        self.template = template
         self.tokenizer = processor.tokenizer
         cell = processor.image_processor.patch_size * processor.image_processor.merge_size
         self.mark = processor.image_token
@@ -105,14 +109,16 @@ class Asking:
         return self._rows(prompts, completions, [])
 
     def _prompt(self, sample: Sample, question: Question, references: int) -> str:
-        messages = build_messages(sample, question, template_for(question), references=references)
+        template = template_for(question, self.template)
+        messages = build_messages(sample, question, template, references=references)
         text: str = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
         return text.replace(self.mark, self.widened)
 
     def _completion(self, sample: Sample, question: Question) -> str:
-        gold = gold_completion(sample, question, template_for(question), self.frame)
+        template = template_for(question, self.template)
+        gold = gold_completion(sample, question, template, self.frame)
         return f"{gold}{self.end}"
 
     def _rows(

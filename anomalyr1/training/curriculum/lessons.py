@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from anomalyr1.policy.load import Policy
+from anomalyr1.prompts import Template
 from anomalyr1.schema import Sample
 from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.training.curriculum.asking import Asking, Rows, completion_loss
@@ -167,6 +168,7 @@ class JointLesson(Dataset[Seen]):
         images: a step, at the first of the sides.
         similar: share of the images whose reference is the same view without the defect.
         sides: sides in pixels, one of which a step shows, of a larger one so many fewer images.
+        template: that questions with options are asked with.
     """
 
     def __init__(
@@ -180,12 +182,15 @@ class JointLesson(Dataset[Seen]):
         sides: Sequence[int],
         similar: float = 0.0,
         sight: float = 0.5,
+        template: Template = "choice",
     ) -> None:
         self.policy, self.pictures, self.heads = policy, pictures, heads
         self.images, self.seed, self.sides = images, seed, sides
         self.similar, self.sight = similar, sight
         self.facts = Facts.of(pictures.samples, pictures.side, heads.names)
-        self.asking = {side: Asking(policy.processor, pictures.side, side) for side in sides}
+        self.asking = {
+            side: Asking(policy.processor, pictures.side, side, template) for side in sides
+        }
 
     def __getitem__(self, step: int) -> Seen:
         rng = random.Random(f"{self.seed} both {step}")

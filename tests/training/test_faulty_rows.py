@@ -1,4 +1,4 @@
-"""Gold reasoning that contradicts its answer: as often as was asked, and nowhere else."""
+"""Faults put into gold completions: as often and as far as was asked, and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from anomalyr1.config import PolicyConfig, PromptConfig
+from anomalyr1.geometry import iou
 from anomalyr1.parsing import parse_response
 from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.load import load_processor
 from anomalyr1.rewards.roam import outcome
 from anomalyr1.rows import build_rows, open_benchmark
-from anomalyr1.training.contradictory_rows import contradicted
 from anomalyr1.training.dataset import record_of
+from anomalyr1.training.faulty_rows import contradicted, loosened
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,37 @@ def test_which_ones_hangs_on_seed_and_row_alone(rows):
     few = {row.sample_id for row in contradicted(rows, 0.2, 3) if row.conclusion}
     assert few < {row.sample_id for row in some if row.conclusion}
     assert all(replace(row, conclusion=None) in rows for row in some)
+
+
+def test_boxes_are_drawn_as_loosely_as_was_asked_for(rows):
+    assert loosened(rows, None) == rows
+    loose = loosened(rows, 0.25)
+    assert rows == [
+        replace(new, sample=old.sample, question=old.question)
+        for new, old in zip(loose, rows, strict=True)
+    ]
+    seen = 0
+    for new, old in zip(loose, rows, strict=True):
+        assert (new.sample.boxes is None) == (old.sample.boxes is None)
+        width, height = old.size
+        for wide, box in zip(new.sample.boxes or (), old.sample.boxes or (), strict=True):
+            grown = 0.25 * (box.x2 - box.x1), 0.25 * (box.y2 - box.y1)
+            assert wide.label == box.label
+            assert wide.x1 == max(0, box.x1 - grown[0]) and wide.x2 == min(width, box.x2 + grown[0])
+            assert wide.y1 == max(0, box.y1 - grown[1])
+            assert wide.y2 == min(height, box.y2 + grown[1])
+            seen += 1
+    assert seen
+
+
+def test_loose_boxes_are_what_a_completion_says(rows):
+    row = next(row for row in rows if row.template == "grounding" and row.sample.boxes)
+    wide = loosened([row], 0.5)[0]
+    said = []
+    for each in (row, wide):
+        [message] = record_of(each, with_completion=True)["completion"]
+        response = parse_response(message["content"][0]["text"], each.question)
+        said.append(response.boxes)
+    assert len(said[0]) == len(said[1]) > 0
+    for exact, loose in zip(*said, strict=True):
+        assert loose.area > exact.area and iou(exact, loose) < 0.9

@@ -1,0 +1,74 @@
+"""Gold completions with faults put in: a start from which one can see what a reward mends.
+
+A policy that copies the letter its reasoning named hardly contradicts itself, and one that was
+taught exact boxes draws them so: a reward for agreement or for overlap has nothing to act on.
+Fine-tuned on such rows they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from anomalyr1.data.seeding import digest
+from anomalyr1.rows import Row
+from anomalyr1.schema import Box
+
+
+def contradicted(rows: Sequence[Row], share: float | None, seed: int) -> list[Row]:
+    """The rows, some of which conclude on another option, the next one.
+
+    With more than half of the rows the likeliest conclusion contradicts, too.
+
+    Args:
+        rows: what `build_rows` gave.
+        share: of the questions with options, 0 to 1; None leaves all as they are.
+        seed: decides which ones.
+    """
+    if share is None:
+        return list(rows)
+    return [_contradicted(row, share, seed) for row in rows]
+
+
+def loosened(rows: Sequence[Row], share: float | None) -> list[Row]:
+    """The rows, their boxes drawn loosely around what they hold.
+
+    Args:
+        rows: what `build_rows` gave.
+        share: of its width and height by which a box grows on each side, as far as the image goes;
+            0.25 leaves an IoU of 0.44 with the box as it was. None leaves all as they are.
+    """
+    if share is None:
+        return list(rows)
+    return [_loosened(row, share) for row in rows]
+
+
+def _contradicted(row: Row, share: float, seed: int) -> Row:
+    letters = list(row.question.options)
+    drawn = digest(seed, "contradictory", row.sample_id) % 10**6 / 10**6
+    if row.question.answer not in letters or drawn >= share:
+        return row
+    after = letters.index(row.question.answer) + 1
+    return replace(row, conclusion=letters[after % len(letters)])
+
+
+def _loosened(row: Row, share: float) -> Row:
+    def wider(boxes: tuple[Box, ...] | None) -> tuple[Box, ...] | None:
+        return boxes and tuple(_wider(box, share, *row.size) for box in boxes)
+
+    return replace(
+        row,
+        sample=replace(row.sample, boxes=wider(row.sample.boxes)),
+        question=replace(row.question, boxes=wider(row.question.boxes)),
+    )
+
+
+def _wider(box: Box, share: float, width: int, height: int) -> Box:
+    beside, above = share * (box.x2 - box.x1), share * (box.y2 - box.y1)
+    return replace(
+        box,
+        x1=max(0.0, box.x1 - beside),
+        y1=max(0.0, box.y1 - above),
+        x2=min(float(width), box.x2 + beside),
+        y2=min(float(height), box.y2 + above),
+    )
