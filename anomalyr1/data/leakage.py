@@ -147,7 +147,7 @@ def training_manifest(
     manifest = make_manifest(
         samples,
         {} if bytes_alone else prints,
-        root=str(benchmark.root),
+        root=benchmark.root.name,  # the record goes where the policy goes, and paths stay here
         source={"name": "training", "benchmark": benchmark.sha256, "of": parent.get("source")},
         options={"references": references, "reference_kind": kind},
         seed=int(parent.get("seed", 0)),

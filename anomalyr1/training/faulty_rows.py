@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from anomalyr1.data.seeding import digest
+from anomalyr1.geometry import clamp
 from anomalyr1.rows import Row
 from anomalyr1.schema import Box
 
@@ -65,10 +66,5 @@ def _loosened(row: Row, share: float) -> Row:
 
 def _wider(box: Box, share: float, width: int, height: int) -> Box:
     beside, above = share * (box.x2 - box.x1), share * (box.y2 - box.y1)
-    return replace(
-        box,
-        x1=max(0.0, box.x1 - beside),
-        y1=max(0.0, box.y1 - above),
-        x2=min(float(width), box.x2 + beside),
-        y2=min(float(height), box.y2 + above),
-    )
+    wider = Box(box.x1 - beside, box.y1 - above, box.x2 + beside, box.y2 + above, box.label)
+    return clamp(wider, width, height)
