@@ -29,6 +29,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         augmented: the rows of the training set as they are shown; None shows them as they are.
     """
 
+    train_dataset: Any
+
     def __init__(
         self,
         *args: Any,

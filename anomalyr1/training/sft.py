@@ -36,7 +36,6 @@ class TuningTrainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
         shared_prefix: compute what the rows of a batch share once; False is stock TRL.
     """
 
-    train_dataset: Any
     data_collator: Any
 
     def __init__(

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch import Tensor
 from trl import GRPOTrainer
 
@@ -31,6 +32,7 @@ from anomalyr1.training.dynamic_sampling import (
 from anomalyr1.training.groups import by_group, zero_variance, zero_variance_groups
 from anomalyr1.training.heartbeat import Heartbeat
 from anomalyr1.training.kept_completions import Remembered, kept_completions
+from anomalyr1.training.read_once import ReadOnce
 from anomalyr1.training.resuming import EpochSampler, epoch_sampler
 from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.sampling_gap import log_sampling_gap
@@ -80,6 +82,8 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         terms = [Remembered.of(term) for term in given]
         with sampled_by_vllm(sampler):
             super().__init__(*args, reward_funcs=terms, **kwargs)
+        if isinstance(self.train_dataset, Dataset):  # else each epoch shows them anew
+            self.train_dataset = ReadOnce(self.train_dataset)
         self.sharing = set_up_sharing(
             self, wanted=shared_prefix, flex=flex, chunk_completions=chunk_completions
         )

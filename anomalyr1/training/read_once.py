@@ -1,0 +1,48 @@
+"""Pictures of training rows, each read from disk once a rollout.
+
+GRPO asks for each row as many times as it samples completions, for all rows of a rollout again at
+each of its micro-batches, and questions share references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from datasets import Dataset, Image, List
+from torch.utils import data
+
+
+class ReadOnce(data.Dataset[dict[str, Any]]):
+    """The rows of a data set; those of one batch share the pictures that they show.
+
+    Args:
+        rows: as TRL takes them, with a list of pictures in `images`, decoded on access.
+    """
+
+    def __init__(self, rows: Dataset) -> None:
+        self._kind: Image = rows.features["images"].feature
+        files = List(replace(self._kind, decode=False))
+        self._rows = rows.cast_column("images", files)
+        # Of the batch asked for last, by path.
+        self._pictures: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """A batch of rows, as a data loader asks for it."""
+        records: list[dict[str, Any]] = self._rows.__getitems__(list(indices))
+        files = {file["path"]: file for record in records for file in record["images"]}
+        known = self._pictures
+        self._pictures = {
+            path: known[path] if path in known else self._kind.decode_example(file)
+            for path, file in files.items()
+        }
+        for record in records:
+            record["images"] = [self._pictures[file["path"]] for file in record["images"]]
+        return records
