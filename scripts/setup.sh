@@ -45,7 +45,8 @@ install() {
 # Versions have ranges of Python: those of constraints.txt need not have this one in theirs.
 cannot() {
   [ "$mode" = latest ] || echo "setup: expected the versions of constraints.txt to install, found that they do not on" \
-    "$(.venv/bin/python --version 2>&1) (pip says why above; $(grep -o 'on Python [0-9.]*[0-9]' constraints.txt) they passed the tests);" \
+    "$(.venv/bin/python --version 2>&1) (pip says why above; $(grep -o 'on Python [0-9.]*[0-9]' constraints.txt) they passed the tests;" \
+    ".venv takes 7 GB with torch for GPUs, $(df -Ph . | awk 'NR == 2 { print $4 }') are free here);" \
     "./scripts/setup.sh --latest takes the newest versions that pyproject.toml allows" >&2
   exit 1
 }

@@ -342,6 +342,8 @@ def test_the_benchmarks_of_the_readme_run(tmp_path):
     assert record["questions_per_second"] > 0
     record = bench("scripts/bench_inspect.py", *small[2:], *once, "--images", "2")
     assert record["tokens_an_image"]["kept"] < record["tokens_an_image"]["computed"]
+    record = bench("scripts/bench_reading.py", "--side", "56", *once, "--micro-batches", "2")
+    assert record["pixels_equal"] and record["rows"] == 256
     few = ["--only", "grabcut", "--only", "sam3-transformers", "--boxes", "2", *small[:4], *once]
     assert set(bench("scripts/bench_masks.py", *few)["segmenters"]) == {few[1], few[3]}
     record = bench("scripts/bench_published.py", *small, "--layers", "1", "--generations", "2")

@@ -7,6 +7,7 @@ each of its micro-batches, and questions share references.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +24,8 @@ class ReadOnce(data.Dataset[dict[str, Any]]):
 
     def __init__(self, rows: Dataset) -> None:
         self._kind: Image = rows.features["images"].feature
-        files = List(replace(self._kind, decode=False))
-        self._rows = rows.cast_column("images", files)
+        self._rows = deepcopy(rows)  # the same table; a cast would write another
+        self._rows.info.features["images"] = List(replace(self._kind, decode=False))
         # Of the batch asked for last, by path.
         self._pictures: dict[str, Any] = {}
 
