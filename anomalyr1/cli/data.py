@@ -1,4 +1,4 @@
-"""`anomalyr1 data`: build, synth, split, check, stats, export."""
+"""`anomalyr1 data`: build, boxes, synth, split, check, stats, export."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from anomalyr1.cli import data_check
+from anomalyr1.cli.boxing import boxes
 from anomalyr1.cli.exporting import export
 from anomalyr1.cli.showing import read_settings, show_counts
 from anomalyr1.errors import InputError
@@ -16,6 +17,7 @@ from anomalyr1.terminal import progress
 app = typer.Typer(help="Build, split, check and describe benchmarks.", no_args_is_help=True)
 
 app.command()(export)
+app.command()(boxes)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; empty or new.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every choice.")]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, file_sha256, fingerprint, near_pairs
 from anomalyr1.data.manifest import Manifest, make_manifest, read_files, read_groups
 from anomalyr1.data.many_cores import over_files
@@ -179,13 +180,26 @@ def fingerprints(
     """Fingerprints by key: those in the benchmark's manifest, and the others from the files.
 
     Raises:
-        InputError: a file is needed and cannot be read.
+        InputError: files are needed and cannot be read; all of them are named.
     """
     known = read_files(benchmark.manifest, benchmark.path)
-    return {
-        key: known[key] if key in known else fingerprint(benchmark.root / key)
-        for key in progress(keys)
-    }
+    found, faults = {}, []
+
+    def read(key: str) -> Fingerprint:
+        return known[key] if key in known else fingerprint(benchmark.root / key)
+
+    for key, result in over_files(read, keys, progress):
+        if isinstance(result, InputError):
+            faults.append(f"{key}: {result}")
+        else:
+            found[key] = result
+    if faults:
+        raise refusal(
+            f"expected every image and reference of {benchmark.path} to be readable, found {{}} "
+            "that cannot be read; bring the file{s}, or take the name{s} out of the benchmark:",
+            faults,
+        )
+    return found
 
 
 def canonical_key(key: str) -> str:

@@ -8,7 +8,7 @@ from commands import invoke
 from anomalyr1.cli.data import app
 from anomalyr1.errors import InputError
 
-VERBS = ("build", "synth", "split", "check", "stats", "export")
+VERBS = ("build", "boxes", "synth", "split", "check", "stats", "export")
 
 
 def run(*arguments):

@@ -148,6 +148,17 @@ def choice(
     return shuffle_options(Question(text, kind, options, "A"), key, seed)
 
 
+def grounding_question(key: str, boxes: tuple[Box, ...], seed: int = 0) -> Question:
+    """The question where the defects of an image are.
+
+    Args:
+        key: the image's key.
+        boxes: gold, in pixels of the image; none where nothing is wrong.
+        seed: of the wording.
+    """
+    return Question(_wording(GROUNDING, key, seed), GROUNDING, boxes=boxes)
+
+
 def words(name: str) -> str:
     """A folder name in words; characters that no file can hold (lone surrogates) are replaced.
 
@@ -192,7 +203,11 @@ def _plain(text: str) -> str:
 
 
 def _text(kind: str, subject: Subject, seed: int) -> str:
-    return seeded_choice(TEXTS[kind], seed, subject.key, kind)
+    return _wording(kind, subject.key, seed)
+
+
+def _wording(kind: str, key: str, seed: int) -> str:
+    return seeded_choice(TEXTS[kind], seed, key, kind)
 
 
 def _detection(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
@@ -246,6 +261,4 @@ def _object(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | N
 
 def _grounding(subject: Subject, vocabulary: Vocabulary, seed: int) -> Question | None:
     boxes = () if subject.normal else subject.boxes
-    if boxes is None:
-        return None
-    return Question(_text(GROUNDING, subject, seed), GROUNDING, boxes=boxes)
+    return None if boxes is None else grounding_question(subject.key, boxes, seed)

@@ -201,3 +201,14 @@ def test_unknown_keys_and_questions_survive(bench, tmp_path):
 def test_options_are_checked(options):
     with pytest.raises(InputError, match="expected"):
         SplitOptions(**options)
+
+
+def test_all_files_that_a_split_lacks_are_named_at_once(bench, tmp_path):
+    (bench.path.parent / "manifest.json").unlink()  # nothing is on record: every file is opened
+    lost = sorted(references(bench))[:2]
+    for key in lost:
+        (bench.root / key).unlink()
+    with pytest.raises(InputError) as refused:
+        split(load_benchmark(bench.path.parent), tmp_path / "split", k_shot=1)
+    assert all(key in str(refused.value) for key in lost) and "found 2 that" in str(refused.value)
+    assert not (tmp_path / "split").exists()
