@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # GRPO over several nodes under Slurm; every task is one node, accelerate starts its processes.
 #
+#   mkdir -p runs   (Slurm opens the log before the script runs)
 #   sbatch --nodes 2 --gpus-per-node 8 scripts/train_multinode.sh CONFIG [KEY=VALUE ...]
 #   LAUNCHER=torchrun sbatch ... scripts/train_multinode.sh CONFIG grpo.deepspeed=configs/deepspeed/zero3.json
 #

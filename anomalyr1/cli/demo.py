@@ -46,8 +46,8 @@ def demo(
     """
     if importlib.util.find_spec("gradio") is None:
         raise InputError(
-            "expected the package gradio for the page, found none; run `pip install "
-            "anomalyr1[demo]`"
+            "expected the package gradio for the page, found none; run `pip install -e '.[demo]'` "
+            "in the clone"
         )
     quiet_libraries()
     from anomalyr1.demo.inspect_request import Desk

@@ -17,10 +17,10 @@ CORE = ("torch", "transformers", "trl", "peft", "accelerate")
 
 # Package -> what it is for, the command that installs it, and whether only a GPU has a use for it.
 OPTIONAL: Mapping[str, tuple[str, str, bool]] = {
-    "deepspeed": ("ZeRO over several GPUs", "pip install 'anomalyr1[deepspeed]'", True),
+    "deepspeed": ("ZeRO over several GPUs", "pip install -e '.[deepspeed]' (in the clone)", True),
     "sam2": (
         "masks from boxes; grabcut does without",
-        "SAM2_BUILD_CUDA=0 pip install --no-build-isolation 'anomalyr1[sam2]'",
+        "SAM2_BUILD_CUDA=0 pip install --no-build-isolation -e '.[sam2]' (in the clone)",
         False,
     ),
     "flash-attn": (

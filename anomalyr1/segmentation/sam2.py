@@ -61,7 +61,7 @@ def load_sam2(
     if importlib.util.find_spec("sam2") is None:
         raise InputError(
             "expected the sam2 package for segmenter sam2, found none; "
-            "install anomalyr1[sam2] or choose the segmenter grabcut"
+            "run ./scripts/setup.sh or choose the segmenter grabcut"
         )
     from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES as PUBLISHED
 

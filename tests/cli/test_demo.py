@@ -19,7 +19,7 @@ OPTIONS = ["--policy", REPOSITORY / "data/tiny-policy", "--segmenter", "box"]
 def test_without_gradio_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     said = " ".join(run_here("demo", *OPTIONS, status=2).split())
-    assert "found none" in said and "pip install anomalyr1[demo]" in said
+    assert "found none" in said and "pip install -e '.[demo]'" in said
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,11 @@ def test_an_absent_package_shows_how_to_get_it(write, monkeypatch):
     monkeypatch.setattr(config_module, "installed", absent)
     lines = {line.name: line for line in packages.package_lines(LAPTOP, {})}
     assert (lines["peft"].status, lines["peft"].advice) == ("problem", "pip install 'peft>=0.18'")
-    assert lines["sam2"].status == "note" and "anomalyr1[sam2]" in lines["sam2"].advice
+    assert lines["sam2"].status == "note" and ".[sam2]" in lines["sam2"].advice
     assert lines["deepspeed"].status == "ok"  # of no use here
     on_node = {line.name: line for line in packages.package_lines(NODE, {})}
     deepspeed = on_node["deepspeed"]
-    assert deepspeed.status == "note" and "anomalyr1[deepspeed]" in deepspeed.advice
+    assert deepspeed.status == "note" and ".[deepspeed]" in deepspeed.advice
     needs = look(write(), "grpo.deepspeed=zero.json", "segmentation.kind=sam2")
     for name in ("grpo.deepspeed", "segmentation.kind=sam2"):
         assert needs[name].status == "problem" and "pip install" in needs[name].advice, name

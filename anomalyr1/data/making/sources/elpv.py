@@ -37,8 +37,8 @@ def package_data() -> Path:
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
         raise InputError(
-            "expected the package elpv-dataset, found none; run `pip install anomalyr1[elpv]` "
-            "or give the folder that holds labels.csv"
+            "expected the package elpv-dataset, found none; run `pip install -e '.[elpv]'` "
+            "in the clone, or give the folder that holds labels.csv"
         )
     return Path(spec.origin).parent / "data"
 
