@@ -93,8 +93,9 @@ def corpus(benchmark: Path) -> list[str]:
 class Making:
     """What the stages share."""
 
-    def __init__(self, work: Path, device: str, workers: int, scale: float) -> None:
-        self.work, self.device, self.workers, self.scale = work, device, workers, scale
+    def __init__(self, work: Path, device: str, workers: int, scale: float, seed: int) -> None:
+        self.work, self.device, self.workers = work, device, workers
+        self.scale, self.seed = scale, seed
         self.console = Console(soft_wrap=True)
         self.policy: Policy
         self.heads: Heads
@@ -171,6 +172,69 @@ class Making:
         self.policy.processor.save_pretrained(folder)
 
 
+def learn_at_112(making: Making, pictures: Pictures, test: Path) -> None:
+    """The four stages on the small images: sight, everywhere, language, both.
+
+    Args:
+        making: what the stages share.
+        pictures: asked about.
+        test: held-out images.
+    """
+    policy, heads, seed, held_out = making.policy, making.heads, making.seed, read_pictures([test])
+    for name, everywhere in (("sight", 0.0), ("everywhere", 1.0)):
+        sight = SightLesson(policy, pictures, heads, batch=64, seed=seed, everywhere=everywhere)
+        making.run(name, sight, lambda lesson=sight: lesson.figures(held_out, SIDE))  # type: ignore[misc]
+    asking = Asking(policy.processor, SIDE, SIDE)
+    language = LanguageLesson(policy, pictures.samples, asking, batch=32, seed=seed)
+    told = LanguageLesson(policy, held_out.samples, asking, batch=120, seed=seed)
+    making.run("language", language, lambda: told.figures(told[0]))
+    both = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
+    making.run("both", both, lambda: making.answers("both", test, SIDE))
+
+
+def learn_at_all_sizes(
+    making: Making, pictures: Pictures, views: Pictures, test: Path, test_large: Path
+) -> None:
+    """The three stages that show the large images too: sizes, resolutions, forms.
+
+    Args:
+        making: what the stages share.
+        pictures: the small ones.
+        views: the large ones.
+        test: held-out images like the small ones.
+        test_large: boards and tiles like the large ones.
+    """
+    policy, seed = making.policy, making.seed
+    heads = making.heads = making.heads.knowing(making.heads.names.and_of(views.samples))
+    held_out = read_pictures([test_large])
+    sizes = SightLesson(policy, views, heads, batch=64, seed=seed, everywhere=1.0, sides=SIDES)
+    making.run("sizes", sizes, lambda: sizes.figures(held_out, 224))
+
+    def lessons(template: Template, seed: int) -> list[JointLesson]:
+        alike = {"images": 16, "seed": seed, "template": template}
+        near = JointLesson(policy, pictures, heads, sides=(SIDE,), **alike)
+        far = JointLesson(policy, views, heads, sides=SIDES, similar=0.5, **alike)
+        return [near, far]
+
+    def answers(name: str, template: Template) -> dict[str, float]:
+        large = making.answers(name, test_large, 224, template)
+        return making.answers(name, test, SIDE, template) | {
+            f"{key}, boards and tiles at 224": value for key, value in large.items()
+        }
+
+    def in_both_forms() -> dict[str, float]:
+        at_once = answers("forms", "inspect")
+        return answers("forms", "choice") | {
+            f"{key}, letter and boxes at once": value for key, value in at_once.items()
+        }
+
+    shares = (AT_112, 1 - AT_112)
+    resolutions = InTurns(lessons("choice", seed), shares, seed)
+    making.run("resolutions", resolutions, lambda: answers("resolutions", "choice"))
+    both_forms = [*lessons("choice", seed + 1), *lessons("inspect", seed + 2)]
+    making.run("forms", InTurns(both_forms, (*shares, *shares), seed + 1), in_both_forms)
+
+
 def record(policy: Path, start: Path, small: list[Set], wide: list[Set]) -> None:
     """What the policy was shown, by the bytes of the files: an even plate looks like another's."""
     random, similar = (
@@ -199,65 +263,19 @@ def main(
     torch.set_float32_matmul_precision("high")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     small, wide, (test, test_large) = sets(work / "images", images, large, seed)
-    pool = ProcessPoolExecutor(processes)
-    drawing = [pool.submit(each.draw) for each in (test, test_large, *small, *wide)]
-    for job in drawing[: len(small) + 2]:
-        job.result()
-    making = Making(work, device, workers, scale)
-    pictures = read_pictures([each.train for each in small])
-    held_out, held_out_large = read_pictures([test.train]), read_pictures([test_large.train])
-    making.console.print(f"{len(pictures.samples)} images asked about, on {device}")
-    making.load(pictures, small[:8])
-    policy, heads = making.policy, making.heads
-    for name, everywhere in (("sight", 0.0), ("everywhere", 1.0)):
-        sight = SightLesson(policy, pictures, heads, batch=64, seed=seed, everywhere=everywhere)
-        making.run(name, sight, lambda lesson=sight: lesson.figures(held_out, SIDE))  # type: ignore[misc]
-    asking = Asking(policy.processor, SIDE, SIDE)
-    language = LanguageLesson(policy, pictures.samples, asking, batch=32, seed=seed)
-    told = LanguageLesson(policy, held_out.samples, asking, batch=120, seed=seed)
-    making.run("language", language, lambda: told.figures(told[0]))
-    both = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
-    making.run("both", both, lambda: making.answers("both", test.train, SIDE))
-    for job in drawing:
-        job.result()
-    pool.shutdown()
+    with ProcessPoolExecutor(processes) as pool:  # the large ones are drawn beside the first stages
+        drawing = [pool.submit(each.draw) for each in (test, test_large, *small, *wide)]
+        for job in drawing[: len(small) + 2]:
+            job.result()
+        making = Making(work, device, workers, scale, seed)
+        pictures = read_pictures([each.train for each in small])
+        making.console.print(f"{len(pictures.samples)} images asked about, on {device}")
+        making.load(pictures, small[:8])
+        learn_at_112(making, pictures, test.train)
+        for job in drawing:
+            job.result()
     views = read_pictures([each.train for each in wide])
-    heads = making.heads = heads.knowing(heads.names.and_of(views.samples))
-    sizes = SightLesson(policy, views, heads, batch=64, seed=seed, everywhere=1.0, sides=SIDES)
-    making.run("sizes", sizes, lambda: sizes.figures(held_out_large, 224))
-
-    def lessons(template: Template, seed: int) -> list[JointLesson]:
-        near = JointLesson(
-            policy, pictures, heads, images=16, seed=seed, sides=(SIDE,), template=template
-        )
-        far = JointLesson(
-            policy, views, heads, images=16, seed=seed, sides=SIDES, similar=0.5, template=template
-        )
-        return [near, far]
-
-    def answers(name: str, template: Template) -> dict[str, float]:
-        small_ones = making.answers(name, test.train, SIDE, template)
-        large_ones = making.answers(name, test_large.train, 224, template)
-        return small_ones | {
-            f"{key}, boards and tiles at 224": value for key, value in large_ones.items()
-        }
-
-    shares = (AT_112, 1 - AT_112)
-    resolutions = InTurns(lessons("choice", seed), shares, seed)
-    making.run("resolutions", resolutions, lambda: answers("resolutions", "choice"))
-    both_forms = [*lessons("choice", seed + 1), *lessons("inspect", seed + 2)]
-    forms = InTurns(both_forms, (*shares, *shares), seed + 1)
-    making.run(
-        "forms",
-        forms,
-        lambda: {
-            **answers("forms", "choice"),
-            **{
-                f"{key}, letter and boxes at once": value
-                for key, value in answers("forms", "inspect").items()
-            },
-        },
-    )
+    learn_at_all_sizes(making, pictures, views, test.train, test_large.train)
     finished = work / POLICY
     making.save(finished)
     record(finished, work / "start", small, wide)
