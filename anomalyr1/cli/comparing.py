@@ -115,7 +115,7 @@ def _table(
         table.add_column(SHOWN[key], justify="right")
     table.add_column("answers fixed / broken", justify="right")
     table.add_column("most given letter (gold)", justify="right")
-    names = told_apart([(run.run.resolve().name, run.run) for run in runs])
+    names = told_apart([run.run for run in runs])
     for run, name in zip(runs, names, strict=True):
         cells = [
             f"{run.before.values[key]:.1f} → {run.after.values[key]:.1f}\n"

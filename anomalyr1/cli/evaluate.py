@@ -126,9 +126,9 @@ def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: st
         table.add_column("")
         for dataset in rows:
             table.add_column(dataset, justify="right", overflow="fold")
-        for name, average in rows["Average"].items():
+        for name in rows["Average"]:
             style = "bold" if name == "Average" else None
-            if average is not None:
+            if any(cells[name] is not None for cells in rows.values()):
                 table.add_row(name, *(percent(rows[d][name]) for d in rows), style=style)
         for name in ("Overkill", "Miss"):
             shares = metrics["overkill_miss"][accounting]

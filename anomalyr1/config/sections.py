@@ -243,7 +243,7 @@ class EvalConfig:
             empty that can be filled; false draws them from all alike.
         shard: "i/n", from 1: ask about every n-th image from the i-th on, in a folder of its own
             below `run_dir`; `anomalyr1 gather` puts the shards together.
-        bootstrap: resamples behind the 95 % intervals.
+        bootstrap: resamples behind the 95 % intervals; None draws as many as `score`.
         gallery: images drawn in the report.
         question_types: ask these types only; None asks all.
         shuffle_options: reorder options from this seed; None keeps the order on disk.
@@ -265,7 +265,7 @@ class EvalConfig:
     limit: Count | None = None
     stratified: Flag = True
     shard: Text | None = None
-    bootstrap: Count = 2000
+    bootstrap: Count | None = None
     gallery: Whole = 48
     question_types: Texts | None = None
     shuffle_options: AnyWhole | None = None

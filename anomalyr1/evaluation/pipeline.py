@@ -18,6 +18,7 @@ from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
 from anomalyr1.evaluation.shard_folders import in_own_folder
 from anomalyr1.evaluation.shards import Shard
+from anomalyr1.metrics.bootstrap import RESAMPLES
 from anomalyr1.run_lock import alone_in_its_folder
 from anomalyr1.schema import GROUNDING
 from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
@@ -66,7 +67,7 @@ def _evaluate(config: Config, console: Console | None) -> Path:
             predictions, benchmark.root, segmenter, jitter=_jitter(config), progress=bar
         )
         console.print(f"masks: {masks}")
-    metrics = score(predictions, resamples=config.eval.bootstrap)
+    metrics = score(predictions, resamples=config.eval.bootstrap or RESAMPLES)
     if metrics.get("empty_cells"):
         console.print(told_empty(metrics["empty_cells"]))
     console.print(f"metrics: {run_dir / run_folder.METRICS}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1 import run_folder
+from anomalyr1.errors import InputError
 from anomalyr1.evaluation.beside import blind_baselines
 from anomalyr1.evaluation.cells import empty_cells, withhold
 from anomalyr1.evaluation.consistency import consistency
@@ -33,7 +34,7 @@ from anomalyr1.metrics.mcq import (
 from anomalyr1.metrics.rare_shares import FEW, LEVEL
 from anomalyr1.metrics.significance import smallest_detectable
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
-from anomalyr1.storage import write_json
+from anomalyr1.storage import read_json, write_json
 
 
 def score(
@@ -41,7 +42,7 @@ def score(
     out: Path | str | None = None,
     masks_dir: Path | str | None = None,
     *,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
 ) -> dict[str, Any]:
     """Score a predictions.jsonl and write metrics.json.
 
@@ -52,7 +53,8 @@ def score(
         predictions: a predictions.jsonl.
         out: where to write; `metrics.json` beside the predictions by default.
         masks_dir: the folder of masks/<segmenter>.jsonl; `masks` beside the predictions by default.
-        resamples: bootstrap resamples behind the intervals.
+        resamples: bootstrap resamples behind the intervals; None draws as many as the
+            `metrics.json` beside the predictions says, and `RESAMPLES` where there is none.
 
     Returns:
         What was written: `settings` (the card as far as it is known, and the names of what is
@@ -75,9 +77,13 @@ def score(
 
 
 def measure(
-    path: Path, readings: Sequence[PredictionReading], masks_dir: Path, resamples: int = RESAMPLES
+    path: Path,
+    readings: Sequence[PredictionReading],
+    masks_dir: Path,
+    resamples: int | None = None,
 ) -> dict[str, Any]:
     """What `score` writes, from completions that were read already."""
+    resamples = resamples or _kept_resamples(path)
     card = known_settings(path)
     metrics = {
         "predictions": {
@@ -105,6 +111,16 @@ def measure(
         metrics["robustmad"] = robust
     located = localization(readings, masks_dir, resamples)
     return {**metrics, "localization": located} if located else metrics
+
+
+def _kept_resamples(predictions: Path) -> int:
+    """As many as before, so that no interval changes with the verb that computes it."""
+    try:
+        metrics = read_json(predictions.parent / run_folder.METRICS)
+        kept = metrics["intervals"]["resamples"]
+    except (InputError, KeyError, TypeError):  # not there, or to be written anew
+        return RESAMPLES
+    return kept if type(kept) is int and kept > 0 else RESAMPLES
 
 
 def _exposure(readings: Sequence[PredictionReading], resamples: int) -> dict[str, Any]:

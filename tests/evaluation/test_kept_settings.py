@@ -121,7 +121,8 @@ def test_unlike_evaluations_say_in_what_they_differ(run, tmp_path):
     assert read_before_after(tmp_path).settings.fields == ("references (0 and 1)",)
     assert "settings    differ in references (0 and 1)" in run_here("compare", tmp_path)
     page = write_report([tmp_path]).read_text()
-    assert "before: its settings and this run&#x27;s differ in references (0 and 1)." in page
+    told = f"before: its settings and those of {tmp_path.name} differ in references (0 and 1)."
+    assert told in page
     assert card["policy"]["sha256"] in page and "the prompt: choice" in page
 
 

@@ -11,10 +11,14 @@ from commands import run_here
 from evaluation_data import letter, question, write
 from tiny_runs import write_config
 
-from anomalyr1.config import Config, EvalConfig
+from anomalyr1.config import Config, EvalConfig, PolicyConfig
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.pipeline import evaluate
+from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.score import score
 from anomalyr1.evaluation.shard_folders import gather_shards, in_own_folder
+from anomalyr1.metrics.bootstrap import RESAMPLES
+from tests.evaluation.report.test_report_page import Page
 
 TYPE = "Object Details"
 WHOLE = [  # two data sets, of which each has both sides and one more cell
@@ -61,7 +65,30 @@ def test_averages_over_an_empty_cell_are_null_and_the_others_stay(tmp_path):
         assert part["micro"][accounting] is not None
     out = run_here("score", tmp_path / "part/predictions.jsonl")
     assert "no macro average: this part has no question for Two normal" in out
-    run_here("report", tmp_path / "part")
+
+
+def test_what_a_part_measured_is_shown_beside_why_the_rest_is_not(tmp_path):
+    kept = [
+        question("0", 0, letter("A"), dataset="GoodsAD"),
+        question("1", 0, letter("A"), dataset="VisA"),
+        question("2", 0, letter("A"), dataset="VisA", normal=True),  # wrong
+        question("1", 1, letter("A"), dataset="VisA", type=TYPE),
+    ]
+    cells = [["GoodsAD", "anomalous"], ["GoodsAD", "normal"]]
+    metrics = scored(tmp_path, kept, cells)
+    assert metrics["mmad"]["strict"]["VisA"]["Anomaly Detection"] == 50
+    assert metrics["mmad"]["strict"]["VisA"]["Average"] == 75
+    told = "no macro average: this part has no question for GoodsAD normal"
+    said = run_here("score", tmp_path / "predictions.jsonl")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
+    assert ["Anomaly Detection", "-", "50.0", "-"] in rows and told in said
+    assert ["Average", "-", "75.0", "-"] in rows
+    run_here("report", tmp_path)
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    columns = ("Anomaly Detection", "Object Analysis", "Average", "Overkill", "Miss")
+    assert "".join((*columns, "GoodsAD", "–" * 4, "0.0", "VisA", "50.0")) in page.text
+    assert "75.0" in page.text and page.text.count(told) == 1
+    assert [note["class"] for note in page.all("p", "warning")] == ["note warning"]
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2"])
@@ -177,3 +204,21 @@ def test_a_broken_last_line_is_cut_off_and_told(shards, tmp_path, capsys):
         said = run_here("eval", shards / "eval.yaml", f"run_dir={whole}", "--limit", 7)
         assert f"cut off a broken last line of {len(broken)} bytes" in said.replace("\n", " ")
         assert path.read_text() == before
+
+
+@pytest.mark.parametrize("bootstrap", [None, 30])
+def test_an_evaluation_and_its_scoring_draw_alike(bootstrap, tmp_path, tiny_policy, toy_benchmark):
+    config = Config(
+        run_dir=str(tmp_path),
+        policy=PolicyConfig(path=str(tiny_policy), max_pixels=3136),
+        eval=EvalConfig(benchmark=str(toy_benchmark), max_new_tokens=6, bootstrap=bootstrap),
+    )
+    page = evaluate(config).read_text()
+    metrics = (tmp_path / "metrics.json").read_text()
+    drawn = json.loads(metrics)["intervals"]["resamples"]
+    assert drawn == bootstrap or (bootstrap is None and drawn == RESAMPLES)
+    score(tmp_path / "predictions.jsonl")
+    assert (tmp_path / "metrics.json").read_text() == metrics
+    write_report([tmp_path])
+    for text in (page, (tmp_path / "report.html").read_text()):
+        assert f"{drawn} resamples" in text

@@ -20,14 +20,14 @@ def change_lists(
     """Two lists that unfold: fixed against the other run, and broken; None where nothing changed.
 
     Args:
-        main: the run reported.
+        main: the run whose answers are listed.
         other: the run it is held against.
         found: what changed.
         gallery: image -> its place in the gallery, for links.
     """
     before, after = ({question_key(r): r for r in run.readings} for run in (other, main))
     lists = [
-        _listed(f"{name} against {other.name}", keys, before, after, gallery)
+        _listed(main.name, f"{name} against {other.name}", keys, before, after, gallery)
         for name, keys in (("fixed", found.fixed), ("broken", found.broken))
         if keys
     ]
@@ -35,6 +35,7 @@ def change_lists(
 
 
 def _listed(
+    run: str,
     title: str,
     keys: Sequence[Key],
     before: Mapping[Key, PredictionReading],
@@ -44,7 +45,7 @@ def _listed(
     """Those with a place in the gallery first."""
     shown = sorted(keys, key=lambda key: key[0] not in gallery)[:_MOST]
     items = [_item(key, before[key], after[key], gallery) for key in shown]
-    told = f"{len(keys):,} {'answer' if len(keys) == 1 else 'answers'} {title}"
+    told = f"{run}: {len(keys):,} {'answer' if len(keys) == 1 else 'answers'} {title}"
     if len(keys) > len(shown):
         told += f", {len(shown)} of them listed"
     return tag("details", tag("summary", told), tag("ul", *items), class_="changed")

@@ -1,4 +1,4 @@
-"""Several runs side by side: intervals, and paired differences to the run reported."""
+"""Several evaluations side by side: intervals, and paired differences to the first of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from anomalyr1.evaluation.report.difference import macro_difference
 from anomalyr1.evaluation.report.intervals import Row, interval_chart
 from anomalyr1.evaluation.report.markup import Child, Markup, join, tag
 from anomalyr1.evaluation.report.runs import Run
-from anomalyr1.evaluation.report.tables import DASH, grid, percent, with_interval
+from anomalyr1.evaluation.report.tables import DASH, grid, of_a_part, percent, with_interval
 from anomalyr1.evaluation.right_answers import Changes
 from anomalyr1.metrics.mcq import AVERAGE
 
 _NOTE = (
-    "The difference is this report's run minus the other, in points of strict macro accuracy, on "
-    "the questions both answered. Its interval draws the same images for both runs: where it does "
-    "not reach 0, the runs differ. Images better: this run gave more right answers to "
-    "the questions of an image; p is McNemar's exact test over images. Detectable: the true "
-    "difference that so many images would show in 80 % of repetitions."
+    "The difference is {name} minus the other, in points of strict macro accuracy, on the "
+    "questions both answered. Its interval draws the same images for both runs: where it does not "
+    "reach 0, the runs differ. Images better: {name} gave more right answers to the questions of "
+    "an image; p is McNemar's exact test over images. Detectable: the true difference that so many "
+    "images would show in 80 % of repetitions."
 )
 Value = tuple[float | None, Sequence[float] | None]
 
@@ -31,23 +31,24 @@ def comparison(
     """Chart, table and the answers that changed; None with fewer than two evaluated runs.
 
     Args:
-        runs: the run reported, and those it is held against.
+        runs: those with metrics; the first is held against each of the others.
         found: what changed since each of the others, in their order.
         gallery: image -> its place in the gallery.
     """
-    evaluated = [run for run in runs if run.metrics is not None]
-    if len(evaluated) < 2:
+    if len(runs) < 2:
         return None
-    rows = _chart_rows([run.metrics for run in evaluated if run.metrics is not None])
+    main, others = runs[0], runs[1:]
+    rows = _chart_rows([run.metrics for run in runs if run.metrics is not None])
     return join(
         [
-            interval_chart(rows, [run.name for run in evaluated]) if rows else None,
-            _table(evaluated),
-            tag("p", _NOTE, class_="note"),
-            *(_unlike(evaluated[0], other) for other in evaluated[1:]),
+            interval_chart(rows, [run.name for run in runs]) if rows else None,
+            _table(runs),
+            tag("p", _NOTE.format(name=main.name), class_="note"),
+            *(of_a_part(run.metrics, f"{run.name}: ") for run in runs),
+            *(_unlike(main, other) for other in others),
             *(
-                change_lists(runs[0], other, of, gallery)
-                for other, of in zip(runs[1:], found, strict=True)
+                change_lists(main, other, of, gallery)
+                for other, of in zip(others, found, strict=True)
             ),
         ]
     )
@@ -110,14 +111,15 @@ def _table(runs: Sequence[Run]) -> Markup:
 
 
 def _unlike(main: Run, other: Run) -> Markup | None:
-    """What was set otherwise in another run than in the one reported, beside the policy."""
+    """What was set otherwise in another run than in the first, beside the policy."""
     assert main.metrics is not None and other.metrics is not None
     cards = [run.metrics["settings"]["card"] for run in (other, main) if run.metrics is not None]
     found = unlike_but_for_the_policy(*cards)
     if not found.fields and not found.unknown:
         return None
     warned = "note warning" if found.fields else "note"
-    return tag("p", f"{other.name}: its settings and this run's {found.told}.", class_=warned)
+    told = f"{other.name}: its settings and those of {main.name} {found.told}."
+    return tag("p", told, class_=warned)
 
 
 def _difference(main: Run, other: Run) -> list[Child]:

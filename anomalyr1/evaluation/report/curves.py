@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,25 +47,31 @@ _LINES: tuple[tuple[str, dict[str, str], str | None], ...] = (
 )
 
 
-def training_charts(
-    histories: Mapping[str, History], warnings: Mapping[str, History] | None = None
-) -> list[Markup]:
+@dataclass(frozen=True)
+class Training:
+    """What the training of a run logged, and what its guard warned of."""
+
+    name: str
+    history: History
+    warnings: History = ()
+
+
+def training_charts(runs: Sequence[Training]) -> list[Markup]:
     """Charts of one or more runs.
 
     A quantity with one line is drawn for every run; what needs several lines (the reward's terms,
     the outcomes, the letters) is drawn for the first run that logged it. Where a run was warned of
     a quantity, its chart is marked.
     """
-    told = warnings or {}
     charts: list[Markup] = []
     for title, keys, note in _LINES:
-        lines = _lines(histories, keys)
+        lines = _lines(runs, keys)
         if lines:
-            every = [line for run in histories for line in told.get(run, ())]
+            every = [line for run in runs for line in run.warnings]
             charts.append(line_chart(title, lines, note, _marks(every, keys)))
         if title == "Reward":
             for draw in (_reward_terms, _outcomes, _letters):
-                charts += _first(histories, told, draw)
+                charts += _first(runs, draw)
     return charts
 
 
@@ -77,32 +84,31 @@ def _marks(warnings: History, keys: Iterable[str]) -> list[Mark]:
     ]
 
 
-def _lines(histories: Mapping[str, History], keys: Mapping[str, str]) -> list[Series]:
+def _lines(runs: Sequence[Training], keys: Mapping[str, str]) -> list[Series]:
     found = [
-        (run, name, *curve)
-        for run, history in histories.items()
+        (place, name, *curve)
+        for place, run in enumerate(runs)
         for key, name in keys.items()
-        if (curve := curve_of(history, key)) is not None
+        if (curve := curve_of(run.history, key)) is not None
     ]
-    runs, names = {run for run, *_ in found}, {name for _, name, *_ in found}
+    places, names = {place for place, *_ in found}, {name for _, name, *_ in found}
+    several = len(places) > 1
     return [
         Series(
-            ", ".join([run] * (len(runs) > 1) + [name] * (len(names) > 1 or len(runs) == 1)),
+            ", ".join([runs[place].name] * several + [name] * (len(names) > 1 or not several)),
             x,
             y,
             run_colour(index),
         )
-        for index, (run, name, x, y) in enumerate(found)
+        for index, (place, name, x, y) in enumerate(found)
     ]
 
 
 def _first(
-    histories: Mapping[str, History],
-    warnings: Mapping[str, History],
-    draw: Callable[[History, History, str | None], Markup | None],
+    runs: Sequence[Training], draw: Callable[[History, History, str | None], Markup | None]
 ) -> list[Markup]:
-    for run, history in histories.items():
-        chart = draw(history, warnings.get(run, ()), run if len(histories) > 1 else None)
+    for run in runs:
+        chart = draw(run.history, run.warnings, run.name if len(runs) > 1 else None)
         if chart is not None:
             return [chart]
     return []

@@ -9,7 +9,7 @@ from typing import Any
 from anomalyr1.evaluation.report.intervals import interval_bar
 from anomalyr1.evaluation.report.markup import Markup, tag
 from anomalyr1.evaluation.report.runs import Run, best_segmenter
-from anomalyr1.evaluation.report.tables import percent
+from anomalyr1.evaluation.report.tables import of_a_part, percent
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
 from anomalyr1.schema import ANOMALY_DETECTION
 
@@ -27,7 +27,10 @@ class Figure:
 
 
 def headline(run: Run, others: Sequence[Run]) -> Markup:
-    """Title, subtitle and the tiles; a tile names the first compared run's value too."""
+    """Title, subtitle, the tiles, and why one is missing.
+
+    A tile names the value of the first of `others` too.
+    """
     figures = _figures(run)
     before = {f.label: f.value for f in _figures(others[0])} if others else {}
     name = others[0].name if others else ""
@@ -38,6 +41,7 @@ def headline(run: Run, others: Sequence[Run]) -> Markup:
         tag("h1", run.name),
         tag("p", _subtitle(run), class_="subtitle"),
         tag("div", *tiles, class_="tiles") if tiles else None,
+        of_a_part(run.metrics),
     )
 
 

@@ -113,12 +113,12 @@ def interval_chart(rows: Sequence[Row], labels: Sequence[str]) -> Markup:
     )
 
 
-def outcome_bars(shares: Mapping[str, Mapping[str, float]]) -> Markup | None:
-    """One bar a run: ROAM's outcomes in percent, best first. None without runs."""
+def outcome_bars(shares: Sequence[tuple[str, Mapping[str, float]]]) -> Markup | None:
+    """One bar a run, of its name and ROAM's outcomes in percent, best first. None without runs."""
     if not shares:
         return None
     rows = []
-    for name, of_run in shares.items():
+    for name, of_run in shares:
         left, parts = 0.0, []
         for outcome in STACK:
             share = of_run[outcome]
@@ -138,7 +138,7 @@ def outcome_bars(shares: Mapping[str, Mapping[str, float]]) -> Markup | None:
         bar = tag("svg", *parts, viewBox="0 0 100 10", preserveAspectRatio="none", class_="stack")
         count = tag("small", f"{of_run['questions']:,} answers")
         rows.append(tag("div", tag("p", name, " ", count), bar, class_="stackrow"))
-    only = next(iter(shares.values())) if len(shares) == 1 else None
+    only = shares[0][1] if len(shares) == 1 else None
     labels = [
         (
             in_words(outcome) + (f" {only[outcome]:.1f} %" if only else ""),

@@ -49,7 +49,7 @@ def write_leaderboard(runs: Sequence[Path], out: Path) -> tuple[Path, Path]:
         InputError: runs hold no metrics; all of them are named.
     """
     read = read_metrics(runs)
-    names = told_apart([(folder.resolve().name, folder) for folder, _ in read])
+    names = told_apart([folder for folder, _ in read])
     named = [(name, metrics) for name, (_, metrics) in zip(names, read, strict=True)]
     table = out.with_suffix(".csv")
     page = render_leaderboard(named)

@@ -17,7 +17,7 @@ from anomalyr1.evaluation.report.consistency_table import (
     CONSISTENCY_NOTE,
     consistency_table,
 )
-from anomalyr1.evaluation.report.curves import training_charts
+from anomalyr1.evaluation.report.curves import Training, training_charts
 from anomalyr1.evaluation.report.gallery import choose_gallery, image_gallery
 from anomalyr1.evaluation.report.headline import headline
 from anomalyr1.evaluation.report.intervals import outcome_bars
@@ -118,8 +118,8 @@ def write_report(
     """Write the report of one or several runs.
 
     Args:
-        runs: run folders; the first is the one reported, the others are compared with it. A
-            folder's own `before/` predictions are compared too.
+        runs: run folders; the first is the one reported. The first with an evaluation is compared
+            with the other ones, and with a folder's own `before/` predictions.
         out: the HTML file; `report.html` in the first run by default.
         gallery: most images in the gallery.
         root: data root of the images, where the runs' provenance does not tell it.
@@ -138,22 +138,24 @@ def write_report(
 def render(runs: Sequence[Run], most: int = GALLERY) -> str:
     """The page as text."""
     main = runs[0]
-    found = [changes(other.readings, main.readings) for other in runs[1:]]
+    evaluated = [run for run in runs if run.metrics is not None]
+    others = evaluated[1:]
+    found = [changes(other.readings, evaluated[0].readings) for other in others]
     gallery = choose_gallery(main, found[0] if found else None, most)
     sections = [
         _section("accuracy", "Accuracy", [*_accuracy(main), *_robustmad(main)]),
-        _section("comparison", "Comparison", [comparison(runs, found, gallery.places)]),
+        _section("comparison", "Comparison", [comparison(evaluated, found, gallery.places)]),
         _section("consistency", "The same question again", _consistency(main)),
         _section("outcomes", "Reasoning against answer", [outcome_bars(_outcomes(runs))]),
         _section("localization", "Detection and localization", _localization(main)),
         _section("training", "Training", _training(runs)),
-        _section("gallery-section", "Gallery", [image_gallery(main, runs[1:], gallery)]),
+        _section("gallery-section", "Gallery", [image_gallery(main, others, gallery)]),
         _section("origin", "Where the numbers come from", [origin(run) for run in runs]),
     ]
     shown = [section for section in sections if section is not None]
     links = [tag("a", title, href=f"#{name}") for name, title, _ in shown]
     body = [
-        headline(main, runs[1:]),
+        headline(main, others),
         tag("nav", *links),
         tag("main", *(content for _, _, content in shown)),
     ]
@@ -257,15 +259,14 @@ def _targets(run: Run) -> Markup | None:
     return tag("p", " ".join(parts), class_=_WARNING) if parts else None
 
 
-def _outcomes(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
-    found = {run.name: run.metrics["outcomes"] for run in runs if run.metrics is not None}
-    return {name: shares for name, shares in found.items() if shares["questions"]}
+def _outcomes(runs: Sequence[Run]) -> list[tuple[str, dict[str, float]]]:
+    found = [(run.name, run.metrics["outcomes"]) for run in runs if run.metrics is not None]
+    return [(name, shares) for name, shares in found if shares["questions"]]
 
 
 def _training(runs: Sequence[Run]) -> list[Markup | None]:
-    histories = {run.name: run.history for run in runs if run.history}
-    warnings = {run.name: run.warnings for run in runs}
-    charts = training_charts(histories, warnings)
+    trainings = [Training(run.name, run.history, run.warnings) for run in runs if run.history]
+    charts = training_charts(trainings)
     told: list[Markup | None] = [
         tag(
             "p", f"{run.name}: " if len(runs) > 1 else None, line.get("text"), class_="note warning"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ from anomalyr1.text_files import read_text
 class Run:
     """One run: its files as far as they exist, its completions read and measured.
 
-    `warnings` are what the guard of the training has said. `masks` maps an image to its line of the
-    best segmenter's file, `segmenter`. `root` is the data root of the images, None where nothing
-    tells it.
+    `name` is that of no other run on a page. `warnings` are what the guard of the training
+    has said. `masks` maps an image to its line of the best segmenter's file, `segmenter`. `root` is
+    the data root of the images, None where nothing tells it.
     """
 
     name: str
@@ -52,36 +53,53 @@ class Run:
 
 
 def load_runs(folders: Sequence[Path], root: Path | None = None) -> list[Run]:
-    """Read run folders; a folder's own `before/` predictions are a run beside it.
+    """Read run folders; a folder's own `before/` predictions, unless given, are a run beside it.
 
     Raises:
         InputError: a folder is not there or holds nothing to report, or a file in it is broken.
     """
-    paths: list[tuple[str, Path]] = []
-    for folder in folders:
-        path = folder.parent if folder.name == PREDICTIONS else folder
+    given = [folder.parent if folder.name == PREDICTIONS else folder for folder in folders]
+    for path in given:
         if not path.is_dir():
             raise InputError(f"expected a run folder at {path}, found none; check the path")
-        name = path.resolve().name
-        paths.append((name, path))
-        if (path / BEFORE / PREDICTIONS).exists():
-            label = BEFORE if len(folders) == 1 else f"{name}, {BEFORE}"
-            paths.append((label, path / BEFORE))
-    names = told_apart(paths)
-    return [_load(path, name, root) for name, (_, path) in zip(names, paths, strict=True)]
+    resolved = {path.resolve() for path in given}
+    named: list[tuple[str, Path]] = []
+    for name, path in zip(told_apart(given), given, strict=True):
+        named.append((name, path))
+        before = path / BEFORE
+        if (before / PREDICTIONS).exists() and before.resolve() not in resolved:
+            named.append((BEFORE if len(given) == 1 else f"{name}, {BEFORE}", before))
+    names = _numbered(name for name, _ in named)
+    return [_load(path, name, root) for name, (_, path) in zip(names, named, strict=True)]
 
 
-def told_apart(folders: Sequence[tuple[str, Path]]) -> list[str]:
-    """Names of run folders; those that several have say what folder they are in.
+def told_apart(folders: Sequence[Path]) -> list[str]:
+    """Names of folders, no two alike: the end of each path, as long as tells it from the others.
 
-    >>> told_apart([("a", Path("/x/a")), ("b", Path("/x/b")), ("b", Path("/y/b"))])
-    ['a', 'x/b', 'y/b']
+    A folder that is given again has a number behind its name.
+
+    >>> told_apart([Path("/x/a"), Path("/x/b"), Path("/y/b"), Path("/x/a")])
+    ['a', 'x/b', 'y/b', 'a (2)']
     """
-    names = [name for name, _ in folders]
-    return [
-        name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}"
-        for name, path in folders
-    ]
+    paths = [folder.resolve() for folder in folders]
+    return _numbered(_end(path, set(paths) - {path}) for path in paths)
+
+
+def _end(path: Path, others: Collection[Path]) -> str:
+    parts = path.parts
+    for length in range(1, len(parts)):
+        if all(other.parts[-length:] != parts[-length:] for other in others):
+            return str(Path(*parts[-length:]))
+    return str(path)
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """Names of which those that were there before have a number behind them."""
+    unlike: list[str] = []
+    for name in names:
+        tries = (name if number == 1 else f"{name} ({number})" for number in count(1))
+        unlike.append(next(one for one in tries if one not in unlike))
+    return unlike
 
 
 def _load(path: Path, name: str, root: Path | None) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from anomalyr1.evaluation.cells import told_empty
 from anomalyr1.evaluation.letter_scores import PARSED, PLACES
 from anomalyr1.evaluation.report.markup import Child, Markup, escape, join, scrolling, tag
 from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
@@ -65,23 +66,26 @@ def told_columns(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) 
     }
 
 
+def of_a_part(metrics: Mapping[str, Any] | None, before: str = "") -> Markup | None:
+    """Says why averages are missing; None where none is."""
+    empty = (metrics or {}).get("empty_cells")
+    return tag("p", f"{before}{told_empty(empty)}", class_="note warning") if empty else None
+
+
 def accuracy_table(metrics: Mapping[str, Any], accounting: str) -> Markup:
     """Datasets x subtasks with intervals; a cell is shaded by its value."""
     table, intervals = metrics["mmad"][accounting], metrics["intervals"][accounting]
-    columns = [name for name, value in table[AVERAGE].items() if value is not None]
-    costs = [
-        name
-        for name in (OVERKILL, MISS)
-        if metrics["overkill_miss"][accounting][AVERAGE][name] is not None
-    ]
+    # Of a part of a benchmark, the row Average lacks what its data sets have.
+    columns = told_columns({name: name for name in table[AVERAGE]}, table.values())
+    shares = metrics["overkill_miss"][accounting]
+    costs = told_columns({name: name for name in (OVERKILL, MISS)}, shares.values())
     rows: list[list[Child]] = []
     for dataset, cells in table.items():
         if dataset == AVERAGE and len(table) == 2:
             continue  # of one dataset
         row: list[Child] = [dataset]
         row += [_shaded(cells[name], intervals[dataset][name]) for name in columns]
-        extra = metrics["overkill_miss"][accounting][dataset]
-        row += [with_interval(extra[name], intervals[dataset][name]) for name in costs]
+        row += [with_interval(shares[dataset][name], intervals[dataset][name]) for name in costs]
         rows.append(row)
     return grid(["", *columns, *costs], rows, f"Accuracy, {accounting}")
 

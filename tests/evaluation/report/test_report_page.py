@@ -26,7 +26,7 @@ from anomalyr1.errors import InputError
 from anomalyr1.evaluation.image_readings import readings_of
 from anomalyr1.evaluation.masks import make_masks
 from anomalyr1.evaluation.report.charts import smooth
-from anomalyr1.evaluation.report.curves import training_charts
+from anomalyr1.evaluation.report.curves import Training, training_charts
 from anomalyr1.evaluation.report.difference import macro_difference
 from anomalyr1.evaluation.report.markup import Markup, escape, join, tag
 from anomalyr1.evaluation.report.page import write_report
@@ -273,15 +273,15 @@ def test_images_outside_the_root_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_charts_need_two_points_and_finite_numbers() -> None:
-    assert training_charts({"run": [{"step": 1, "loss": 1.0}]}) == []
+    assert training_charts([Training("run", [{"step": 1, "loss": 1.0}])]) == []
     flat = [{"step": step, "loss": 0.0} for step in range(4)]
-    [chart] = training_charts({"run": flat})
+    [chart] = training_charts([Training("run", flat)])
     assert not re.search(r"\b(nan|inf)\b", chart)
 
 
 def test_a_constant_of_any_size_is_drawn_at_its_size() -> None:
     rate = [{"step": step, "learning_rate": 1e-4} for step in range(4)]
-    [chart] = training_charts({"run": rate})
+    [chart] = training_charts([Training("run", rate)])
     numbers = [float(text) for text in re.findall(r'text-anchor="end"[^>]*>([-\d.e]+)<', chart)]
     assert numbers and all(0 < number < 2e-4 for number in numbers)
 
