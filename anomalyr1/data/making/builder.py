@@ -15,7 +15,7 @@ from typing import Any
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import NEAR_BITS, nearest
 from anomalyr1.data.images import BoxOptions
-from anomalyr1.data.making.differences import differing
+from anomalyr1.data.making.differences import differing, require_templates
 from anomalyr1.data.making.examining import Examined, examine, remarks
 from anomalyr1.data.making.gradient import coloured
 from anomalyr1.data.making.placing import mask_key, place, refuse_collisions, safe_items
@@ -109,6 +109,8 @@ def build_benchmark(
     require_new(out)
     items, renamed = safe_items(source.items)
     refuse_collisions(items)
+    if options.differences:
+        require_templates(items)
     source = replace(source, items=tuple(items))
     with (
         new_folder(out),

@@ -7,7 +7,7 @@ vision tower is too small to find it by looking from one image to the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.making.redrawn import canvas, redrawn
-from anomalyr1.data.making.sources.item import Source
+from anomalyr1.data.making.sources.item import Item, Source
 from anomalyr1.data.making.synthetic.scene import Canvas
 from anomalyr1.errors import InputError
 
@@ -31,6 +31,21 @@ DIM = (0.25, 0.5)
 PAINT = 0.95
 
 
+def require_templates(items: Iterable[Item]) -> None:
+    """Refuse images that `differing` has nothing to hold against; asked before any is cut.
+
+    Raises:
+        InputError: images have no reference of their own.
+    """
+    alone = [str(item.file) for item in items if not (item.reference or item.references)]
+    if alone:
+        raise refusal(
+            "expected an aligned reference for each image, found {} image{s} without one; leave "
+            "out --differences:",
+            alone,
+        )
+
+
 @contextmanager
 def differing(source: Source, wanted: bool, out: Path) -> Iterator[Source]:
     """The source with painted copies of its images; as it is where that is not wanted.
@@ -39,25 +54,17 @@ def differing(source: Source, wanted: bool, out: Path) -> Iterator[Source]:
     only dimmed, as the rest of an image is. Files last as long as the block.
 
     Args:
-        source: what a reader found.
+        source: what a reader found; `require_templates` has nothing against it.
         wanted: whether to.
         out: the folder that the benchmark is for, already there.
 
     Raises:
-        InputError: images have no reference of their own or one of another size, or cannot be read.
+        InputError: images have a reference of another size, or cannot be read.
     """
     if not wanted:
         yield source
         return
-    asked = [item for item in source.items if not item.reference]
-    alone = [str(item.file) for item in asked if not item.references]
-    if alone:
-        raise refusal(
-            "expected an aligned reference for each image, found {} image{s} without one; leave "
-            "out --differences:",
-            alone,
-        )
-    templates = {item.file: item.references[0] for item in asked}
+    templates = {item.file: item.references[0] for item in source.items if not item.reference}
     with redrawn(source, partial(_painted, templates), out) as painted:
         yield painted
 

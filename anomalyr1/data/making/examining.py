@@ -12,11 +12,12 @@ from anomalyr1.data.images import (
     LEVELS,
     ORIENTATION,
     BoxOptions,
+    Mask,
     boxes_from_mask,
     open_image,
     read_mask,
 )
-from anomalyr1.data.making.frames import Framed, to_image_frame
+from anomalyr1.data.making.frames import Framed, frame_remarks, to_image_frame
 from anomalyr1.data.making.shapes import draw
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.data.mask_marks import looks_inverted
@@ -58,23 +59,8 @@ def examine(item: Item, options: BoxOptions, rescale: bool = False) -> Examined:
     print_ = fingerprint_of(image, file_sha256(item.file))
     framed = to_image_frame(item, image.size, int(image.info[ORIENTATION]), rescale)
     found, empty, full = framed.item, False, False
-    if item.mask is not None:
-        pixels = read_mask(item.mask)
-        if pixels.shape != (image.height, image.width):
-            raise InputError(
-                f"expected a mask of {image.width} x {image.height} pixels like {item.file}, "
-                f"found {pixels.shape[1]} x {pixels.shape[0]} in {item.mask}; bring its own mask"
-            )
-        if item.normal and pixels.any():
-            raise InputError(
-                f"expected an empty mask for {item.file}, whose label is normal, found "
-                f"{int(pixels.sum())} marked pixels in {item.mask}; correct one of the two"
-            )
-        if looks_inverted(pixels):
-            raise InputError(
-                f"expected a mask that reads one way at {item.mask}, found marks all along its "
-                "edge and ground inside; if the ground is white, invert it"
-            )
+    pixels = own_mask(item, image.size)
+    if pixels is not None:
         empty, full = not pixels.any(), bool(pixels.all())
         label = item.defects[0] if len(item.defects) == 1 else None
         if empty:
@@ -89,20 +75,41 @@ def examine(item: Item, options: BoxOptions, rescale: bool = False) -> Examined:
     return Examined(found, image.size, print_, image.info.get(LEVELS), framed, empty, full)
 
 
+def own_mask(item: Item, size: tuple[int, int]) -> Mask | None:
+    """The mask file of an item, held against its image and its label; None without one.
+
+    Args:
+        item: as its source has it.
+        size: (width, height) of the upright image.
+
+    Raises:
+        InputError: it has another size, contradicts the label, or can be read two ways.
+    """
+    if item.mask is None:
+        return None
+    pixels, (width, height) = read_mask(item.mask), size
+    if pixels.shape != (height, width):
+        raise InputError(
+            f"expected a mask of {width} x {height} pixels like {item.file}, "
+            f"found {pixels.shape[1]} x {pixels.shape[0]} in {item.mask}; bring its own mask"
+        )
+    if item.normal and pixels.any():
+        raise InputError(
+            f"expected an empty mask for {item.file}, whose label is normal, found "
+            f"{int(pixels.sum())} marked pixels in {item.mask}; correct one of the two"
+        )
+    if looks_inverted(pixels):
+        raise InputError(
+            f"expected a mask that reads one way at {item.mask}, found marks all along its "
+            "edge and ground inside; if the ground is white, invert it"
+        )
+    return pixels
+
+
 def remarks(examined: Iterable[Examined]) -> list[str]:
     """Lines for the user about what was done to boxes and found in masks."""
     seen = list(examined)
-    clipped = sum(e.framed.clipped for e in seen)
     lines = {
-        f"{clipped} boxes left their image by up to a pixel and were clipped": clipped,
-        "{} images turned by EXIF have boxes as stored; they were turned too": sum(
-            e.framed.turned for e in seen
-        ),
-        "{} images turned by EXIF have boxes that could be as stored or upright; taken as "
-        "upright": sum(e.framed.unsure for e in seen),
-        "{} images have boxes in another size and were rescaled": sum(
-            e.framed.rescaled for e in seen
-        ),
         "{} masks of defective images mark nothing and are not used": sum(
             e.empty_mask for e in seen
         ),
@@ -113,7 +120,8 @@ def remarks(examined: Iterable[Examined]) -> list[str]:
             e.levels is not None for e in seen
         ),
     }
-    return [line.format(number) for line, number in lines.items() if number]
+    said = [line.format(number) for line, number in lines.items() if number]
+    return [*frame_remarks(e.framed for e in seen), *said]
 
 
 def _boxes_of_shapes(item: Item, size: tuple[int, int], options: BoxOptions) -> Iterator[Box]:

@@ -6,7 +6,7 @@ upright; annotations may be in either.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -68,6 +68,22 @@ def to_image_frame(item: Item, size: Size, orientation: int, rescale: bool) -> F
                 Box(min(ring[::2]), min(ring[1::2]), max(ring[::2]), max(ring[1::2])), size, item
             )
     return Framed(replace(item, boxes=boxes), clipped, turned, unsure, rescaled)
+
+
+def frame_remarks(framed: Iterable[Framed]) -> list[str]:
+    """Lines for the user about what was done to boxes."""
+    seen = list(framed)
+    clipped = sum(one.clipped for one in seen)
+    lines = {
+        f"{clipped} boxes left their image by up to a pixel and were clipped": clipped,
+        "{} images turned by EXIF have boxes as stored; they were turned too": sum(
+            one.turned for one in seen
+        ),
+        "{} images turned by EXIF have boxes that could be as stored or upright; taken as "
+        "upright": sum(one.unsure for one in seen),
+        "{} images have boxes in another size and were rescaled": sum(one.rescaled for one in seen),
+    }
+    return [line.format(number) for line, number in lines.items() if number]
 
 
 def _inside(box: Box, size: Size, item: Item) -> Box:

@@ -83,6 +83,11 @@ def safe_items(items: Iterable[Item]) -> tuple[list[Item], dict[str, str]]:
     return after, renamed
 
 
+def alike(key: str) -> str:
+    """What keys have in common that are one file on some file system."""
+    return unicodedata.normalize("NFC", key).casefold()
+
+
 def refuse_collisions(items: Iterable[Item]) -> None:
     """Refuse two files of one key, and one file under two labels.
 
@@ -92,7 +97,7 @@ def refuse_collisions(items: Iterable[Item]) -> None:
     keys: dict[str, Item] = {}
     files: dict[Path, Item] = {}
     for item in items:
-        other = keys.setdefault(unicodedata.normalize("NFC", item.key).casefold(), item)
+        other = keys.setdefault(alike(item.key), item)
         if other.file != item.file:
             raise two_files(item.key, other.file, item.file)
         other = files.setdefault(item.file, item)

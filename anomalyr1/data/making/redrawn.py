@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 from anomalyr1.data.fault_lists import refusal
-from anomalyr1.data.images import open_image
+from anomalyr1.data.images import ORIENTATION, open_image
+from anomalyr1.data.making.examining import own_mask
+from anomalyr1.data.making.frames import Framed, frame_remarks, to_image_frame
 from anomalyr1.data.making.placing import refuse_collisions
 from anomalyr1.data.making.sources.item import Item, Source
 from anomalyr1.data.making.synthetic.scene import Canvas
@@ -26,9 +28,10 @@ Draw = Callable[[Canvas, Path], Canvas]
 
 @contextmanager
 def redrawn(source: Source, draw: Draw, out: Path) -> Iterator[Source]:
-    """The source with redrawn copies of its images and references, masks and boxes as they are.
+    """The source with redrawn copies of its images and references, upright, and masks as they are.
 
-    Their files last as long as the block.
+    Boxes and shapes are brought into the frame of the copies. All that `examine` refuses is refused
+    here, of the originals: the copies' files last as long as the block.
 
     Args:
         source: what a reader found.
@@ -37,22 +40,32 @@ def redrawn(source: Source, draw: Draw, out: Path) -> Iterator[Source]:
         out: the folder that the benchmark is for, already there: the copies lie hidden in it.
 
     Raises:
-        InputError: images cannot be read or drawn, or two would have one name.
+        InputError: images or masks cannot be used, or two would have one name.
     """
+    items = [replace(item, name=f"{Path(item.name).stem}.png") for item in source.items]
+    refuse_collisions(items)
+    own = {item.file: item for item in items}
     with tempfile.TemporaryDirectory(dir=out.absolute(), prefix=".redrawn-") as folder:
-        files = {file for item in source.items for file in (item.file, *item.references)}
+        files = {file for item in items for file in (item.file, *item.references)}
         copies = {file: Path(folder) / f"{n}.png" for n, file in enumerate(sorted(files))}
-        faults = []
-        for file, result in over_files(partial(_drawn, draw), list(copies)):
+        framed, faults = dict[Path, Framed](), []
+        work = partial(_drawn, draw, own, source.rescale)
+        for file, result in over_files(work, list(copies)):
             if isinstance(result, InputError):
                 faults.append(str(result))
-            else:
-                result.save(copies[file], compress_level=1)
+                continue
+            image, found = result
+            image.save(copies[file], compress_level=1)
+            if found is not None:
+                framed[file] = found
         if faults:
             raise refusal("{} image{s} cannot be used; mend them:", faults)
-        items = tuple(_of_copies(item, copies) for item in source.items)
-        refuse_collisions(items)
-        yield replace(source, items=items)
+        yield replace(
+            source,
+            items=tuple(_of_copies(framed[item.file].item, copies) for item in items),
+            notes=(*source.notes, *frame_remarks(framed.values())),
+            rescale=False,
+        )
 
 
 def canvas(file: Path) -> Canvas:
@@ -61,18 +74,29 @@ def canvas(file: Path) -> Canvas:
     Raises:
         InputError: it cannot be read.
     """
-    return np.asarray(np.asarray(open_image(file), np.float32) / np.float32(255), np.float32)
+    return _levels(open_image(file))
 
 
-def _drawn(draw: Draw, file: Path) -> Image.Image:
-    pixels = draw(canvas(file), file)
-    return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8))
+def _levels(image: Image.Image) -> Canvas:
+    return np.asarray(np.asarray(image, np.float32) / np.float32(255), np.float32)
+
+
+def _drawn(
+    draw: Draw, own: Mapping[Path, Item], rescale: bool, file: Path
+) -> tuple[Image.Image, Framed | None]:
+    """The copy of a file, and its item in the copy's frame; None for a reference without one."""
+    image, framed = open_image(file), None
+    if file in own:
+        framed = to_image_frame(own[file], image.size, int(image.info[ORIENTATION]), rescale)
+        own_mask(own[file], image.size)
+    pixels = draw(_levels(image), file)
+    return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)), framed
 
 
 def _of_copies(item: Item, copies: Mapping[Path, Path]) -> Item:
     return replace(
         item,
         file=copies[item.file],
-        name=f"{Path(item.name).stem}.png",
         references=tuple(copies[file] for file in item.references),
+        declared=None,
     )

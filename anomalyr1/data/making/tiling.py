@@ -1,6 +1,8 @@
 """Square pieces of large images, for defects that vanish where the whole image is shown small.
 
-A piece either shows a defect whole or shows none: no box is cut. Around the defects of an image as
+A piece either shows a defect whole or shows none: no box is cut, and where a piece shows none, no
+pixel of it is marked. (Specks too small for a box may lie beside a defect, as in the whole image.)
+Around the defects of an image as
 many pieces are taken as show each of them once, and equally many from where the image has none,
 with the same reference: what is normal and what is not looks alike in all else. Normal images of
 the source give as many more as are missing. A reference of an image gives the same piece of itself.
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,9 +25,11 @@ import numpy as np
 from PIL import Image
 
 from anomalyr1.data.fault_lists import refusal
-from anomalyr1.data.images import BoxOptions, open_image, read_mask
+from anomalyr1.data.images import BoxOptions, Mask, open_image, read_mask
 from anomalyr1.data.making.examining import Examined, examine
+from anomalyr1.data.making.frames import frame_remarks
 from anomalyr1.data.making.piece_places import Corners, around_defects, clear_places, inside
+from anomalyr1.data.making.placing import alike, refuse_collisions, safe_name
 from anomalyr1.data.making.shapes import draw
 from anomalyr1.data.making.sources.item import Item, Source
 from anomalyr1.data.many_cores import Progress, over_files
@@ -106,8 +111,10 @@ def _cut_up(
     own = {file for one in asked for file in one.item.references}
     pool = [one for file, one in examined.items() if one.item.reference and file not in own]
     clear = [*_all(partial(knife.clear, count=each), plain), *_all(knife.clear, pool)]
-    items = around + [item for made in clear for item in made]
-    notes = [f"cut into {sum(not item.reference for item in items)} pieces of {side} pixels a side"]
+    items = _told_apart([*around, *(item for made in clear for item in made)], folder)
+    notes = frame_remarks(one.framed for one in examined.values())
+    number = sum(not item.reference for item in items)
+    notes.append(f"cut into {number} pieces of {side} pixels a side")
     unknown = sum(not one.item.boxes for one in defective)
     if unknown:
         notes.append(f"{unknown} defective images do not say where the defect is: left out")
@@ -115,7 +122,29 @@ def _cut_up(
         notes.append(
             f"{hidden} defects fit into no piece that shows them well and cuts no other: left out"
         )
-    return replace(source, items=tuple(items), notes=(*source.notes, *notes), rescale=False)
+    return replace(source, items=items, notes=(*source.notes, *notes), rescale=False)
+
+
+def _told_apart(pieces: Sequence[Item], folder: Path) -> tuple[Item, ...]:
+    """The pieces, each once and with a key of its own.
+
+    Images of one name in two folders give clear pieces that are both called good, and a.png and
+    a.jpg pieces that are both called a: those are named by their image's folder and whole name.
+
+    Raises:
+        InputError: two have one key all the same.
+    """
+    pieces = list(dict.fromkeys(pieces))  # two images may share a reference
+    number = Counter(alike(piece.key) for piece in pieces)
+    named = [
+        replace(piece, name=safe_name(f"{piece.file.parent.name}_{piece.file.name}"))
+        if number[alike(piece.key)] > 1
+        else piece
+        for piece in pieces
+    ]
+    # Their files are gone when a user reads of them; below the folder they say what they show.
+    refuse_collisions(replace(piece, file=piece.file.relative_to(folder)) for piece in named)
+    return tuple(named)
 
 
 class _Knife:
@@ -136,11 +165,12 @@ class _Knife:
     def around(self, one: Examined) -> tuple[list[Item], int]:
         """Pieces around the defects of an image and from where it has none; defects in none."""
         known, drawn = one.item.boxes or (), self._drawn(one)
-        shots = self._open(one)
+        shots, marks = self._open(one), _marks(one)
         worth = partial(_is_worth, shots)
         around = around_defects(known, one.size, self.side, drawn, worth)
-        clear = clear_places(known, one.size, self.side, len(around), drawn, worth)
-        made = [item for place in (*around, *clear) for item in self._cut(one, shots, place)]
+        sound = partial(_is_sound, shots, marks)
+        clear = clear_places(known, one.size, self.side, len(around), drawn, sound)
+        made = [item for place in (*around, *clear) for item in self._cut(one, shots, place, marks)]
         return made, sum(not any(inside(box, place) for place in around) for box in known)
 
     def clear(self, one: Examined, count: int = 1) -> list[Item]:
@@ -165,7 +195,13 @@ class _Knife:
                 )
         return shots
 
-    def _cut(self, one: Examined, shots: Sequence[Image.Image], place: Corners) -> list[Item]:
+    def _cut(
+        self,
+        one: Examined,
+        shots: Sequence[Image.Image],
+        place: Corners,
+        marks: Mask | None = None,
+    ) -> list[Item]:
         """One piece, after those of its references."""
         references = [
             self._save(self.examined[file].item, shot, place)
@@ -181,9 +217,9 @@ class _Knife:
             kinds = tuple(d for d in item.defects if d in labels) if several else item.defects
             own = replace(
                 item,
-                folder=kinds[0] if several and len(kinds) == 1 else item.folder,
+                folder=safe_name(kinds[0]) if several and len(kinds) == 1 else item.folder,
                 defects=kinds,
-                mask=self._save_mask(one, item.file, place),
+                mask=None if marks is None else _save_mask(marks, item.file, place),
                 boxes=tuple(Box(b.x1 - x, b.y1 - y, b.x2 - x, b.y2 - y, b.label) for b in held),
                 shapes=(),
             )
@@ -191,20 +227,35 @@ class _Knife:
         return [*references, replace(own, references=files)]
 
     def _save(self, item: Item, shot: Image.Image, place: Corners) -> Item:
-        name = f"{Path(item.name).stem}_{place[0]}_{place[1]}.png"
-        file = self.folder / item.dataset / item.category / item.folder / name
+        at = f"{place[0]}_{place[1]}.png"
+        file = self.folder / f"{item.key}_{at}"  # a file for each key and place
         file.parent.mkdir(parents=True, exist_ok=True)
         shot.crop(place).save(file)
-        return replace(item, file=file, name=name, group=item.group or item.key, declared=None)
+        name, group = f"{Path(item.name).stem}_{at}", item.group or item.key
+        return replace(item, file=file, name=name, group=group, declared=None)
 
-    def _save_mask(self, one: Examined, piece: Path, place: Corners) -> Path | None:
-        item, (x1, y1, x2, y2) = one.item, place
-        if item.mask is None and not item.shapes:
-            return None
-        mask = read_mask(item.mask) if item.mask is not None else draw(item.shapes, one.size)
-        file = piece.with_name(f"{piece.stem}_mask.png")
-        Image.fromarray(np.asarray(mask)[y1:y2, x1:x2]).save(file)
-        return file
+
+def _marks(one: Examined) -> Mask | None:
+    """The marked pixels of an image; None where its source marks none."""
+    if one.item.mask is not None:
+        return read_mask(one.item.mask)
+    return draw(one.item.shapes, one.size) if one.item.shapes else None
+
+
+def _shown(marks: Mask, place: Corners) -> Mask:
+    x1, y1, x2, y2 = place
+    return np.asarray(marks[y1:y2, x1:x2])
+
+
+def _save_mask(marks: Mask, piece: Path, place: Corners) -> Path:
+    file = piece.with_name(f"{piece.stem}_mask.png")
+    Image.fromarray(_shown(marks, place)).save(file)
+    return file
+
+
+def _is_sound(shots: Sequence[Image.Image], marks: Mask | None, place: Corners) -> bool:
+    """True of a place worth showing where no pixel is marked, be it too few of them for a box."""
+    return (marks is None or not _shown(marks, place).any()) and _is_worth(shots, place)
 
 
 def _is_worth(shots: Sequence[Image.Image], place: Corners) -> bool:

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import save
-from source_trees import mask, picture
+from source_trees import mask, mvtec, picture
 
 from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.images import open_image, read_mask
 from anomalyr1.data.making.builder import BuildOptions, build_benchmark
 from anomalyr1.data.making.piece_places import apart, around_defects, clear_places, inside
+from anomalyr1.data.making.shapes import from_mask
 from anomalyr1.data.making.sources.catalogue import read_source
+from anomalyr1.data.making.sources.item import Item, Source
 from anomalyr1.data.making.synthetic.lighting import GRADIENT
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
@@ -165,6 +167,92 @@ def test_a_reference_of_another_size_is_refused(tmp_path):
         InputError, match=r"01_temp.jpg to have the 160 x 160 pixels of .*found 150"
     ):
         build(tree, tmp_path / "out")
+
+
+def equal(piece, image, place=None):
+    return np.array_equal(np.asarray(open_image(piece)), np.asarray(open_image(image).crop(place)))
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_train_and_test_images_of_one_name_stay_apart(gradient, tmp_path):
+    """Images smaller than a piece are all cut at (0, 0)."""
+    tree = mvtec(tmp_path / "tree", ("bottle",))
+    bench = build(tree, tmp_path / "out", 1024, settings={}, name="mvtec", gradient=gradient)
+    shown = [s.image for s in bench.samples]
+    files = ["good/000", "good/001", "crack/000", "crack/001", "hole/000"]
+    assert sorted(shown) == sorted(f"MVTec-AD/bottle/test/{f}_0_0.png" for f in files)
+    references = {key for s in bench.samples for key in s.similar_templates}
+    assert references == {f"MVTec-AD/bottle/train/good/00{n}_0_0.png" for n in range(3)}
+    for key in (*shown, *references):
+        original = tree / key.removeprefix("MVTec-AD/").replace("_0_0.png", ".png")
+        found, wanted = (np.asarray(open_image(f)) for f in (bench.root / key, original))
+        assert np.array_equal(found[..., 1], wanted[..., 1])  # green is never coloured
+
+
+def test_clear_pieces_of_images_of_one_name_are_told_apart(tmp_path):
+    """The one place beside either defect is (12, 0); both pieces there are called good."""
+    size = (52, 40)
+    for n, kind in enumerate(["crack", "hole"]):
+        save(tmp_path / f"nut/{kind}/000.png", picture(n, size))
+        save(tmp_path / f"nut/masks/{kind}/000.png", mask((2, 10, 12, 20), size=size))
+    for n in range(4):
+        save(tmp_path / f"nut/good/{n + 1:03d}.png", picture(10 + n, size))
+    bench = build(tmp_path / "nut", tmp_path / "out", 40, settings={}, name="folder")
+    pieces = {s.path.name: s for s in bench.samples if s.path.name.endswith("_12_0.png")}
+    for kind in ("crack", "hole"):
+        piece = pieces[f"{kind}_000.png_12_0.png"]
+        assert piece.is_normal
+        assert equal(piece.path, tmp_path / f"nut/{kind}/000.png", (12, 0, 52, 40))
+    defective = {s.image: s for s in bench.samples if not s.is_normal}
+    for key, sample in defective.items():
+        _, _, _, kind, name = key.split("/")
+        x = int(name.split("_")[1])
+        assert name == f"000_{x}_0.png"
+        assert equal(sample.path, tmp_path / f"nut/{kind}/000.png", (x, 0, x + 40, 40))
+    assert len(defective) == 2
+
+
+def test_images_whose_names_differ_in_their_suffix_stay_apart(tmp_path):
+    for n, name in enumerate(["good/a.png", "good/a.jpg", "good/b.png", "dent/0.png"]):
+        save(tmp_path / "nut" / name, picture(n))
+    save(tmp_path / "nut/masks/dent/0.png", mask((6, 8, 18, 20)))
+    source = read_source("folder", tmp_path / "nut", {})
+    options = BuildOptions(tile=64, reserve=0, references=0)
+    bench = load_benchmark(build_benchmark(source, tmp_path / "out", options))
+    pieces = {s.path.name: s.path for s in bench.samples if s.is_normal}
+    assert sorted(pieces) == ["b_0_0.png", "good_a.jpg_0_0.png", "good_a.png_0_0.png"]
+    for name in ("a.jpg", "a.png"):
+        assert equal(pieces[f"good_{name}_0_0.png"], tmp_path / "nut/good" / name)
+
+
+@pytest.mark.parametrize("regions", ["mask", "shapes"])
+def test_a_clear_piece_shows_no_speck_too_small_for_a_box(regions, tmp_path):
+    size, marks = (132, 40), mask((2, 10, 12, 20), (51, 20, 53, 22), size=(132, 40))
+    items = []
+    for n in range(6):
+        own = {"shapes": (from_mask(marks > 0, "dent"),)}
+        if regions == "mask":
+            own = {"mask": save(tmp_path / f"masks/{n}.png", marks)}
+        file = save(tmp_path / f"dent/{n}.png", picture(n, size))
+        items.append(Item(file, "D", "nut", "dent", f"{n}.png", "nut", defects=("dent",), **own))
+    source = Source("folder", "none", "", "", tuple(items))
+    bench = load_benchmark(build_benchmark(source, tmp_path / "out", BuildOptions(tile=40)))
+    clear = [s for s in bench.samples if s.is_normal]
+    assert len(clear) >= 4
+    for sample in clear:
+        x, y = (int(v) for v in sample.path.stem.split("_")[-2:])
+        assert not marks[y : y + 40, x : x + 40].any()
+
+
+def test_a_piece_named_by_one_type_of_several_stays_below_the_benchmark(tmp_path):
+    file = save(tmp_path / "a.png", picture(0, (120, 40)))
+    boxes = (Box(2, 10, 12, 20, "../../../x"), Box(100, 10, 110, 20, "dent"))
+    kinds = ("../../../x", "dent")
+    item = Item(file, "D", "nut", "multiple", "a.png", "nut", defects=kinds, boxes=boxes)
+    source = Source("folder", "none", "", "", (item,))
+    bench = load_benchmark(build_benchmark(source, tmp_path / "out", BuildOptions(tile=40)))
+    folders = sorted(s.image.rpartition("/")[0] for s in bench.samples if not s.is_normal)
+    assert folders == ["D/nut/test/dent", "D/nut/test/x"]
 
 
 @given(st.integers(0, 10**6), st.integers(0, 6), st.integers(28, 130))
