@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -46,6 +47,15 @@ def is_plain_path(path: str) -> bool:
     (True, False, False)
     """
     return not has_half_character(path) and _CONTROL.search(path) is None
+
+
+def is_below(path: str, root: str) -> bool:
+    """Whether a path is a folder or lies in it, by their names; both normalised and absolute.
+
+    >>> is_below("/a/b", "/a"), is_below("/a", "/a"), is_below("/ab", "/a"), is_below("/a", "/")
+    (True, True, False, True)
+    """
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def whole_characters(text: str) -> str:

@@ -10,6 +10,7 @@ import typer
 from anomalyr1.cli import data_check
 from anomalyr1.cli.boxing import boxes
 from anomalyr1.cli.exporting import export
+from anomalyr1.cli.idle_options import refuse_idle
 from anomalyr1.cli.showing import read_settings, show_counts
 from anomalyr1.errors import InputError
 from anomalyr1.terminal import progress
@@ -30,6 +31,7 @@ Near = Annotated[
 
 @app.command()
 def build(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="Kind of data set; see data/README.md.")],
     root: Annotated[Path | None, typer.Argument(help="Where it lies (elpv: optional).")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write.")] = None,
@@ -112,6 +114,7 @@ def build(
         source, seen = choose_source(root)
         print(f"{root}: read as {source}: {seen}")
     if source in ROW_FORMS:
+        refuse_idle(context, f"with rows of {source}", but=("source", "root", "out", "setting"))
         if root is None:
             raise InputError(f"expected the file of rows as ROOT of {source}, found none; give it")
         bar = progress("reading images")
@@ -178,6 +181,7 @@ def synth(
 
 @app.command()
 def split(
+    context: typer.Context,
     bench: Bench,
     out: Out,
     k_shot: Annotated[
@@ -209,6 +213,8 @@ def split(
     from anomalyr1.data.making.splits import read_split_options, split_benchmark
     from anomalyr1.data.mmad import load_benchmark
 
+    if like is not None:
+        refuse_idle(context, "beside --like", but=("bench", "out", "root", "like"))
     benchmark = load_benchmark(bench, root=root)
     group = read_settings(setting or [], ("group",)).get("group")
     wanted: dict[str, str] | None = None

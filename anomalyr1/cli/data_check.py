@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from anomalyr1.cli.idle_options import refuse_idle
 from anomalyr1.cli.showing import print_table, read_settings
 from anomalyr1.terminal import progress
 
@@ -63,6 +64,7 @@ def check(
 
 
 def stats(
+    context: typer.Context,
     bench: Bench,
     policy: Annotated[
         str | None, typer.Option(help="Policy whose processor counts prompt tokens.")
@@ -80,6 +82,10 @@ def stats(
     from anomalyr1.data.checking.stats import describe, draw, tables
     from anomalyr1.data.mmad import load_benchmark
 
+    if policy is None:
+        refuse_idle(
+            context, "without --policy", only=("references", "max_prompt_tokens", "max_pixels")
+        )
     benchmark = load_benchmark(bench, root=root)
     tokens = None
     if policy is not None:

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from anomalyr1.cli.idle_options import refuse_idle
 from anomalyr1.errors import InputError, unknown
 
 
 def export(
+    context: typer.Context,
     source: Annotated[
         Path,
         typer.Argument(help="A benchmark, a run folder, or predictions.jsonl.", metavar="SOURCE"),
@@ -44,6 +46,8 @@ def export(
 
     if form not in (*FORMS, *WRITERS):
         raise unknown("a format", form, (*FORMS, *WRITERS))
+    if form in WRITERS:
+        refuse_idle(context, f"with annotations of {form}", only=("references", "template"))
     if is_predictions(source):
         if form in FORMS:
             raise InputError(

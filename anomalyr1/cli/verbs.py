@@ -18,7 +18,8 @@ from anomalyr1.errors import InputError
 from anomalyr1.stopping import exit_status, is_first_process, undisturbed
 from anomalyr1.terminal import Loudness, is_verbose, speaking, take_down_bars
 
-_OPTIONS = {
+# name -> option of every verb
+EVERYWHERE = {
     "quiet": Annotated[
         bool, typer.Option("--quiet", "-q", help="Say results, warnings and errors only.")
     ],
@@ -72,11 +73,11 @@ def _equipped(verb: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(verb, eval_str=True)
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option)
-        for name, option in _OPTIONS.items()
+        for name, option in EVERYWHERE.items()
     ]
     signature = signature.replace(parameters=[*signature.parameters.values(), *added])
     equipped.__signature__ = signature  # type: ignore[attr-defined]
-    equipped.__annotations__ = {**verb.__annotations__, **_OPTIONS}
+    equipped.__annotations__ = {**verb.__annotations__, **EVERYWHERE}
     return equipped
 
 

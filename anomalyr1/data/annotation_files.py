@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 from anomalyr1.data.fingerprint import file_sha256
@@ -77,7 +78,9 @@ def write_annotations(proposals: Sequence[Proposal], out: Path, form: str, origi
         raise unknown("a format of annotations", form, WRITERS)
     if not proposals:
         raise InputError("expected images with boxes to export, found none; export what has some")
-    sheets = [_Sheet(p.key.replace("/", "__"), image_size(p.file), p) for p in proposals]
+    # without a blank at the front, which readers of XML take away
+    names = [p.key.replace("/", "__").strip() for p in proposals]
+    sheets = [_Sheet(n, image_size(p.file), p) for n, p in zip(names, proposals, strict=True)]
     if len({sheet.name.casefold() for sheet in sheets}) < len(sheets):
         raise InputError(
             "expected keys that give one file name each, found two alike but for / and __; rename "
@@ -140,7 +143,7 @@ def _label_studio(sheets: Sequence[_Sheet], out: Path, origin: str) -> Path:
         tasks.append(
             {
                 "id": number,
-                "data": {"image": f"/data/local-files/?d=images/{sheet.name}"},
+                "data": {"image": f"/data/local-files/?d=images/{quote(sheet.name, safe='')}"},
                 "predictions": [{"model_version": origin, "result": regions, **score}],
             }
         )

@@ -28,7 +28,7 @@ from anomalyr1.errors import InputError, one_line
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json
 from anomalyr1.text_files import read_bytes
-from anomalyr1.values import is_plain_path
+from anomalyr1.values import is_below, is_plain_path
 
 BENCHMARK_NAME = "mmad.json"
 MANIFEST_NAME = "manifest.json"
@@ -210,19 +210,15 @@ def _symlink_faults(root: Path, samples: Iterable[Sample]) -> list[str]:
     faults = []
     for parent, names in wanted.items():
         folder = os.path.join(root, parent)  # noqa: PTH118
-        if not _inside(os.path.realpath(folder), real_root):
+        if not is_below(os.path.realpath(folder), real_root):
             faults.append(f"{parent}: a symbolic link leads out of the root {root}")
             continue
         faults += [
             f"{parent}/{name}: a symbolic link leads out of the root {root}"
             for name in sorted(_links(folder) & names)
-            if not _inside(os.path.realpath(f"{folder}/{name}"), real_root)
+            if not is_below(os.path.realpath(f"{folder}/{name}"), real_root)
         ]
     return faults
-
-
-def _inside(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _links(folder: str) -> set[str]:

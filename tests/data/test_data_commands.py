@@ -4,8 +4,10 @@ import shutil
 import pytest
 import source_trees as trees
 from commands import invoke
+from typer.main import get_command
 
 from anomalyr1.cli.data import app
+from anomalyr1.cli.verbs import EVERYWHERE
 from anomalyr1.errors import InputError
 
 VERBS = ("build", "boxes", "synth", "split", "check", "stats", "export")
@@ -18,6 +20,59 @@ def run(*arguments):
 @pytest.fixture
 def bench(tmp_path, mvtec_benchmark):
     return shutil.copytree(mvtec_benchmark, tmp_path / "b")
+
+
+def others(verb, *acting):
+    """Every option of a verb but those that have an effect, each with a value not its default."""
+    acting = (*acting, *EVERYWHERE)
+    given = {}
+    for option in get_command(app).commands[verb].params:
+        if option.opts[0].startswith("--") and option.name not in acting:
+            given[option.opts[0]] = None if option.is_flag else "7"
+    assert given
+    return given
+
+
+def told(said, names):
+    """Whether a refusal names these options, in a line, and no other."""
+    assert len(said.splitlines()) == 1 and said.endswith("; leave them out")
+    return said.partition("found ")[2].partition(";")[0].split(", ") == list(names)
+
+
+@pytest.mark.parametrize("source", ["vlm-r1", "ms-swift", "auto"])
+def test_options_that_rows_do_not_take_are_refused_by_name(tmp_path, mvtec_benchmark, source):
+    form = "vlm-r1" if source == "auto" else source
+    run("export", mvtec_benchmark, "--out", tmp_path / "rows", "--format", form)
+    file, idle = tmp_path / "rows/rows.jsonl", others("build", "source", "root", "out", "setting")
+    assert {"--gradient", "--tile", "--references", "--knowledge", "--against"} < idle.keys()
+    build = ("build", source, file, "--out", tmp_path / "b", "--set", f"images={mvtec_benchmark}")
+    with pytest.raises(InputError, match="with rows") as caught:
+        run(*build, *(word for pair in idle.items() for word in pair if word is not None))
+    assert told(str(caught.value), idle) and not (tmp_path / "b").exists()
+    for name, value in idle.items():
+        with pytest.raises(InputError) as caught:
+            run(*build, name, *([] if value is None else [value]))
+        assert told(str(caught.value), [name])
+    assert run(*build, "--references", 4, "--no-gradient", "--seed", 0).exit_code == 0
+
+
+def test_options_that_other_verbs_do_not_take_are_refused_by_name(bench, tmp_path):
+    run("split", bench, "--out", tmp_path / "s", "--k-shot", 1)
+    idle = others("split", "bench", "out", "root", "like")
+    words = [word for pair in idle.items() for word in pair if word is not None]
+    like = ("--like", tmp_path / "s/test/manifest.json")
+    with pytest.raises(InputError, match="beside --like") as caught:
+        run("split", bench, "--out", tmp_path / "t", *like, *words)
+    assert told(str(caught.value), idle)
+    idle = ("--references", "--template")
+    with pytest.raises(InputError, match="with annotations of coco") as caught:
+        run("export", bench, "--out", tmp_path / "e", "--format", "coco", "--references", 2,
+            "--template", "inspect")  # fmt: skip
+    assert told(str(caught.value), idle) and not (tmp_path / "e").exists()
+    idle = ("--references", "--max-prompt-tokens", "--max-pixels")
+    with pytest.raises(InputError, match="without --policy") as caught:
+        run("stats", bench, *(word for name in idle for word in (name, 9)))
+    assert told(str(caught.value), idle)
 
 
 @pytest.mark.parametrize("verb", VERBS)

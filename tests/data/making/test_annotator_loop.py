@@ -5,7 +5,7 @@ import re
 
 import pytest
 import source_trees as trees
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -14,6 +14,7 @@ from anomalyr1.data.annotation_files import WRITERS, Proposal, write_annotations
 from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.making.builder import BuildOptions, build_benchmark
 from anomalyr1.data.making.corrections import compare, read_proposed
+from anomalyr1.data.making.placing import safe_name
 from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
@@ -242,11 +243,7 @@ def test_every_form_carries_every_box(tmp_path_factory, form, data):
         proposals.append(Proposal(f"D/c/test/x/{number}.png", file, tuple(boxes)))
     write_annotations(proposals, folder / "sent", form, "a run & more")
     if form == "label-studio":
-        file = folder / "sent/tasks.json"
-        tasks = json.loads(file.read_text())
-        for task in tasks:
-            task["annotations"] = [{"result": task.pop("predictions")[0]["result"]}]
-        file.write_text(json.dumps(tasks))
+        annotate(folder / "sent/tasks.json")
     out = build_benchmark(
         read_source(form, folder / "sent"), folder / "out", BuildOptions(reserve=0)
     )
@@ -257,6 +254,43 @@ def test_every_form_carries_every_box(tmp_path_factory, form, data):
         assert [label for label, *_ in got] == [label for label, *_ in expected]
         for (_, *a), (_, *b) in zip(expected, got, strict=True):
             assert a == pytest.approx(b, abs=1e-4)
+
+
+names = st.text(
+    st.one_of(st.characters(categories=("L", "N", "Pc")), st.sampled_from("-. ()[]+,&@=#~%'")),
+    min_size=1,
+    max_size=12,
+).filter(lambda name: safe_name(name) == name and safe_name(f"{name}.png") == f"{name}.png")
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@settings(max_examples=40, deadline=None)
+@given(dataset=names, stems=st.lists(names, min_size=1, max_size=3, unique_by=str.casefold))
+@example(dataset=" of a blank", stems=["a"])
+@example(dataset="A&B #1", stems=["50%", "%41", "a+b", "c#d", "x=1,[2]", "d@~'(e)"])
+def test_every_form_carries_every_safe_name(tmp_path_factory, form, dataset, stems):
+    """What `data build` names an image, its annotations name too, and their reader finds."""
+    folder = tmp_path_factory.mktemp("names")
+    boxes = (Box(4, 6, 20, 12, "dent"),)
+    proposals = []
+    for number, stem in enumerate(stems):
+        file = trees.save(folder / f"in/{number}.png", trees.picture(number, SIZE))
+        proposals.append(Proposal(f"{dataset}/c/test/dent/{stem}.png", file, boxes))
+    write_annotations(proposals, folder / "sent", form, "run")
+    if form == "label-studio":
+        annotate(folder / "sent/tasks.json")
+    found = read_source(form, folder / "sent").items
+    sent = sorted(f"{dataset.lstrip()}__c__test__dent__{stem}.png" for stem in stems)
+    assert sorted(item.file.name for item in found) == sent
+    assert all(item.file.is_file() and len(item.boxes) == 1 for item in found)
+
+
+def annotate(file):
+    """An annotator of Label Studio accepts what is proposed."""
+    tasks = json.loads(file.read_text())
+    for task in tasks:
+        task["annotations"] = [{"result": task.pop("predictions")[0]["result"]}]
+    file.write_text(json.dumps(tasks))
 
 
 def written(box, form):

@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from commands import fresh
+from commands import fresh, invoke
 from PIL import Image
 
+from anomalyr1.cli.data import app
 from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.images import read_mask
 from anomalyr1.data.leakage import overlap
@@ -104,6 +106,17 @@ def test_each_defect_shows(product):
         assert inside > least and inside > 5 * outside, kind
 
 
+def etched(kind, seed):
+    """A board, and itself with a defect: as it is drawn, on the first board with a place for it."""
+    for attempt in range(20):
+        rng = np.random.default_rng((seed, attempt))
+        scene = bare_board(rng, 168)
+        changed, mask = add_defect(rng, scene, kind, scene.image)
+        if mask.any():
+            return scene, changed, mask
+    raise AssertionError(f"no board of 20 has a place for {kind}")
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_etching_leaves_copper_where_its_kind_says(seed):
     """Bridges change how many pieces of copper there are, islands add one, bites none."""
@@ -112,12 +125,8 @@ def test_etching_leaves_copper_where_its_kind_says(seed):
         return cv2.connectedComponents(copper.astype(np.uint8))[0] - 1
 
     for kind in ETCHED:
-        rng = np.random.default_rng(seed)
-        scene = bare_board(rng, 168)
-        changed, mask = add_defect(rng, scene, kind, scene.image)
+        scene, changed, mask = etched(kind, seed)
         before, after = (image[..., 0] > 0.5 for image in (scene.image, changed))
-        if not mask.any():
-            continue  # no place for this kind on this board
         missing, added = (before & ~after).sum(), (after & ~before).sum()
         assert (missing > 0) == (kind in ("open", "mousebite", "pin-hole")), kind
         assert (added > 0) == (kind in ("short", "spur", "copper")), kind
@@ -132,13 +141,47 @@ def test_etching_leaves_copper_where_its_kind_says(seed):
             assert pieces(~after) == pieces(~before) + 1
 
 
-def test_other_products_are_drawn_when_asked_for(tmp_path):
-    synthesize(tmp_path / "x", train=24, test=2, seed=1, size=112, products=LOOKALIKES)
-    samples = load_benchmark(tmp_path / "x/train").samples
-    assert {s.category for s in samples} == set(LOOKALIKES)
-    assert {s.defect for s in samples} == {"good", *ETCHED, *GROUND}
-    assert [f for f in check_benchmark(tmp_path / "x/train") if f.level == "error"] == []
-    assert all(bool(s.boxes) != s.is_normal for s in samples)
+@pytest.mark.parametrize(("size", "train", "test"), [(56, 200, 20), (112, 400, 40), (336, 72, 4)])
+def test_other_products_are_drawn_when_asked_for(tmp_path, size, train, test):
+    """None of the defective boards and tiles, half of all, is without its defect."""
+    synthesize(tmp_path / "x", train=train, test=test, seed=1, size=size, products=LOOKALIKES)
+    for side, count in (("train", train), ("test", test)):
+        samples = load_benchmark(tmp_path / "x" / side).samples
+        assert {s.category for s in samples} == set(LOOKALIKES)
+        assert [f for f in check_benchmark(tmp_path / "x" / side) if f.level == "error"] == []
+        defective = [s for s in samples if not s.is_normal]
+        assert len(defective) == count / 2 and not any(s.boxes for s in samples if s.is_normal)
+        for sample in defective:
+            (box,) = sample.boxes
+            assert read_mask(sample.root / sample.mask).any() and box.area > 0, sample.image
+        if side == "train":
+            assert {s.defect for s in defective} == {*ETCHED, *GROUND}
+
+
+def test_a_defect_without_a_place_is_an_error_and_no_label(tmp_path):
+    """A board that is all copper has no place for an open."""
+
+    def full(rng, n):
+        scene = bare_board(rng, n)
+        return replace(scene, parts=(np.ones((n, n), np.float32),))
+
+    with pytest.raises(InputError, match=r"a place for the defect open .*test/open/") as caught:
+        synthesize(tmp_path / "x", train=12, test=2, size=56,
+                   products={"printed_circuit_board": full})  # fmt: skip
+    assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "x").exists()
+
+
+def test_similar_references_pass_the_check_and_come_through_a_split(tmp_path):
+    """All of them: were they kept for defective images alone, they would tell the answer."""
+    synthesize(tmp_path / "x", train=48, test=2, seed=2, size=112, similar=True)
+    for side in ("train", "test"):
+        assert invoke(app, "check", tmp_path / "x" / side).exit_code == 0
+    views = {s.image: s.similar_templates for s in load_benchmark(tmp_path / "x/train").samples}
+    assert len({view for (view,) in views.values()}) == 48
+    assert invoke(app, "split", tmp_path / "x/train", "--out", tmp_path / "s").exit_code == 0
+    assert invoke(app, "check", tmp_path / "s").exit_code == 0
+    kept = [s for side in ("train", "test") for s in load_benchmark(tmp_path / "s" / side).samples]
+    assert {s.image: s.similar_templates for s in kept} == views
 
 
 def test_two_processes_draw_the_same(tmp_path):

@@ -7,7 +7,9 @@ Licence and citation are the user's. ROOT is the JSON file, or a folder::
     <side>/_annotations.coco.json                  with its images beside it (Roboflow)
 
 where a side is train, valid (val) or test. Images are looked for in `images=DIR` if that is given,
-else beside the file, in images/, in the folder above, and in the side's folder there::
+else beside the file, in images/, in the folder above, and in the side's folder there. A name that
+climbs (`../images/1.png`) or is absolute has to stay below `images=DIR` or ROOT (or the folder that
+holds annotations/, where that is ROOT)::
 
     {"images": [{"id", "file_name"}], "categories": [{"id", "name"}],
      "annotations": [{"image_id", "category_id", "bbox": [x, y, width, height], "segmentation"}]}
@@ -31,7 +33,7 @@ from typing import Any
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.coco_records import CocoImage, read_records, repeated
-from anomalyr1.data.making.sources.image_names import files_below, files_in
+from anomalyr1.data.making.sources.image_names import files_below, files_in, outside_image
 from anomalyr1.data.making.sources.item import (
     Item,
     Source,
@@ -42,6 +44,7 @@ from anomalyr1.data.making.sources.item import (
 )
 from anomalyr1.errors import InputError, listed
 from anomalyr1.storage import read_json
+from anomalyr1.values import is_below
 
 TREE = "a COCO file with images, categories and annotations"
 
@@ -80,9 +83,12 @@ def read_coco(
     for side, file, content in found:
         records = read_records(content, file, TREE)
         twice += repeated(records)
-        folders = _image_folders(file, folder / images if images else None)
+        given = folder / images if images else None
+        folders = _image_folders(file, given)
         prefix = f"{side}_" if len(found) > 1 else ""
-        items += _items(records, file, folders, side, (name, category, prefix))
+        tree = folder.parent if folder.name.casefold() == "annotations" else folder
+        roots = [tree] if given is None else [tree, given]
+        items += _items(records, file, folders, roots, side, (name, category, prefix))
     if passed_over:
         notes.append(f"not COCO, passed over: {listed([file.name for file in passed_over])}")
     if twice:
@@ -159,6 +165,7 @@ def _items(
     records: Sequence[CocoImage],
     file: Path,
     folders: Sequence[Path],
+    roots: Sequence[Path],
     side: str | None,
     names: tuple[str, str, str],
 ) -> list[Item]:
@@ -166,7 +173,7 @@ def _items(
     items, faults = [], []
     for record in records:
         try:
-            image = _image(file, record.name, folders)
+            image = _image(file, record.name, folders, roots)
         except InputError as fault:
             faults.append(str(fault))
             continue
@@ -191,8 +198,17 @@ def _items(
     return items
 
 
-def _image(file: Path, name: str, folders: Sequence[Path]) -> Path:
-    found = [folder / name for folder in folders if os.path.isfile(folder / name)]  # noqa: PTH113
+def _image(file: Path, name: str, folders: Sequence[Path], roots: Sequence[Path]) -> Path:
+    plain = Path(os.path.normpath(name))
+    places = [folder / plain for folder in folders]
+    leads_away = plain.is_absolute() or plain.parts[:1] == (os.pardir,)
+    if leads_away:
+        limits = [os.path.abspath(root) for root in roots]  # noqa: PTH100 - follows no link
+        normal = dict.fromkeys(os.path.abspath(place) for place in places)  # noqa: PTH100
+        places = [Path(p) for p in normal if any(is_below(p, limit) for limit in limits)]
+    found = [place for place in places if os.path.isfile(place)]  # noqa: PTH113
+    if not found and leads_away:
+        raise outside_image(name, str(file), roots[-1])
     if not found:
         raise InputError(
             f"expected the image {name!r} of {file} beside or above it, found no such file; add it"

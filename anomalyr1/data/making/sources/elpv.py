@@ -12,7 +12,7 @@ Without ROOT the images come from the PyPI package `elpv-dataset`. Expected tree
 The probability is 0, 1/3, 2/3 or 1. Images of at most `normal_max` (0) are normal, those of at
 least `defect_min` (1) defective, those between are left out and counted. The kind and the place of
 a defect are not on record, so there are no questions about them. Refused: a line of other columns,
-a type other than mono and poly, an image that is not there.
+a type other than mono and poly, an image that is missing or outside ROOT.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from anomalyr1.data.images import missing_image
+from anomalyr1.data.making.sources.image_names import ImageNames
 from anomalyr1.data.making.sources.item import Item, Source, read_lines, require_items
 from anomalyr1.errors import InputError
 
@@ -57,7 +57,7 @@ def read_elpv(
             f"found normal_max {normal_max} and defect_min {defect_min}; change one"
         )
     root = root or package_data()
-    items, between = [], 0
+    names, items, between = ImageNames(root), [], 0
     for number, line in read_lines(root / "labels.csv"):
         try:
             name, text, kind = line.replace(",", " ").split()
@@ -70,9 +70,7 @@ def read_elpv(
         if normal_max < probability < defect_min:
             between += 1
             continue
-        image = root / name
-        if not image.is_file():
-            raise missing_image(name, root / "labels.csv")
+        image = names.find(name, [root], str(root / "labels.csv"))
         folder = "good" if probability <= normal_max else "defective"
         items.append(Item(image, "ELPV", kind, folder, image.name, product))
     return Source(

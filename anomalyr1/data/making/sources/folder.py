@@ -20,11 +20,11 @@ Boxes may stand in `boxes.json` beside these folders: {"test/scratch/1.png": [[x
 label is a type of its image.
 
 Refused: no image, images/ and labels/ (and other trees whose folders are no types of defects),
-boxes.json naming a file that is not there, or twice. A defect folder without masks and boxes is
-accepted; it then has no questions about the place. A folder called bad, defective, combined or the
-like names no type, so the type is not asked for. Without a train folder some normal images are set
-aside as references (the builder's `reserve`). A tree without normal images is built, with a
-warning that says what it cannot tell.
+boxes.json naming a file twice, or one that is missing or outside its product. A defect folder
+without masks and boxes is accepted; it then has no questions about the place. A folder called bad,
+defective, combined or the like names no type, so the type is not asked for. Without a train folder
+some normal images are set aside as references (the builder's `reserve`). A tree without normal
+images is built, with a warning that says what it cannot tell.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pathlib import Path
 from anomalyr1.data.images import is_image, missing_image
 from anomalyr1.data.making.labels import is_in_order, is_nameless
 from anomalyr1.data.making.questions import words
-from anomalyr1.data.making.sources.image_names import files_below
+from anomalyr1.data.making.sources.image_names import files_below, outside_image
 from anomalyr1.data.making.sources.item import (
     Item,
     Source,
@@ -50,7 +50,7 @@ from anomalyr1.data.making.sources.other_forms import refuse_other_form
 from anomalyr1.errors import InputError, listed
 from anomalyr1.schema import Box
 from anomalyr1.storage import read_json
-from anomalyr1.values import is_number
+from anomalyr1.values import is_below, is_number
 
 TREE = "train/good and test/<good|defect>, or good/ and <defect>/ folders, of one or more products"
 _SIDES = {
@@ -209,6 +209,8 @@ def _read_boxes(product: Path) -> dict[str, tuple[Box, ...]]:
     found: dict[str, tuple[Box, ...]] = {}
     for name, values in entries.items():
         image = os.path.normpath(product / name)
+        if not is_below(os.path.abspath(image), os.path.abspath(product)):  # noqa: PTH100
+            raise outside_image(name, str(file), product)
         if not os.path.isfile(image):  # noqa: PTH113  (Path.is_file raises on some names)
             raise missing_image(name, file)
         if not isinstance(values, list) or not all(_is_box(value) for value in values):

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from anomalyr1.data.images import IMAGE_SUFFIXES, missing_image
 from anomalyr1.data.making.sources.item import is_visible
 from anomalyr1.errors import InputError, listed
+from anomalyr1.values import is_below
 
 _SIDES = {
     "train": "train",
@@ -126,11 +127,8 @@ class ImageNames:
     def _below(self, folder: Path, parts: list[str], where: str, any_suffix: bool) -> Path | None:
         root = os.path.abspath(self.root)  # noqa: PTH100 - normalises, follows no link
         path = os.path.normpath(Path(os.path.abspath(folder)).joinpath(*parts))  # noqa: PTH100
-        if path != root and not path.startswith(root.rstrip(os.sep) + os.sep):
-            raise InputError(
-                f"expected an image below {self.root} at {where}, found {'/'.join(parts)!r}; bring "
-                "it there"
-            )
+        if not is_below(path, root):
+            raise outside_image("/".join(parts), where, self.root)
         if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on some names)
             return self.root / os.path.relpath(path, root)
         current = Path(root)
@@ -194,6 +192,11 @@ def _parts(name: str, where: str) -> tuple[list[str], bool]:
 
 def _suffixes() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
+def outside_image(name: str, where: str, root: Path) -> InputError:
+    """The error of an annotation that names a file outside the folder that was given."""
+    return InputError(f"expected an image below {root} at {where}, found {name!r}; bring it there")
 
 
 def several_images(name: str, where: str, found: Sequence[str]) -> InputError:

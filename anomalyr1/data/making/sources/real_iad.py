@@ -16,14 +16,15 @@ Each JSON: {"meta": {"prefix": "<product>/", "normal_class": "OK"}, "train": [..
 an entry {"category", "anomaly_class", "image_path", "mask_path" or null}. The largest image folder
 of realiad_1024, realiad_512 and realiad_256 is read.
 
-Refused: a JSON without these keys, an image that is not there. Entries of train are references (all
-are normal in the base split); a defective entry in train (the noisy splits) is left out and
-counted. The views of one part are one group, which a split keeps on one side. A view without a
-mask of a defective part shows no defect; the JSON calls it normal.
+Refused: a JSON without these keys, an image that is missing or outside that folder. Entries of
+train are references (all are normal in the base split); a defective entry in train (the noisy
+splits) is left out and counted. The views of one part are one group, which a split keeps on one
+side. A view without a mask of a defective part shows no defect; the JSON calls it normal.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def _item(
         defects=() if normal else (name,),
         mask=names.find(mask, [folder], where) if mask and not normal else None,
         reference=part == "train",
-        group=f"{product}/{image.parent.relative_to(folder).as_posix()}",
+        group=f"{product}/{Path(os.path.relpath(image.parent, folder)).as_posix()}",
     )
 
 

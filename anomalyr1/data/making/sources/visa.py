@@ -11,8 +11,9 @@ Expected trees, below ROOT::
 
     <product>/train/good  <product>/test/{good,bad}  <product>/ground_truth/bad/*.png     (1cls)
 
-Refused: a CSV without the columns above, or naming an image that is not there. The 1cls layout does
-not name the type of a defect; image_anno.csv does, and several types in one image are all kept.
+Refused: a CSV without the columns above, or naming an image that is missing or outside ROOT. The
+1cls layout does not name the type of a defect; image_anno.csv does, and several types in one image
+are all kept.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from anomalyr1.data.images import missing_image
 from anomalyr1.data.making.questions import words
 from anomalyr1.data.making.sources.folder import read_products
+from anomalyr1.data.making.sources.image_names import ImageNames
 from anomalyr1.data.making.sources.item import Item, Source, folders_in, require_items
 from anomalyr1.errors import InputError
 from anomalyr1.text_files import read_text
@@ -73,11 +74,10 @@ def _read_raw(root: Path) -> Iterator[Item]:
                         "found two that differ; mend the file"
                     )
     table = root / "split_csv" / "1cls.csv"
+    finder = ImageNames(root)
     for row in _rows(table, ("object", "split", "label", "image", "mask")):
-        image = root / row["image"]
-        if not row["image"] or not image.is_file():
-            raise missing_image(row["image"], table)
-        normal = row["label"] == "normal"
+        image = finder.find(row["image"], [root], str(table))
+        mask, normal = row["mask"], row["label"] == "normal"
         yield Item(
             image,
             "VisA",
@@ -86,7 +86,7 @@ def _read_raw(root: Path) -> Iterator[Item]:
             image.name,
             words(row["object"]),
             defects=() if normal else types.get(row["image"], ()),
-            mask=root / row["mask"] if row["mask"] and not normal else None,
+            mask=finder.find(mask, [root], str(table)) if mask and not normal else None,
             reference=normal and row["split"] == "train",
         )
 

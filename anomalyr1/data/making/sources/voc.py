@@ -18,7 +18,8 @@ source, and 0 for all others; the manifest says which it was.
 Refused: XML with a document type, no <annotation>, a box that is no four numbers or has no area or
 leaves the image, a size that is not the image's, two annotations of one image, an image that is
 missing or outside ROOT. An XML without objects is a normal image. Objects called difficult are
-kept; parts of objects are passed over, and polygons (<polygon>) become masks.
+kept; parts of objects, and objects deleted in LabelMe's web tool, are passed over. Polygons
+(<polygon>, that tool's too) become masks.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ TREE = "XML files with <annotation> and their images (Pascal VOC)"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _IMAGES = ("JPEGImages", "images", "image")
 _VOC = re.compile(r"(?:the )?(?:pascal )?voc ?\d{4}", re.I)  # "The VOC2007 Database"
+_NUMBERED = re.compile(r"[xy]\d{0,6}")
 _ORIGINS = ("auto", "0", "1")
 
 
@@ -145,6 +147,7 @@ def _read(
     marks = tuple(
         _mark(entry, f"object {count} of {where}", origin)
         for count, entry in enumerate(element.findall("object"), start=1)
+        if child_text(entry, "deleted") != "1"
     )
     split = sides.get(file.stem) if sides else side_of(image, root)
     return Annotated(image, where, marks, declared=declared, split=split)
@@ -185,15 +188,29 @@ def _image(
 def _mark(element: Element, where: str, origin: int) -> Mark:
     label = child_text(element, "name")
     ring = element.find("polygon")
-    if ring is not None and len(ring) >= 6:
-        points = sorted(ring, key=lambda point: (int(point.tag[1:] or 0), point.tag[:1]))
-        values = [number(point.text, point.tag, where) - origin for point in points]
+    if ring is not None and (len(ring) >= 6 or ring.find("pt") is not None):
+        values = [value - origin for value in _ring(ring, where)]
         return Mark(label, shape=polygon(values, label, where))
     box = element.find("bndbox")
     if box is None:
         raise InputError(f"expected <bndbox> in {where}, found none; mend the annotation")
     x1, y1, x2, y2 = (number(child_text(box, name), name, where) for name in _CORNERS)
     return Mark(label, Box(x1 - origin, y1 - origin, x2, y2))
+
+
+def _ring(element: Element, where: str) -> list[float]:
+    """Flat x, y, x, y, ... out of x1, y1, x2, y2, ..., or of LabelMe's <pt><x/><y/></pt>."""
+    points = element.findall("pt")
+    if points:
+        return [number(child_text(point, name), name, where) for point in points for name in "xy"]
+    for value in element:
+        if not _NUMBERED.fullmatch(value.tag):
+            raise InputError(
+                f"expected x1, y1, x2, y2, ... or <pt> in the polygon of {where}, found "
+                f"<{value.tag}>; mend the annotation"
+            )
+    values = sorted(element, key=lambda value: (int(value.tag[1:] or 0), value.tag[:1]))
+    return [number(value.text, value.tag, where) for value in values]
 
 
 def _origin(element: Element) -> str:

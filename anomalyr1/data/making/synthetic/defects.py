@@ -159,7 +159,9 @@ def add_defect(rng: Generator, scene: Scene, kind: str, image: Canvas) -> tuple[
 
     Returns:
         The picture and the mask. A defect that lies off the surface, is too small or hardly shows
-        is drawn again elsewhere; the most visible try is kept when none is good enough.
+        is drawn again elsewhere. Where none of the tries is good enough, the most visible of those
+        that lie on the surface and are large enough is kept; where there is none of them either,
+        the first try, whose mask is empty when the scene had no place for the defect.
     """
     faults = scene.faults or Faults(_once, MIN_SIDE, MIN_CONTRAST)
     best: tuple[float, Canvas, Mask] | None = None

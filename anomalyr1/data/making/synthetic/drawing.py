@@ -82,7 +82,8 @@ def synthesize(
         The two JSON files.
 
     Raises:
-        InputError: a number is out of range, or the folder holds something else already.
+        InputError: a number is out of range, the folder holds something else already, or no scene
+            has a place for a defect.
     """
     if train < 1 or test < 1 or size < MIN_SIZE:
         raise InputError(
@@ -124,7 +125,7 @@ def _write(
             drawn[product].append(key)
         views: tuple[str, ...] = ()
         if similar:
-            views = (f"{DATASET}/{product}/similar/{index:05d}.png",)
+            views = (f"{DATASET}/{product}/similar/good/{index:05d}.png",)
             files[views[0]] = _draw_view(root, views[0], (seed, key, tries), draw, camera)
         pool = seeded_order(references[product], seed, key)[:REFERENCES_PER_IMAGE]
         mask = f"{DATASET}/{product}/{_mask_name(key)}" if kind else None
@@ -153,6 +154,13 @@ def _write(
                 "hard_negative_share": HARD_NEGATIVE_SHARE,
             },
             seed=seed,
+            # told apart within their side, as a board and its own template are
+            groups={
+                key: s.image
+                for s in samples
+                if s.similar_templates
+                for key in (s.image, *s.similar_templates)
+            },
         )
         written.append(write_benchmark(out / side, samples, manifest=manifest))
     return written[0], written[1]
@@ -179,14 +187,28 @@ def _draw(
     """Draw one image (and its mask) into the root, and say what is known about it.
 
     An image that looks like an earlier one is drawn again, so that a test image is never a
-    near-duplicate of a training image; how often decides, with seed and key, the scene it shows.
+    near-duplicate of a training image, and so is a scene that has no place for the defect; which
+    attempt it was decides, with seed and key, the scene.
+
+    Raises:
+        InputError: no scene has a place for the defect.
     """
+    drawn = None
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng(digest(seed, key, attempt))
         scene = draw(rng, round(SUPERSAMPLING * camera.size))
         pixels, mask = _photograph(rng, scene, kind, camera)
+        if kind is not None and not mask.any():
+            continue
+        drawn = attempt, scene, pixels, mask
         if not near_pairs([fingerprint_of(Image.fromarray(pixels), "")], earlier):
             break
+    if drawn is None:
+        raise InputError(
+            f"expected a place for the defect {kind} in one of {_ATTEMPTS} scenes of {key}, found "
+            "none; choose another seed or a larger size"
+        )
+    attempt, scene, pixels, mask = drawn
     boxes: tuple[Box, ...] = ()
     if kind is not None:
         boxes = _one_box(mask, words(kind))
@@ -212,7 +234,8 @@ def _draw_view(
     """The scene of another image without its defect; dust, light and noise are its own."""
     side = round(SUPERSAMPLING * camera.size)
     scene = draw(np.random.default_rng(digest(*scene_of)), side)
-    rng = np.random.default_rng(digest(scene_of[0], key))
+    # of the key that views had before they lay in good/, so that their pixels stay what they were
+    rng = np.random.default_rng(digest(scene_of[0], key.replace("/good/", "/")))
     pixels, _ = _photograph(rng, scene, None, camera)
     _save(root / key, pixels)
     return fingerprint_of(Image.fromarray(pixels), file_sha256(root / key))
