@@ -17,10 +17,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from bench_grpo import alternate
-from datasets import Dataset, Features, Image, List
-from PIL import Image as Pictures
+from datasets import Dataset, Features, List
+from PIL import Image
 
 from anomalyr1.training.read_once import ReadOnce
+from anomalyr1.training.row_pictures import RowPicture
 
 
 def main(
@@ -38,11 +39,11 @@ def main(
         for path in paths:  # a smooth picture with some noise: as large a file as a photograph's
             smooth = np.kron(rng.integers(0, 200, (8, 8, 3)), np.ones((-(-side // 8),) * 2 + (1,)))
             noisy = smooth[:side, :side] + rng.integers(0, 20, (side, side, 3))
-            Pictures.fromarray(noisy.astype(np.uint8)).save(path)
+            Image.fromarray(noisy.astype(np.uint8)).save(path)
         shared, own = paths[:references], paths[references:]
         rows = Dataset.from_list(
             [{"images": [*shared, path]} for path in own],
-            features=Features({"images": List(Image(mode="RGB"))}),
+            features=Features({"images": List(RowPicture())}),
         )
         rollout = [number for number in range(questions) for _ in range(generations)]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from datasets import Dataset, Features, Image, List, Value
+from datasets import Dataset, Features, List, Value
 
 from anomalyr1.prompts import gold_completion
 from anomalyr1.rows import Row
 from anomalyr1.schema import OPTION_LETTERS
+from anomalyr1.training.row_pictures import RowPicture
 
 _MESSAGES = List(
     {"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})}
@@ -24,7 +25,7 @@ _FEATURES = Features(
         "template": Value("string"),
         "prompt": _MESSAGES,
         "completion": _MESSAGES,
-        "images": List(Image(mode="RGB")),
+        "images": List(RowPicture()),
         "answer": Value("string"),
         "options": {letter: Value("string") for letter in OPTION_LETTERS},
         "boxes": List(List(Value("float64"))),

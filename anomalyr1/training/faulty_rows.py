@@ -13,7 +13,7 @@ from dataclasses import replace
 from anomalyr1.data.seeding import digest
 from anomalyr1.geometry import clamp
 from anomalyr1.rows import Row
-from anomalyr1.schema import Box
+from anomalyr1.schema import Box, Sample
 
 
 def contradicted(rows: Sequence[Row], share: float | None, seed: int) -> list[Row]:
@@ -41,7 +41,9 @@ def loosened(rows: Sequence[Row], share: float | None) -> list[Row]:
     """
     if share is None:
         return list(rows)
-    return [_loosened(row, share) for row in rows]
+    # Of one image, by which rows are known to be about it.
+    samples: dict[int, Sample] = {}
+    return [_loosened(row, share, samples) for row in rows]
 
 
 def _contradicted(row: Row, share: float, seed: int) -> Row:
@@ -53,15 +55,15 @@ def _contradicted(row: Row, share: float, seed: int) -> Row:
     return replace(row, conclusion=letters[after % len(letters)])
 
 
-def _loosened(row: Row, share: float) -> Row:
+def _loosened(row: Row, share: float, samples: dict[int, Sample]) -> Row:
     def wider(boxes: tuple[Box, ...] | None) -> tuple[Box, ...] | None:
         return boxes and tuple(_wider(box, share, *row.size) for box in boxes)
 
-    return replace(
-        row,
-        sample=replace(row.sample, boxes=wider(row.sample.boxes)),
-        question=replace(row.question, boxes=wider(row.question.boxes)),
-    )
+    shown = id(row.sample)
+    if shown not in samples:
+        samples[shown] = replace(row.sample, boxes=wider(row.sample.boxes))
+    question = replace(row.question, boxes=wider(row.question.boxes))
+    return replace(row, sample=samples[shown], question=question)
 
 
 def _wider(box: Box, share: float, width: int, height: int) -> Box:

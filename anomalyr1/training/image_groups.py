@@ -17,9 +17,10 @@ from anomalyr1.config import Config
 from anomalyr1.errors import InputError
 from anomalyr1.rows import Row
 from anomalyr1.shared_prefix.images_once import prepared_once
+from anomalyr1.training.read_once import ReadOnce
 
 # What supervised fine-tuning reads of a row.
-_COLUMNS = ("prompt", "completion", "images")
+_COLUMNS = ["prompt", "completion", "images"]
 
 
 def by_image(rows: Sequence[Row]) -> list[list[int]]:
@@ -38,7 +39,9 @@ def by_image(rows: Sequence[Row]) -> list[list[int]]:
 
 
 class ImageGroups(data.Dataset[list[dict[str, Any]]]):
-    """Images, each with the rows about it; its pictures are decoded once.
+    """Images, each with the rows about it; what they show is decoded once an image.
+
+    Rows show pictures of their own: a question may state how many references it is shown with.
 
     Args:
         rows: as TRL takes them, one a question.
@@ -47,16 +50,13 @@ class ImageGroups(data.Dataset[list[dict[str, Any]]]):
 
     def __init__(self, rows: Dataset, groups: Sequence[Sequence[int]]) -> None:
         self.groups = groups
-        self._texts = rows.select_columns([name for name in _COLUMNS if name != "images"])
-        self._pictures = rows.select_columns(["images"])
+        self._rows = ReadOnce(rows.select_columns(_COLUMNS))
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def __getitem__(self, index: int) -> list[dict[str, Any]]:
-        group = self.groups[index]
-        pictures = self._pictures[group[0]]
-        return [{**self._texts[number], "images": list(pictures["images"])} for number in group]
+        return self._rows.__getitems__(self.groups[index])
 
 
 class Ungrouped:

@@ -16,6 +16,7 @@ from anomalyr1.rewards.roam import outcome
 from anomalyr1.rows import build_rows, open_benchmark
 from anomalyr1.training.dataset import record_of
 from anomalyr1.training.faulty_rows import contradicted, loosened
+from anomalyr1.training.image_groups import by_image
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,11 @@ def test_loose_boxes_are_what_a_completion_says(rows):
     assert len(said[0]) == len(said[1]) > 0
     for exact, loose in zip(*said, strict=True):
         assert loose.area > exact.area and iou(exact, loose) < 0.9
+
+
+def test_questions_of_an_image_stay_together(rows):
+    twice = [*rows, *rows[-3:], *rows[-3:]]  # an image that comes again is another one
+    groups = by_image(twice)
+    assert len(groups) == 10 and {len(group) for group in groups} == {3}
+    assert by_image(loosened(twice, 0.25)) == groups
+    assert by_image(loosened(contradicted(twice, 0.5, 0), 0.25)) == groups

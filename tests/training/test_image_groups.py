@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from families import both_families, second_slow
+from mixed_references import mixed_references
 from safetensors.torch import load_file
 from test_resuming import assert_same, cut
 from tiny_runs import history, toy_run
@@ -17,6 +18,7 @@ from anomalyr1.rows import build_rows, open_benchmark
 from anomalyr1.shared_prefix import trained_rows
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.image_groups import ImageGroups, by_image
+from anomalyr1.training.row_pictures import RowPicture
 from anomalyr1.training.sft import finetune
 
 LORA = LoraSection(r=4, alpha=8, dropout=0.0)
@@ -119,8 +121,61 @@ def test_rows_by_image(tiny_policy, toy_benchmark, tmp_path):
     dataset = to_dataset(rows, with_completion=True)
     images = ImageGroups(dataset, groups)
     assert len(images) == 3
-    for number, row in zip(groups[1], images[1], strict=True):
-        assert row == {key: dataset[number][key] for key in ("prompt", "completion", "images")}
+    assert_rows(images, dataset, groups)
+
+
+def assert_rows(images, dataset, groups):
+    for numbers, rows in zip(groups, images, strict=True):
+        for number, row in zip(numbers, rows, strict=True):
+            assert row == {key: dataset[number][key] for key in ("prompt", "completion", "images")}
+
+
+COUNTS = [(1, 2, 0), (0, 1, 1)]
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_each_question_shows_its_own_references(
+    counts, tiny_policy, toy_benchmark, tmp_path, monkeypatch
+):
+    bench = mixed_references(tmp_path / "bench", toy_benchmark, counts)
+    config = by_images(tmp_path, tiny_policy, bench, references=2)
+    policy = load_policy(config.policy)
+    _, samples = open_benchmark(str(bench), "data.benchmark", config.prompt)
+    rows = build_rows(samples, config.prompt, policy.processor, policy.family)
+    dataset, groups = to_dataset(rows, with_completion=True), by_image(rows)
+    assert len(groups) == 8 and {len(group) for group in groups} == {3}
+    images = ImageGroups(dataset, groups)
+    assert [len(row["images"]) for row in images[0]] == [count + 1 for count in counts]
+    assert_rows(images, dataset, groups)
+    decoded, stock = [], RowPicture.decode_example
+    monkeypatch.setattr(
+        RowPicture,
+        "decode_example",
+        lambda self, value, **more: decoded.append(value["path"]) or stock(self, value, **more),
+    )
+    anew = ImageGroups(dataset, groups)[0]
+    assert sum(len(row["images"]) for row in anew) == sum(counts) + 3
+    assert sorted(decoded) == sorted({path for row in rows[:3] for path in row.images})
+
+
+@both_families("counts", COUNTS, quick=COUNTS[:1])
+def test_a_step_with_references_of_their_own_is_that_of_stock(
+    counts, policy_path, toy_benchmark, tmp_path
+):
+    """Stock is TRL on the same rows, each by itself, of all images."""
+    bench = mixed_references(tmp_path / "bench", toy_benchmark, counts)
+    logs = []
+    for name, grouped, rows in (("stock", False, 24), ("ours", True, 8)):
+        config = by_images(tmp_path / name, policy_path, bench, references=2)
+        data = replace(config.data, limit=None, group_by_image=grouped)
+        sft = {**config.sft, "per_device_train_batch_size": rows}
+        finetune(replace(config, data=data, sft=sft))
+        logs.append(history(tmp_path / name)[0])
+    stock, ours = logs
+    for key in ("loss", "entropy", "mean_token_accuracy"):
+        assert ours[key] == pytest.approx(stock[key], abs=1e-5), key
+    assert ours["num_tokens"] == stock["num_tokens"]
+    assert ours["grad_norm"] == pytest.approx(stock["grad_norm"], rel=1e-4)
 
 
 def test_what_does_not_go_with_it_is_refused(tiny_policy, toy_benchmark, tmp_path):

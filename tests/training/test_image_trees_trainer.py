@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 from families import both_families, second_slow
+from mixed_references import mixed_references
+from safetensors.torch import load_file
 from test_resuming import assert_same, cut
-from tiny_runs import toy_run
+from tiny_runs import history, toy_run
 from tiny_trainer import SMALL, WIDE, dataset, greedy, make_trainer
 
-from anomalyr1.config import DataConfig, LoraSection
+from anomalyr1.config import DataConfig, LoraSection, PromptConfig
 from anomalyr1.errors import InputError
 from anomalyr1.shared_prefix import logprobs
 from anomalyr1.shared_prefix.packing import pack
@@ -162,3 +164,30 @@ def test_it_goes_on_exactly(images, rows, policy_path, toy_benchmark, tmp_path):
     resumed = cut(config, tmp_path, 1)
     train(resumed)
     assert_same(config, resumed, tmp_path)
+
+
+@second_slow
+def test_questions_that_show_other_references_are_other_trees(policy_path, toy_benchmark, tmp_path):
+    """A run whose questions of one image show one, two and no references is that of stock."""
+    bench = mixed_references(tmp_path / "bench", toy_benchmark, (1, 2, 0))
+    logs, weights = [], []
+    for shared in (False, True):
+        config = toy_run(tmp_path / str(shared), policy_path, bench)
+        more = {"per_device_train_batch_size": 24, "max_steps": 1, "learning_rate": 1e-3}
+        train(
+            replace(
+                config,
+                data=DataConfig(benchmark=str(bench), limit=2, group_by_image=True),
+                prompt=PromptConfig(references=2),
+                policy=replace(config.policy, shared_prefix=shared),
+                grpo={**config.grpo, **more, "adam_epsilon": 1e-6},
+            )
+        )
+        logs.append(history(tmp_path / str(shared))[0])
+        weights.append(load_file(tmp_path / str(shared) / "policy/model.safetensors"))
+    stock, ours = logs
+    assert stock["grad_norm"] > 0.1
+    for key in ("reward", "entropy", "grad_norm", "completions/mean_length"):
+        assert ours[key] == pytest.approx(stock[key], rel=1e-4), key
+    for key, value in weights[0].items():
+        assert (value - weights[1][key]).abs().max() < 1e-4, key

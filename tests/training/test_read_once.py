@@ -1,16 +1,18 @@
 """Pictures read once a rollout: the rows that a data set gives, whatever was asked before."""
 
 import pytest
-from datasets import Image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_augmented_rows import same
+from tiny_trainer import SMALL, WIDE
+from tiny_trainer import dataset as pictures_in_the_table
 
 from anomalyr1.config import PolicyConfig, PromptConfig
 from anomalyr1.policy.load import load_policy
 from anomalyr1.rows import build_rows, open_benchmark
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.read_once import ReadOnce
+from anomalyr1.training.row_pictures import RowPicture
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +36,9 @@ def test_every_batch_has_the_rows_of_the_data_set(dataset, batches):
 
 def test_a_picture_is_decoded_once_for_a_batch_and_not_again_for_the_next(dataset, monkeypatch):
     decoded = []
-    stock = Image.decode_example
+    stock = RowPicture.decode_example
     monkeypatch.setattr(
-        Image,
+        RowPicture,
         "decode_example",
         lambda self, value, **kwargs: decoded.append(value["path"]) or stock(self, value, **kwargs),
     )
@@ -58,3 +60,11 @@ def test_what_is_done_to_one_row_is_not_done_to_its_copies(dataset):
     first["images"].clear()
     first["prompt"][0]["content"].clear()
     assert same(second, dataset[2])
+
+
+def test_pictures_without_a_file_are_told_apart():
+    data = pictures_in_the_table([[SMALL, WIDE], [WIDE], [], [SMALL]])
+    rows = ReadOnce(data).__getitems__([0, 1, 2, 3, 0])
+    for row, index in zip(rows, [0, 1, 2, 3, 0], strict=True):
+        assert same(row, data[index])
+    assert rows[0]["images"][1] is rows[4]["images"][1]
