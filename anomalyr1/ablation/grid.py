@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from anomalyr1.ablation.resolve import VERBS, Resolved, resolve
-from anomalyr1.errors import InputError, unknown, unknown_key
+from anomalyr1.errors import InputError, one_line, unknown, unknown_key
 from anomalyr1.run_folder import POLICY
 from anomalyr1.storage import read_yaml
 from anomalyr1.values import is_number
 
 _PATHS = ("run_dir", "base", "eval")
 _KEYS = (*_PATHS, "verb", "baseline", "launch", "seeds", "set", "list", "grid")
+_MAPPINGS = {
+    "set": "set: {grpo.beta: 0.1}",
+    "list": "list: {paper: {reward.preset: paper}}",
+    "grid": "grid: {grpo.beta: [0.0, 0.1]}",
+}
 _OF_A_VARIANT = ("base", "verb")  # beside config keys, among the changes of a variant
 _PYTHON = (sys.executable, "-m", "anomalyr1")
 # Words that YAML reads as something else than text.
@@ -93,7 +98,7 @@ def plan(path: Path, overrides: Sequence[str] = ()) -> Ablation:
         overrides: `section.key=value` for all runs, applied last.
     """
     raw = _read(path)
-    launch = tuple(shlex.split(raw["launch"])) if raw.get("launch") else _PYTHON
+    launch = _launch(raw.get("launch"), path) or _PYTHON
     common = _overrides(raw.get("set") or {})
     evaluation = path.parent / str(raw["eval"])
     variants = _variants(raw, path)
@@ -157,6 +162,11 @@ def _read(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"expected {key} to be a path in {path}, found {raw.get(key)!r}; name it"
             )
+    for key, form in _MAPPINGS.items():
+        if not isinstance(raw.get(key) or {}, dict):
+            raise InputError(
+                f"expected {key} to be a mapping in {path}, found {raw[key]!r}; write {form}"
+            )
     seeds = raw.get("seeds", [0])
     if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
         raise InputError(
@@ -188,13 +198,32 @@ def _variants(raw: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
                 f"expected grid.{key} to be a list of values in {path}, found {values!r}; put "
                 "them into brackets"
             )
-    variants = {}
+    variants: dict[str, dict[str, Any]] = {}
     for name, changes in (listed or {"": {}}).items():
         for values in itertools.product(*grid.values()):
             cell = dict(zip(grid, values, strict=True))
             label = " ".join([str(name), *_overrides(cell)]).strip()
+            if label in variants:
+                raise InputError(
+                    f"expected variants of different names in {path}, found {label!r} twice; "
+                    "rename one, or drop it"
+                )
             variants[label] = {**changes, **cell}
     return variants
+
+
+def _launch(given: Any, path: Path) -> tuple[str, ...]:
+    """The words of the command that starts a training; none where it is left out."""
+    try:
+        if given is None or isinstance(given, str):
+            return tuple(shlex.split(given or ""))
+        found = repr(given)
+    except ValueError as error:  # a quotation that does not end
+        found = f"{given!r} ({one_line(error)})"
+    raise InputError(
+        f"expected launch to be a command line in {path}, found {found}; write launch: accelerate "
+        "launch -m anomalyr1"
+    )
 
 
 def _verb(verb: Any, path: Path, variant: str) -> str:

@@ -32,7 +32,7 @@ class Rule:
 
     Attributes:
         keys: by their dotted names, `*` in front for those of `grpo` and of `sft`.
-        other: what they depend on; TERMS stands for the terms of the reward.
+        other: what they depend on, or either of two; TERMS stands for the terms of the reward.
         need: what that has to be.
         only: the one value that depends on it; None where every value does.
         always: refuse a default that was written down, too.
@@ -111,6 +111,7 @@ RULES = (
         "data.heldout",
         _SET,
     ),
+    Rule(("data.root",), "data.benchmark or data.heldout", _SET),  # a mixture names its own
     Rule(("sft.packing_strategy",), "sft.packing", _is(True)),
     # The objective and the rollout: TRL's GRPOTrainer._compute_loss and its generation_config.
     Rule(("grpo.epsilon", "grpo.delta"), "grpo.loss_type", _one_of(*_CLIPPED)),
@@ -265,7 +266,8 @@ def _without_effect(
             yield f"{key}={values[key]} (needs the verb {reader}, found {verb})"
     for rule in RULES:
         other = rule.other.replace("*", section)
-        found = values.get(other)
+        either = (values.get(key) for key in other.split(" or "))
+        found = next((value for value in either if value is not None), None)
         if (other == TERMS and terms is None) or rule.need.holds(found):
             continue
         for key in _matching(rule, section, values):

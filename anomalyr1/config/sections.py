@@ -40,7 +40,8 @@ class DataConfig:
         benchmark: folder (or mmad.json) of the training questions.
         mixture: YAML that mixes several benchmarks by weight, instead of `benchmark`.
         heldout: benchmark whose questions are scored during training, every `save_steps` unless
-            `eval_steps` says otherwise; `policy/` is then the checkpoint that did best.
+            `eval_steps` says otherwise, in `train` where a rollout is used up; a new best is saved
+            at once, and `policy/` is then the checkpoint that did best.
         heldout_limit: questions taken from it, evenly.
         question_types: keep these types only; None keeps all.
         shuffle_options: reorder the options of every question from this seed; None keeps the order
@@ -49,7 +50,8 @@ class DataConfig:
         shots: keep so many images of each (category, defect), as far as there are, and as many
             normal ones as these together, chosen from `seed`; fewer shots are among more. None
             keeps all.
-        root: where the images are, if not where the benchmark says.
+        root: where the images are, of `heldout` as well, if not where the benchmarks say. Beside
+            `mixture`, whose parts say it themselves, those of `heldout` alone.
         balance: repeat the rarer of normal and defective images of each product, so that there are
             as many of both.
         augment: vary the training images; None shows them as they are. Held-out images always are.
@@ -290,7 +292,8 @@ class Config:
             they have changed too; `never` refuses a folder that holds a run.
         early_stop_patience: evaluations on `data.heldout` in a row without a better one after which
             training ends; None never ends early.
-        keep_completions_every: steps between two files of sampled completions.
+        keep_completions_every: steps between two files of sampled completions, of which step 1 has
+            one too; a rollout that serves several steps is kept once. 0 keeps none.
         sft: handed verbatim to `trl.SFTConfig`.
         grpo: handed verbatim to `trl.GRPOConfig`.
     """

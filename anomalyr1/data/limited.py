@@ -1,12 +1,15 @@
-"""A part of a benchmark that looks like the whole: stratified by data set, class and label."""
+"""A part that looks like the whole: stratified by data set, class and label, or taken evenly."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import TypeVar
 
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.schema import Sample
+
+T = TypeVar("T")
 
 
 def stratified(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
@@ -34,3 +37,13 @@ def stratified(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]
         begun[dataset, normal] += 1
     kept = set(sorted(place, key=lambda key: place[key])[:limit])
     return [sample for sample in samples if sample.image in kept]
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many, as far apart as they go from the first to the last.
+
+    >>> evenly("abcdefgh", 3), evenly("ab", 3)
+    (['a', 'c', 'f'], ['a', 'b'])
+    """
+    count = min(most, len(items))
+    return [items[number * len(items) // count] for number in range(count)]

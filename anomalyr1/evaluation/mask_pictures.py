@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from anomalyr1.data.images import open_image
+from anomalyr1.data.limited import evenly
 from anomalyr1.data.rle import decode_mask
 from anomalyr1.evaluation.image_readings import ImageReading
 from anomalyr1.evaluation.masks import Progress
@@ -93,7 +94,7 @@ def draw_sheets(images: Sequence[ImageReading], rows: Rows, folder: Path, most: 
         categories.setdefault(key, []).append(image)
     files = []
     for key, members in categories.items():
-        shown = list(_evenly(members, most))
+        shown = evenly(members, most)
         title = f"{' / '.join(key)}: {len(shown)} of {len(members)} images"
         files.append(folder / MASK_SHEETS / f"{file_stem('_'.join(key), key)}.png")
         captions = [_caption(rows[image.image]) for image in shown]
@@ -102,11 +103,6 @@ def draw_sheets(images: Sequence[ImageReading], rows: Rows, folder: Path, most: 
         cells = list(zip(overlays, ["/".join(name) for name in names], captions, strict=True))
         write_bytes(files[-1], png_bytes(_sheet(title, cells)))
     return files
-
-
-def _evenly(images: Sequence[ImageReading], most: int) -> Iterator[ImageReading]:
-    count = min(most, len(images))
-    return (images[number * len(images) // count] for number in range(count))
 
 
 def _caption(row: Mapping[str, Any]) -> str:

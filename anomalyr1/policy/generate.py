@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList, TextStreamer
 from anomalyr1.policy.load import Policy
 from anomalyr1.policy.prepared import Asked, prepare_conversations
 from anomalyr1.policy.seeded_draw import SeededDraw
-from anomalyr1.shared_prefix.rollout import completions_of
+from anomalyr1.shared_prefix.rollout import completions_of, generation_obstacle
 
 
 class Completion(NamedTuple):
@@ -44,6 +44,7 @@ def complete(
     sample: bool = False,
     temperature: float = 1.0,
     share: bool = True,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Completion]:
     """Complete a batch of conversations; greedy unless `sample`.
 
@@ -59,10 +60,16 @@ def complete(
         temperature: of the draw.
         share: what conversations about the same images have in common is computed once, where the
             model is prepared for it (`shared_prefix.attention.prepare`).
+        settings: further options of transformers' `generate`, which hold where they differ.
     """
+    share = share and generation_obstacle(policy.model, settings or {}) is None
     asked = prepare_conversations(policy, conversations, images, share=share)
     return complete_asked(
-        asked, max_new_tokens=max_new_tokens, sample=sample, temperature=temperature
+        asked,
+        max_new_tokens=max_new_tokens,
+        sample=sample,
+        temperature=temperature,
+        settings=settings,
     )
 
 
@@ -77,6 +84,7 @@ def complete_asked(
     on_text: Callable[[str], None] | None = None,
     said: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Completion]:
     """`complete` for some of the conversations of a prepared batch.
 
@@ -90,6 +98,7 @@ def complete_asked(
         said: what the policy's turn in each row begins with, which is no part of the completion.
         seeds: draw each row's completion from its own seed at `temperature`, whatever the batch;
             without `sample`.
+        settings: further options of transformers' `generate`, which hold where they differ.
     """
     rows = list(range(asked.size)) if rows is None else list(rows)
     if not rows:
@@ -100,6 +109,7 @@ def complete_asked(
     # the tokens of prompt and padding as said before.
     plain = {"do_sample": sample, "repetition_penalty": 1.0}
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, **plain, **drawing}
+    options |= settings or {}
     if seeds is not None:
         options["logits_processor"] = LogitsProcessorList([SeededDraw(seeds, temperature)])
     if on_text is not None:

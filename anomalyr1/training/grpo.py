@@ -79,7 +79,6 @@ def train(config: Config) -> Path:
         callbacks=[
             history,
             GuardCallback(run_dir, config.guard, history.console),
-            RolloutBoundary(arguments.steps_per_generation * arguments.num_iterations),
             *early_stop(config, history.console),
         ],
         card=model_card("train", config, used),
@@ -95,4 +94,6 @@ def train(config: Config) -> Path:
         sampler=sampler_options(config, arguments, policy.model.dtype),
         keep_every=config.keep_completions_every,
     )
+    served = arguments.steps_per_generation * arguments.num_iterations
+    trainer.add_callback(RolloutBoundary(served, trainer.passes_behind))
     return train_policy(trainer, "train", config, used, checkpoint, augmented)

@@ -18,6 +18,7 @@ from transformers import (
 
 from anomalyr1.config import Config
 from anomalyr1.data.leakage import same_files
+from anomalyr1.data.limited import evenly
 from anomalyr1.data.mmad import choose_references
 from anomalyr1.errors import InputError, listed
 from anomalyr1.policy.family import Family
@@ -33,7 +34,7 @@ def with_heldout(
     """The trainer's section with what `data.heldout` implies, where the section does not say.
 
     Held-out questions are scored whenever a checkpoint is saved, and training ends with the
-    checkpoint that did best.
+    checkpoint that did best. Scored more often, a new best is saved at once.
 
     Args:
         section: its name, for errors.
@@ -123,8 +124,7 @@ def heldout_rows(
         return None
     samples = heldout_samples(config, used)
     rows = build_rows(samples, config.prompt, processor, family, question_types=data.question_types)
-    step = max(1, len(rows) // data.heldout_limit)
-    return rows[::step][: data.heldout_limit]
+    return evenly(rows, data.heldout_limit)
 
 
 def heldout_samples(config: Config, used: Used) -> list[Sample]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
 from torch import Tensor, nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from anomalyr1.rewards.luggage import of_batch
 from anomalyr1.rewards.reading import completion_text
+from anomalyr1.run_folder import completions_file
+from anomalyr1.storage import write_jsonl
 
 
 class Remembered:
@@ -77,3 +82,35 @@ def kept_completions(
         }
         for index, completion in enumerate(completions)
     ]
+
+
+class KeepCompletions(TrainerCallback):  # type: ignore[misc]
+    """Writes the rollout in use at the first step and every so many steps, for `reward replay`.
+
+    Which steps these are follows from their numbers, so that a run that goes on writes the files it
+    would have written. A rollout that serves several steps is written at the first of them that is
+    due, and then no more.
+
+    Args:
+        run_dir: the run folder.
+        every: steps between two files.
+        hand_over: gives this process's records of the rollout, once; None afterwards.
+    """
+
+    def __init__(
+        self, run_dir: Path, every: int, hand_over: Callable[[], list[dict[str, Any]] | None]
+    ) -> None:
+        self.run_dir, self.every, self.hand_over = run_dir, every, hand_over
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Write the file of a step, of the records of all processes."""
+        step = state.global_step
+        due = step == 1 or step % self.every == 0
+        if not due or (own := self.hand_over()) is None:
+            return
+        records = gather_object(own)
+        if state.is_world_process_zero:
+            rows = [{"step": step, **record} for record in records]
+            write_jsonl(self.run_dir / completions_file(step), rows)

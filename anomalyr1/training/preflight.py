@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
+from transformers import GenerationConfig
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOConfig
 
@@ -72,7 +73,10 @@ def preflight(
     trial = judge(asked, groups, terms, weights)
     state = PartialState()
     if state.is_main_process:
-        print_report(trial, console or Console(quiet=is_quiet()))
+        console = console or Console(quiet=is_quiet())
+        print_report(trial, console)
+        if arguments.use_vllm and arguments.generation_kwargs:
+            console.print("sampled without grpo.generation_kwargs, which are vLLM's")
     verdict = [refusal(trial, config, arguments)]
     if state.num_processes > 1:
         broadcast_object_list(verdict, from_process=0)
@@ -94,9 +98,13 @@ def spread(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 def sample_groups(
     config: Config, arguments: GRPOConfig, policy: Policy, rows: Sequence[Row]
 ) -> list[list[Completion]]:
-    """Completions of each row from the policy as training would sample them."""
+    """Completions of each row from the policy as training would sample them.
+
+    Where vLLM samples in training, transformers does here, without `grpo.generation_kwargs`.
+    """
     size = config.preflight.generations or arguments.num_generations
     batch_size = config.preflight.batch_size
+    settings = sampling(arguments, policy.model)
     wanted = [row for row in rows for _ in range(size)]
     completions: list[Completion] = []
     with _sampling(policy, config.seed):
@@ -108,10 +116,31 @@ def sample_groups(
                 [[open_image(Path(name)) for name in row.images] for row in batch],
                 max_new_tokens=arguments.max_completion_length,
                 sample=True,
-                temperature=arguments.temperature,
                 share=config.policy.shared_prefix,
+                settings=settings,
             )
     return [completions[i : i + size] for i in range(0, len(completions), size)]
+
+
+def sampling(arguments: GRPOConfig, model: Any) -> dict[str, Any]:
+    """Options of transformers' `generate` with which TRL samples (`GRPOTrainer.__init__`).
+
+    Args:
+        arguments: TRL's. What they say to vLLM alone is left out.
+        model: whose image token is never sampled.
+    """
+    told = {} if arguments.use_vllm else arguments.generation_kwargs or {}
+    known = GenerationConfig().to_dict()  # what else TRL is told has no effect there
+    return {
+        "temperature": arguments.temperature,
+        "top_p": arguments.top_p,
+        "top_k": arguments.top_k,
+        "min_p": arguments.min_p,
+        "repetition_penalty": arguments.repetition_penalty,
+        "cache_implementation": arguments.cache_implementation,
+        "suppress_tokens": [model.config.image_token_id],
+        **{key: value for key, value in told.items() if key in known},
+    }
 
 
 def refusal(trial: Trial, config: Config, arguments: GRPOConfig) -> str | None:

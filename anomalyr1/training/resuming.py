@@ -119,31 +119,49 @@ def epoch_sampler(
     )
 
 
+def backward_passes(steps: int, epoch: int, accumulated: int) -> int:
+    """Backward passes behind so many optimiser steps; the last step of an epoch may have fewer.
+
+    Args:
+        steps: from the start of the run.
+        epoch: backward passes of an epoch.
+        accumulated: backward passes of any other step.
+
+    >>> [backward_passes(steps, epoch=3, accumulated=2) for steps in range(5)]
+    [0, 2, 3, 5, 6]
+    """
+    epochs, within = divmod(steps, -(-epoch // accumulated))
+    return epochs * epoch + within * accumulated
+
+
 class RolloutBoundary(TrainerCallback):  # type: ignore[misc]
-    """Checkpoints only where a rollout has been used up.
+    """Checkpoints and evaluations only where a rollout has been used up.
 
     With `num_iterations` or `steps_per_generation` one rollout serves several steps. It is not
     saved, so a run that stopped between them would have to sample it anew: a checkpoint asked for
-    there is written at the next boundary.
+    there is written at the next boundary. What is scored waits with it, or the weights that did
+    best would be none that were saved.
 
     Args:
-        micro_steps: backward passes that one rollout serves.
+        rollout: backward passes that one rollout serves.
+        passes: optimiser steps -> backward passes behind them.
     """
 
-    def __init__(self, micro_steps: int) -> None:
-        self.micro_steps = micro_steps
-        self.waiting = False
+    def __init__(self, rollout: int, passes: Callable[[int], int]) -> None:
+        self.rollout, self.passes = rollout, passes
+        self.save = self.evaluation = False
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Hold a save back, or make up for one."""
-        whole = state.global_step * args.gradient_accumulation_steps % self.micro_steps == 0
-        if whole or state.global_step >= state.max_steps:
-            control.should_save = control.should_save or self.waiting
-            self.waiting = False
-        elif control.should_save:
-            control.should_save, self.waiting = False, True
+        """Hold a save and an evaluation back, or make up for them."""
+        self.save = self.save or control.should_save
+        self.evaluation = self.evaluation or control.should_evaluate
+        whole = self.passes(state.global_step) % self.rollout == 0
+        due = whole or state.global_step >= state.max_steps
+        control.should_save, control.should_evaluate = due and self.save, due and self.evaluation
+        if due:
+            self.save = self.evaluation = False
 
 
 class TokensGoOn(TrainerCallback):  # type: ignore[misc]

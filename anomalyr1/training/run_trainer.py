@@ -98,6 +98,17 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         if self.args.should_save:
             rotate_checkpoints(str(run), most, self.state.best_model_checkpoint)
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Note a new best, and save it: training can end only with what was saved.
+
+        Returns:
+            Whether to save, where `save_strategy` is `best`: for whoever else asked, too.
+        """
+        best: bool = super()._determine_best_metric(metrics, trial)
+        if best and self.args.load_best_model_at_end:
+            self.control.should_save = True
+        return best or self.control.should_save
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Continue from these weights, every one of them."""
         if model is None and not self._has_own_loader:

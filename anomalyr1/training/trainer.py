@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 from trl import GRPOTrainer
 
 from anomalyr1.config import SignalConfig
-from anomalyr1.run_folder import completions_file
 from anomalyr1.shared_prefix.images_once import prepared_once
 from anomalyr1.shared_prefix.regrouping import regroup
 from anomalyr1.shared_prefix.rollout import completions_of
-from anomalyr1.storage import write_jsonl
 from anomalyr1.training.difficulty import TERM, emit_weights, require_accuracy
 from anomalyr1.training.dynamic_sampling import (
     Rollout,
@@ -31,9 +28,9 @@ from anomalyr1.training.dynamic_sampling import (
 )
 from anomalyr1.training.groups import by_group, zero_variance, zero_variance_groups
 from anomalyr1.training.heartbeat import Heartbeat
-from anomalyr1.training.kept_completions import Remembered, kept_completions
+from anomalyr1.training.kept_completions import KeepCompletions, Remembered, kept_completions
 from anomalyr1.training.read_once import ReadOnce
-from anomalyr1.training.resuming import EpochSampler, epoch_sampler
+from anomalyr1.training.resuming import EpochSampler, backward_passes, epoch_sampler
 from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.sampling_gap import log_sampling_gap
 from anomalyr1.training.sharing import sample_shared, score_shared, set_up_sharing
@@ -54,8 +51,7 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         signal: what is done about groups that teach little; None leaves them alone.
         run_dir: where heartbeats and kept completions go; None keeps none.
         sampler: arguments of vLLM's engine, where vLLM samples.
-        keep_every: steps between two files of completions, each valid input of
-            `anomalyr1 reward replay`; 0 keeps none.
+        keep_every: steps between two files of completions; 0 keeps none.
     """
 
     # Tokens of one chunk in the passes without gradients (old and reference log-probabilities).
@@ -92,13 +88,16 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         if self.signal.difficulty == "emit":
             require_accuracy(self.reward_func_names)
         refuse_entropy_bonus(self, self.signal)
-        self._run_dir, self._keep_every = run_dir, keep_every
+        if run_dir is not None and keep_every:
+            self.add_callback(KeepCompletions(run_dir, keep_every, self._hand_over))
         rank = self.accelerator.process_index
         self._heartbeat = None if run_dir is None else Heartbeat(run_dir, rank)
         # Of the batch scored last: rewards of all processes (rows, terms), records of this one.
         self.scored = torch.empty(0)
         self._records: list[dict[str, Any]] = []
         self._said: dict[str, list[Any]] = {}
+        # Records of the training rollout in use; None once they are kept.
+        self._fresh: list[dict[str, Any]] | None = None
 
     # The order of the rows, the same after a resumption.
 
@@ -122,9 +121,11 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         """Restore the random states, and TRL's own count of backward passes."""
         super()._load_rng_state(checkpoint)
         if checkpoint is not None:
-            epochs, steps = divmod(self.state.global_step, self._steps_per_epoch)
-            within = steps * self.args.gradient_accumulation_steps
-            self._step = epochs * self._micro_steps + within
+            self._step = self.passes_behind(self.state.global_step)
+
+    def passes_behind(self, steps: int) -> int:
+        """Backward passes behind so many optimiser steps of this training."""
+        return backward_passes(steps, self._micro_steps, self.args.gradient_accumulation_steps)
 
     # The rollout: sample, score, and what is made of groups that teach little.
 
@@ -154,7 +155,7 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
             self._metrics["train"]["zero_variance"].append(rollout.flat.float().mean().item())
             if self.signal.zero_variance != "keep":
                 rollout = act_on_zero_variance(self, self.signal, rollout, self._sampled)
-            self._records = rollout.records
+            self._fresh = rollout.records
         if self._heartbeat is not None:
             self._heartbeat.beat(self.state.global_step, "updating")
         return rollout.batch
@@ -240,6 +241,10 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
     def _group_size(self) -> int:
         return int(self.num_generations if self.model.training else self.num_generations_eval)
 
+    def _hand_over(self) -> list[dict[str, Any]] | None:
+        records, self._fresh = self._fresh, None
+        return records
+
     def _log_completion_extra(self, column: str, values: list[Any]) -> None:
         """What a reward says of each completion (TRL's `log_extra`) is kept with it."""
         self._said[column] = list(values)
@@ -281,17 +286,3 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's loss; where it is a mean over rows, over those that were not dropped."""
         return scaled_loss(super()._compute_loss(model, inputs), inputs)
-
-    # The record.
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log as TRL does, then keep the completions when it is their step."""
-        training = self.model.training
-        super().log(logs, start_time)
-        step = self.state.global_step
-        due = self._keep_every > 0 and (step == 1 or step % self._keep_every == 0)
-        if due and training and "reward" in logs and self._run_dir is not None:
-            records = gather_object(self._records)
-            if self.accelerator.is_main_process:
-                rows = [{"step": step, **record} for record in records]
-                write_jsonl(self._run_dir / completions_file(step), rows)

@@ -68,6 +68,9 @@ def check(path: Path, verb: str, *overrides: str) -> str:
         ("sft", "sft.hub_model_id=a/b", "sft.push_to_hub", "sft.push_to_hub=true"),
         ("sft", "sft.eval_steps=5", "data.heldout", "data.heldout=b"),
         ("train", "early_stop_patience=3", "data.heldout", "data.heldout=b"),
+        ("train", "data.root=x data.mixture=m.yaml", "data.benchmark or data.heldout to be set",
+         "data.heldout=b"),
+        ("sft", "data.root=x", "data.benchmark or data.heldout", "data.benchmark=b"),
         ("train", "grpo.load_best_model_at_end=true", "data.heldout", "data.heldout=b"),
         ("train", "reward.iou.threshold=0.5 reward.preset=paper", TERMS,
          "reward.weights.iou=1.0"),
@@ -134,7 +137,7 @@ def test_a_neutral_value_may_stand(tmp_path):
 def test_the_table_names_keys_that_exist():
     known = {section: trl_keys(KINDS[verb]) for verb, section in SECTIONS.items()}
     for rule in RULES:
-        for name in (*rule.keys, rule.other):
+        for name in (*rule.keys, *rule.other.split(" or ")):
             if name == TERMS:
                 continue
             section, _, key = name.rpartition(".")

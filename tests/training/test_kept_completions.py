@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from commands import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_runs import toy_run
 
 from anomalyr1.config import load_config
 from anomalyr1.config.reward import (
@@ -34,7 +36,7 @@ from anomalyr1.rewards.replay import score_completions
 from anomalyr1.rewards.roam import outcome_of
 from anomalyr1.rows import Row
 from anomalyr1.schema import GROUNDING, OPTION_LETTERS, OUTCOMES, Box, Question, Sample
-from anomalyr1.storage import read_json, write_json, write_jsonl
+from anomalyr1.storage import read_json, read_jsonl, write_json, write_jsonl
 from anomalyr1.training.dataset import to_dataset
 from anomalyr1.training.grpo import train
 from anomalyr1.training.kept_completions import Remembered, kept_completions
@@ -281,3 +283,53 @@ def test_one_step_of_training_replays_from_the_file_it_keeps(tmp_path):
     for term in ("iou", "length", "repetition", "shares_of_luggage"):
         known = {one.rewards[term] for one in again} - {None}
         assert len(known) > 1, (term, known)  # the comparison is of something
+
+
+def kept_files(run: Path) -> dict[str, list[dict]]:
+    """The files that a run keeps, in their order."""
+    return {file.name: read_jsonl(file) for file in sorted((run / "completions").glob("*"))}
+
+
+@pytest.mark.parametrize(
+    ("settings", "every", "steps"),
+    [
+        ({"logging_steps": 5}, 2, [1, 2, 4, 6]),
+        ({"logging_steps": 99}, 3, [1, 3, 6]),
+        ({}, 0, []),
+        # A rollout serves steps 1 to 3, another 4 to 6; neither is written twice.
+        ({"num_iterations": 3}, 2, [1, 4]),
+        ({"num_iterations": 3}, 5, [1, 5]),
+    ],
+)
+def test_files_are_kept_whatever_is_logged(
+    tiny_policy, toy_benchmark, tmp_path, settings, every, steps
+):
+    config = toy_run(tmp_path / "run", tiny_policy, toy_benchmark)
+    grpo = {**config.grpo, "beta": 0.0, "save_steps": 3, **settings}
+    train(replace(config, grpo=grpo, keep_completions_every=every))
+    kept = kept_files(tmp_path / "run")
+    assert list(kept) == [f"step-{step:05d}.jsonl" for step in steps]
+    for step, rows in zip(steps, kept.values(), strict=True):
+        assert [row["step"] for row in rows] == [step] * 4
+    told = {json.dumps([row["completion_ids"] for row in rows]) for rows in kept.values()}
+    assert len(told) == len(kept)
+
+
+def test_a_run_that_goes_on_keeps_the_same_files(tiny_policy, toy_benchmark, tmp_path):
+    config = toy_run(tmp_path / "run", tiny_policy, toy_benchmark)
+    grpo = {**config.grpo, "save_steps": 2, "logging_steps": 4, "num_iterations": 2}
+    config = replace(config, grpo=grpo, keep_completions_every=3)
+    train(config)
+    kept = kept_files(tmp_path / "run")
+    assert list(kept) == ["step-00001.jsonl", "step-00003.jsonl", "step-00006.jsonl"]
+    shutil.rmtree(tmp_path / "run/policy")
+    for step in (6, 7):
+        shutil.rmtree(tmp_path / f"run/checkpoints/checkpoint-{step}")
+    for name in list(kept)[1:]:
+        (tmp_path / "run/completions" / name).unlink()
+    train(config)  # goes on from step 4: what it had kept of step 3 stays lost
+    again = kept_files(tmp_path / "run")
+    assert list(again) == ["step-00001.jsonl", "step-00006.jsonl"]
+    for name, rows in again.items():
+        for key in ("completion_ids", "sample_id", "rewards", "step"):
+            assert [row[key] for row in rows] == [row[key] for row in kept[name]], (name, key)

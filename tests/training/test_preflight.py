@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 import tiny_runs
 import torch
 from commands import REPOSITORY, completed, invoke, torchrun
 from rich.console import Console
+from tiny_trainer import SMALL, dataset, make_trainer
 from trl import GRPOConfig
 from typer.testing import CliRunner
 
@@ -22,7 +24,13 @@ from anomalyr1.policy.load import load_policy
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.arguments import trl_arguments
 from anomalyr1.training.feed import training_rows
-from anomalyr1.training.preflight import dry_run, preflight, sample_groups, spread
+from anomalyr1.training.preflight import (
+    dry_run,
+    preflight,
+    sample_groups,
+    sampling,
+    spread,
+)
 from anomalyr1.training.preflight_report import print_report
 from anomalyr1.training.trial import judge
 
@@ -184,6 +192,55 @@ def test_sampling_is_seeded_and_leaves_no_trace(config, rows, policy):
     assert (
         len({completion.text for group in first for completion in group}) > 6
     )  # drawn, not greedy
+
+
+DRAWN = {
+    "temperature": 0.8,
+    "top_p": 0.9,
+    "top_k": 7,
+    "min_p": 0.05,
+    "repetition_penalty": 1.2,
+    "generation_kwargs": {"typical_p": 0.9, "top_k": 3, "max_new_tokens": 5, "nothing": 1},
+}
+
+
+@pytest.mark.parametrize("drawn", [DRAWN, {}], ids=["as told", "by default"])
+def test_sampling_is_set_as_the_trainer_sets_it(tiny_policy, tmp_path, drawn):
+    trainer = make_trainer(tiny_policy, tmp_path, dataset([[SMALL]]), **drawn)
+    ours = sampling(trainer.args, trainer.model)
+    whole = trainer.generation_config.to_dict()
+    known = {key for key in trainer.generation_kwargs if key in whole}
+    said = {"do_sample", "pad_token_id", "bos_token_id", "eos_token_id"}
+    said |= set() if drawn else {"max_new_tokens"}
+    assert ours == {key: trainer.generation_kwargs[key] for key in known - said - {"nothing"}}
+
+
+def test_completions_are_drawn_as_training_draws_them(config, rows, policy):
+    def groups(**settings):
+        arguments = trl_arguments(GRPOConfig, "grpo", {**config.grpo, **settings}, config)
+        sampled = sample_groups(config, arguments, policy, rows[:3])
+        return [[completion.ids for completion in group] for group in sampled]
+
+    assert all(len(set(group)) > 1 for group in groups())
+    assert all(len(set(group)) == 1 for group in groups(top_k=1))
+    short = groups(generation_kwargs={"max_new_tokens": 3})
+    assert {len(ids) for group in short for ids in group} <= {1, 2, 3}
+    assert groups(top_k=1, repetition_penalty=100.0) != groups(top_k=1)
+    # Beams go on from no shared cache, here as in training.
+    beams = groups(generation_kwargs={"num_beams": 2, "do_sample": False})
+    assert all(len(set(group)) == 1 for group in beams)
+
+
+def test_it_says_what_vllm_would_have_read(monkeypatch, config, rows, policy):
+    scripted(monkeypatch, [RIGHT.format("A"), SILENT.format("B"), "nonsense", RIGHT.format("C")])
+    console = Console(record=True, width=100, file=io.StringIO())
+    grpo = {**config.grpo, "use_vllm": True, "generation_kwargs": {"frequency_penalty": 0.1}}
+    trial_of(replace(config, grpo=grpo), rows, policy, console)
+    assert "without grpo.generation_kwargs, which are vLLM's" in console.export_text()
+    trial_of(config, rows, policy, console)
+    assert "vLLM" not in console.export_text()
+    arguments = trl_arguments(GRPOConfig, "grpo", grpo, config)
+    assert "frequency_penalty" not in sampling(arguments, policy.model)
 
 
 def test_a_random_policy_is_refused_by_train_and_by_dry_run(config):

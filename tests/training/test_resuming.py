@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from families import both_families
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_runs import history, toy_run
+from tiny_trainer import SMALL, dataset, make_trainer
+from transformers import TrainerCallback
 
 from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
 from anomalyr1.errors import InputError
@@ -19,7 +23,12 @@ from anomalyr1.policy.load import load_policy
 from anomalyr1.training.checkpoint_files import FILES
 from anomalyr1.training.checkpoints import prepare_run
 from anomalyr1.training.grpo import train
-from anomalyr1.training.resuming import EpochSampler, RolloutBoundary, load_weights
+from anomalyr1.training.resuming import (
+    EpochSampler,
+    RolloutBoundary,
+    backward_passes,
+    load_weights,
+)
 from anomalyr1.training.sft import finetune
 
 
@@ -173,20 +182,75 @@ def test_the_order_of_an_epoch_is_its_own():
     assert list(sampler) != first and sorted(sampler) == sorted(first)
 
 
-def test_a_save_waits_for_the_end_of_its_rollout():
-    class Step:
-        gradient_accumulation_steps, max_steps, should_save = 1, 9, True
+class Asked:
+    """A step, its settings, and what is asked for at its end, as `RolloutBoundary` sees them."""
 
-        def __init__(self, step):
-            self.global_step = step
+    def __init__(self, step: int, last: int, save: bool = False, evaluate: bool = False):
+        self.global_step, self.max_steps = step, last
+        self.should_save, self.should_evaluate = save, evaluate
 
-    boundary, saved = RolloutBoundary(3), []
-    for step in range(1, 10):
-        control = Step(step)
-        control.should_save = step in (1, 4, 5, 8, 9)
-        boundary.on_step_end(control, control, control)
-        saved += [step] * control.should_save
-    assert saved == [3, 6, 9]
+
+def test_a_save_and_an_evaluation_wait_for_the_end_of_their_rollout():
+    boundary, saved, scored = RolloutBoundary(3, lambda steps: steps), [], []
+    for step in range(1, 11):
+        asked = Asked(step, 10, step in (1, 4, 5, 8, 9, 10), step in (2, 9, 10))
+        boundary.on_step_end(asked, asked, asked)
+        saved += [step] * asked.should_save
+        scored += [step] * asked.should_evaluate
+    assert saved == [3, 6, 9, 10]  # the last step is whatever it is
+    assert scored == [3, 9, 10]
+
+
+def walked(served: int, rollouts: int, accumulated: int, epochs: int):
+    """Steps of a training as transformers and TRL take them: passes behind each, rollout whole."""
+    passes = since = 0
+    for _ in range(epochs):
+        for micro in range(1, rollouts * served + 1):
+            since = 1 if since == served else since + 1  # TRL samples where the last is used up
+            passes += 1
+            if micro % accumulated == 0 or micro == rollouts * served:
+                yield passes, since == served
+
+
+@given(
+    steps_per_generation=st.integers(1, 8),
+    iterations=st.integers(1, 3),
+    rollouts=st.integers(1, 7),
+    accumulated=st.integers(1, 9),
+    epochs=st.integers(1, 4),
+)
+def test_boundaries_are_those_of_a_walk_through_the_epochs(
+    steps_per_generation, iterations, rollouts, accumulated, epochs
+):
+    served = steps_per_generation * iterations
+    walk = list(walked(served, rollouts, accumulated, epochs))
+
+    def passes(steps: int) -> int:
+        return backward_passes(steps, rollouts * served, accumulated)
+
+    assert [passes(step) for step in range(len(walk) + 1)] == [0, *(found for found, _ in walk)]
+    boundary = RolloutBoundary(served, passes)
+    for step, (_, whole) in enumerate(walk, 1):
+        asked = Asked(step, len(walk) + 1, save=True)
+        boundary.on_step_end(asked, asked, asked)
+        assert asked.should_save == whole, step
+
+
+def test_a_trainer_counts_the_passes_that_it_makes(tiny_policy, tmp_path):
+    """Three rollouts of two passes an epoch, four passes a step: each epoch ends in half a step."""
+    data = dataset([[SMALL]] * 3)
+    options = {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 4}
+    options |= {"steps_per_generation": 1, "num_iterations": 2, "max_steps": 5}
+    trainer = make_trainer(tiny_policy, tmp_path, data, **options)
+    counted = []
+
+    class Counts(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            counted.append((trainer._step, trainer.passes_behind(state.global_step)))
+
+    trainer.add_callback(Counts())
+    trainer.train()
+    assert counted == [(n, n) for n in (4, 6, 10, 12, 16)]
 
 
 def test_parts_learn_at_their_own_rate(config, tmp_path):

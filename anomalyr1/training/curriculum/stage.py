@@ -19,7 +19,7 @@ from anomalyr1.storage import append_jsonl, read_json, resume_jsonl, write_json,
 
 CURVE = "curve.jsonl"
 FIGURES = "figures.json"
-_STATE = "state"
+_STATES = "state", "state.new", "state.old"  # the last two while one takes the other's place
 _STEP, _WEIGHTS, _MOMENTS = "step.json", "weights.safetensors", ("exp_avg", "exp_avg_sq")
 _LOGGED = 50  # steps a line of the curve
 
@@ -78,12 +78,13 @@ def run_stage(
     learning = lesson.parameters()
     optimizer = torch.optim.AdamW(learning, lr=plan.rate, weight_decay=0.01, betas=(0.9, 0.98))
     done = _restore(folder, modules, optimizer)
-    if (folder / FIGURES).is_file():
+    if done >= plan.steps and (folder / FIGURES).is_file():
         found: dict[str, float] = read_json(folder / FIGURES)
         return found
+    (folder / FIGURES).unlink(missing_ok=True)  # of a state that is lost, or of fewer steps
     _cut(folder / CURVE, done)
     sums: dict[str, float] = {}
-    since = time.monotonic()
+    since, logged = time.monotonic(), done
     coming = batches(done + 1)
     for step in range(done + 1, plan.steps + 1):
         for group in optimizer.param_groups:
@@ -94,13 +95,12 @@ def run_stage(
         nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         if step % _LOGGED == 0 or step == plan.steps:
-            count = (step - 1) % _LOGGED + 1
-            line = {key: value / count for key, value in sums.items()}
+            line = {key: value / (step - logged) for key, value in sums.items()}
             seconds = time.monotonic() - since
             append_jsonl(folder / CURVE, [{"step": step, "seconds": seconds, **line}])
             told = "  ".join(f"{key} {value:.3f}" for key, value in line.items())
             console.print(f"{name} {step}/{plan.steps}  {told}  ({seconds:.0f} s)", highlight=False)
-            sums, since = {}, time.monotonic()
+            sums, since, logged = {}, time.monotonic(), step
         if step % plan.save_every == 0 or step == plan.steps:
             _save(folder, step, modules, optimizer)
     measured = figures()
@@ -129,7 +129,8 @@ def _cut(path: Path, step: int) -> None:
 
 
 def _save(folder: Path, step: int, modules: nn.ModuleDict, optimizer: Any) -> None:
-    new, state = folder / f"{_STATE}.new", folder / _STATE
+    """Write a state beside the last one, then put it in its place: one is whole at any time."""
+    state, new, old = (folder / name for name in _STATES)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     save_file(
@@ -138,22 +139,44 @@ def _save(folder: Path, step: int, modules: nn.ModuleDict, optimizer: Any) -> No
     moments = [optimizer.state[p] for group in optimizer.param_groups for p in group["params"]]
     for name in _MOMENTS:
         kept = {str(n): found[name].cpu() for n, found in enumerate(moments) if name in found}
-        save_file(kept, new / f"{name}.safetensors")
-    write_json(new / _STEP, {"step": step})
-    shutil.rmtree(state, ignore_errors=True)
+        save_file(kept, new / _file(name))
+    write_json(new / _STEP, {"step": step})  # the last: a state that has it was written to its end
+    if state.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        state.rename(old)
     new.rename(state)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _restore(folder: Path, modules: nn.ModuleDict, optimizer: Any) -> int:
-    state = folder / _STATE
-    if not (state / _STEP).is_file():
+    """Take up the newest whole state, in its place, and say its step; 0 where there is none."""
+    state, *beside = (folder / name for name in _STATES)
+    states = {_step(found): found for found in (*beside, state)}
+    step = max(states)
+    if step and states[step] != state:  # stopped while it was to take that place
+        shutil.rmtree(state, ignore_errors=True)
+        states[step].rename(state)
+    for left in beside:
+        shutil.rmtree(left, ignore_errors=True)
+    if step == 0:
         return 0
     modules.load_state_dict(load_file(state / _WEIGHTS))
-    step: int = read_json(state / _STEP)["step"]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for name in _MOMENTS:
-        for number, moment in load_file(state / f"{name}.safetensors").items():
+        for number, moment in load_file(state / _file(name)).items():
             parameter = parameters[int(number)]
             optimizer.state[parameter][name] = moment.to(parameter.device)
             optimizer.state[parameter]["step"] = torch.tensor(float(step))
     return step
+
+
+def _step(state: Path) -> int:
+    """The step of a state; 0 where it is not whole, for it was being written or removed."""
+    if not all((state / name).is_file() for name in (_STEP, _WEIGHTS, *map(_file, _MOMENTS))):
+        return 0
+    step: int = read_json(state / _STEP)["step"]
+    return step
+
+
+def _file(moment: str) -> str:
+    return f"{moment}.safetensors"
