@@ -90,7 +90,7 @@ def test_missing_checkpoint_is_one_clear_line(checkpoint: str | None, message: s
 
 def test_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"install anomalyr1\[sam2\]"):
+    with pytest.raises(InputError, match=r"run ./scripts/setup\.sh"):
         load_sam2("facebook/sam2.1-hiera-tiny")
 
 
