@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from anomalyr1.cli.data_options import Bench, Connectivity, MergeDistance, MinArea, Out, Root
 from anomalyr1.cli.showing import show_counts
 from anomalyr1.terminal import progress
 
 
 def boxes(
-    bench: Annotated[
-        Path, typer.Argument(help="Folder with mmad.json, or the file.", metavar="BENCH")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write; empty or new.")],
+    bench: Bench,
+    out: Out,
     grounding: Annotated[
         bool, typer.Option(help="Ask each image for its boxes, in a question of their own.")
     ] = True,
-    connectivity: Annotated[int, typer.Option(help="Of mask pixels: 4 or 8.")] = 8,
-    min_area: Annotated[int, typer.Option(help="Smallest component of a mask, in pixels.")] = 9,
-    merge_distance: Annotated[int, typer.Option(help="Join components so near, in pixels.")] = 5,
+    connectivity: Connectivity = 8,
+    min_area: MinArea = 9,
+    merge_distance: MergeDistance = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of the questions' wording.")] = 0,
-    root: Annotated[
-        Path | None, typer.Option("--root", help="Folder of the images, if elsewhere.")
-    ] = None,
+    root: Root = None,
 ) -> None:
     """Give a benchmark with masks gold boxes: what ROAM's `iou` and box scores need of MMAD.
 

@@ -9,6 +9,7 @@ import typer
 
 from anomalyr1.cli import data_check
 from anomalyr1.cli.boxing import boxes
+from anomalyr1.cli.data_options import Bench, Connectivity, MergeDistance, MinArea, Out, Root
 from anomalyr1.cli.exporting import export
 from anomalyr1.cli.idle_options import refuse_idle
 from anomalyr1.cli.showing import read_settings, show_counts
@@ -20,10 +21,7 @@ app = typer.Typer(help="Build, split, check and describe benchmarks.", no_args_i
 app.command()(export)
 app.command()(boxes)
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write; empty or new.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every choice.")]
-Bench = Annotated[Path, typer.Argument(help="Folder with mmad.json, or the file.", metavar="BENCH")]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the images, if elsewhere.")]
 Near = Annotated[
     int | None, typer.Option("--near-bits", help="Near-duplicates differ in so many of 256 bits.")
 ]
@@ -40,9 +38,9 @@ def build(
     reserve: Annotated[
         float, typer.Option(help="Normals set aside as references where there are none.")
     ] = 0.2,
-    connectivity: Annotated[int, typer.Option(help="Of mask pixels: 4 or 8.")] = 8,
-    min_area: Annotated[int, typer.Option(help="Smallest component of a mask, in pixels.")] = 9,
-    merge_distance: Annotated[int, typer.Option(help="Join components so near, in pixels.")] = 5,
+    connectivity: Connectivity = 8,
+    min_area: MinArea = 9,
+    merge_distance: MergeDistance = 5,
     tile: Annotated[
         int | None, typer.Option(help="Cut images into pieces of so many pixels a side.")
     ] = None,

@@ -8,12 +8,10 @@ from typing import Annotated
 
 import typer
 
+from anomalyr1.cli.data_options import Bench, Root
 from anomalyr1.cli.idle_options import refuse_idle
 from anomalyr1.cli.showing import print_table, read_settings
 from anomalyr1.terminal import progress
-
-Bench = Annotated[Path, typer.Argument(help="Folder with mmad.json, or the file.", metavar="BENCH")]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the images, if elsewhere.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ nor a box in an evaluation.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -60,11 +60,12 @@ def add_boxes(
             f"expected defective images with a mask and without boxes in {benchmark.path}, found "
             "none; give a benchmark whose records have a mask_path"
         )
-    samples, without = [], []
+    samples: list[Sample] = []
+    without: dict[str, str] = {}
     boxes_of = partial(_boxes, options=options)
     for sample, found in over_files(boxes_of, benchmark.samples, progress):
         if isinstance(found, InputError):
-            without.append(f"{sample.image}: {found}")
+            without[sample.image] = str(found)
             samples.append(sample)
         else:
             samples.append(_with(sample, found, grounding, seed))
@@ -115,7 +116,7 @@ def _manifest(
     options: BoxOptions,
     grounding: bool,
     seed: int,
-    without: Sequence[str],
+    without: Mapping[str, str],
 ) -> dict[str, object]:
     parent = benchmark.manifest or {}
     manifest = make_manifest(
@@ -132,9 +133,7 @@ def _manifest(
         groups=read_groups(benchmark.manifest),
     )
     if without:
-        names = [line.split(":", 1)[0] for line in without]
-        manifest["notes"] = [
-            f"{len(without)} defective images stay without boxes: {listed(names, 3)}"
-        ]
-        manifest["without_boxes"] = list(without)
+        named = listed(list(without), 3)
+        manifest["notes"] = [f"{len(without)} defective images stay without boxes: {named}"]
+        manifest["without_boxes"] = [f"{key}: {why}" for key, why in without.items()]
     return manifest

@@ -2,10 +2,10 @@
 
 A piece either shows a defect whole or shows none: no box is cut, and where a piece shows none, no
 pixel of it is marked. (Specks too small for a box may lie beside a defect, as in the whole image.)
-Around the defects of an image as
-many pieces are taken as show each of them once, and equally many from where the image has none,
-with the same reference: what is normal and what is not looks alike in all else. Normal images of
-the source give as many more as are missing. A reference of an image gives the same piece of itself.
+Around the defects of an image as many pieces are taken as show each of them once, and equally many
+from where the image has none, with the same reference: what is normal and what is not looks alike
+in all else. Normal images of the source give as many more as are missing. A reference of an image
+gives the same piece of itself.
 """
 
 from __future__ import annotations
