@@ -234,8 +234,7 @@ def _draw_view(
     """The scene of another image without its defect; dust, light and noise are its own."""
     side = round(SUPERSAMPLING * camera.size)
     scene = draw(np.random.default_rng(digest(*scene_of)), side)
-    # of the key that views had before they lay in good/, so that their pixels stay what they were
-    rng = np.random.default_rng(digest(scene_of[0], key.replace("/good/", "/")))
+    rng = np.random.default_rng(digest(scene_of[0], key))
     pixels, _ = _photograph(rng, scene, None, camera)
     _save(root / key, pixels)
     return fingerprint_of(Image.fromarray(pixels), file_sha256(root / key))
