@@ -42,16 +42,22 @@ def score(
 
     Example: anomalyr1 score runs/tiny/predictions.jsonl --compat
     """
+    _score(predictions, out, "compat" if compat else "strict")
+
+
+def _score(
+    predictions: Path, out: Path | None, accounting: str, resamples: int | None = None
+) -> None:
     from anomalyr1.evaluation.cells import told_empty
     from anomalyr1.evaluation.score import score as score_predictions
     from anomalyr1.run_folder import METRICS
 
-    metrics = score_predictions(predictions, out)
+    metrics = score_predictions(predictions, out, resamples=resamples)
     console = results()
-    _print_accuracy(console, metrics, "compat" if compat else "strict")
+    _print_accuracy(console, metrics, accounting)
     if metrics.get("empty_cells"):
         console.print(told_empty(metrics["empty_cells"]))
-    _print_beside(console, metrics, "compat" if compat else "strict")
+    _print_beside(console, metrics, accounting)
     for name, part in metrics.get("exposure", {}).items():
         console.print(
             f"{name} in training: {part['images']} images, {part['questions']} questions, "
@@ -105,11 +111,13 @@ def gather(
 
     Example: anomalyr1 gather runs/mmad/shard-*-of-4 --out runs/mmad
     """
+    from anomalyr1.evaluation.score import kept_resamples
     from anomalyr1.evaluation.shard_folders import gather_shards
 
     path = gather_shards(shards, out)
     print(f"wrote {path}")
-    score(path)
+    counts = {kept_resamples(shard) for shard in shards}
+    _score(path, None, "strict", resamples=counts.pop() if len(counts) == 1 else None)
 
 
 def _print_accuracy(console: Console, metrics: Mapping[str, Any], accounting: str) -> None:

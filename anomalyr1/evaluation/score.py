@@ -83,7 +83,7 @@ def measure(
     resamples: int | None = None,
 ) -> dict[str, Any]:
     """What `score` writes, from completions that were read already."""
-    resamples = resamples or _kept_resamples(path)
+    resamples = resamples or kept_resamples(path.parent) or RESAMPLES
     card = known_settings(path)
     metrics = {
         "predictions": {
@@ -113,14 +113,20 @@ def measure(
     return {**metrics, "localization": located} if located else metrics
 
 
-def _kept_resamples(predictions: Path) -> int:
-    """As many as before, so that no interval changes with the verb that computes it."""
+def kept_resamples(folder: Path) -> int | None:
+    """As many as the metrics there say, so that no interval changes with the verb that computes it.
+
+    Args:
+        folder: of predictions that were scored, or not yet.
+
+    Returns:
+        The bootstrap resamples; None where no metrics can be read that tell them.
+    """
     try:
-        metrics = read_json(predictions.parent / run_folder.METRICS)
-        kept = metrics["intervals"]["resamples"]
+        kept = read_json(folder / run_folder.METRICS)["intervals"]["resamples"]
     except (InputError, KeyError, TypeError):  # not there, or to be written anew
-        return RESAMPLES
-    return kept if type(kept) is int and kept > 0 else RESAMPLES
+        return None
+    return kept if type(kept) is int and kept > 0 else None
 
 
 def _exposure(readings: Sequence[PredictionReading], resamples: int) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from anomalyr1.config import (
     load_config,
     refuse_without_effect,
 )
-from anomalyr1.config.effects import RULES, SECTIONS, TERMS
+from anomalyr1.config.effect_rules import RULES, TERMS
+from anomalyr1.config.effects import SECTIONS
 from anomalyr1.errors import InputError
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.training.arguments import trl_defaults, trl_keys
@@ -137,7 +138,7 @@ def test_a_neutral_value_may_stand(tmp_path):
 def test_the_table_names_keys_that_exist():
     known = {section: trl_keys(KINDS[verb]) for verb, section in SECTIONS.items()}
     for rule in RULES:
-        for name in (*rule.keys, *rule.other.split(" or ")):
+        for name in (*rule.keys, *rule.others):
             if name == TERMS:
                 continue
             section, _, key = name.rpartition(".")

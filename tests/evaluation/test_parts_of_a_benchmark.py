@@ -132,6 +132,7 @@ def test_shards_gathered_are_the_evaluation_of_one(shards, tmp_path):
     )
     assert set(ours["localization"]["masks"]) == set(whole["localization"]["masks"])
     assert ours["mmad"] == whole["mmad"] and ours["predictions"] == whole["predictions"]
+    assert ours["intervals"] == whole["intervals"]  # of as many resamples
     name = "predictions.identity.json"
     assert (tmp_path / "run" / name).read_text() == (shards / "whole" / name).read_text()
     run_here("report", tmp_path / "run")
