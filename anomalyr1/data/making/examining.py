@@ -34,7 +34,8 @@ class Examined:
             mask marks nothing.
         size: (width, height) of the upright image.
         print: fingerprint of the image.
-        levels: rule by which more than eight bits became eight; None where they were eight.
+        levels: rule by which more than eight bits became eight, in the file or in what it was made
+            of; None where they were eight.
         framed: what was done to the boxes.
         empty_mask: the mask of a defective image marks nothing.
         full_mask: it marks every pixel.
@@ -72,7 +73,8 @@ def examine(item: Item, options: BoxOptions, rescale: bool = False) -> Examined:
     if item.normal:
         found = replace(found, mask=None, boxes=())
     empty = empty and not item.normal
-    return Examined(found, image.size, print_, image.info.get(LEVELS), framed, empty, full)
+    levels = item.levels or image.info.get(LEVELS)
+    return Examined(found, image.size, print_, levels, framed, empty, full)
 
 
 def own_mask(item: Item, size: tuple[int, int]) -> Mask | None:
@@ -116,7 +118,7 @@ def remarks(examined: Iterable[Examined]) -> list[str]:
         "{} masks mark every pixel, so they say nothing about the place": sum(
             e.full_mask for e in seen
         ),
-        "{} images have more than 8 bits a channel; the manifest says how they are read": sum(
+        "{} images are of more than 8 bits a channel; the manifest says how they are read": sum(
             e.levels is not None for e in seen
         ),
     }

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from anomalyr1.data.fault_lists import refusal
-from anomalyr1.data.images import ORIENTATION, open_image
+from anomalyr1.data.images import LEVELS, ORIENTATION, open_image
 from anomalyr1.data.making.examining import own_mask
 from anomalyr1.data.making.frames import Framed, frame_remarks, to_image_frame
 from anomalyr1.data.making.placing import refuse_collisions
@@ -87,8 +87,9 @@ def _drawn(
     """The copy of a file, and its item in the copy's frame; None for a reference without one."""
     image, framed = open_image(file), None
     if file in own:
-        framed = to_image_frame(own[file], image.size, int(image.info[ORIENTATION]), rescale)
-        own_mask(own[file], image.size)
+        item = replace(own[file], levels=own[file].levels or image.info.get(LEVELS))
+        framed = to_image_frame(item, image.size, int(image.info[ORIENTATION]), rescale)
+        own_mask(item, image.size)
     pixels = draw(_levels(image), file)
     return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)), framed
 

@@ -204,10 +204,10 @@ class _Knife:
     ) -> list[Item]:
         """One piece, after those of its references."""
         references = [
-            self._save(self.examined[file].item, shot, place)
+            self._save(self.examined[file], shot, place)
             for shot, file in zip(shots[1:], one.item.references, strict=True)
         ]
-        item, (x, y) = self._save(one.item, shots[0], place), place[:2]
+        item, (x, y) = self._save(one, shots[0], place), place[:2]
         held = [box for box in one.item.boxes or () if inside(box, place)]
         if not held:
             own = replace(item, folder="good", defects=(), mask=None, boxes=(), shapes=())
@@ -226,13 +226,13 @@ class _Knife:
         files = tuple(reference.file for reference in references)
         return [*references, replace(own, references=files)]
 
-    def _save(self, item: Item, shot: Image.Image, place: Corners) -> Item:
-        at = f"{place[0]}_{place[1]}.png"
+    def _save(self, one: Examined, shot: Image.Image, place: Corners) -> Item:
+        item, at = one.item, f"{place[0]}_{place[1]}.png"
         file = self.folder / f"{item.key}_{at}"  # a file for each key and place
         file.parent.mkdir(parents=True, exist_ok=True)
         shot.crop(place).save(file)
         name, group = f"{Path(item.name).stem}_{at}", item.group or item.key
-        return replace(item, file=file, name=name, group=group, declared=None)
+        return replace(item, file=file, name=name, group=group, declared=None, levels=one.levels)
 
 
 def _marks(one: Examined) -> Mask | None:

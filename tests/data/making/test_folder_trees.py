@@ -292,14 +292,17 @@ def test_an_inverted_mask_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_deep_images_are_recorded_with_their_rule(tmp_path):
+@pytest.mark.parametrize("redrawn", [{}, {"gradient": True}, {"tile": 80}])
+def test_deep_images_are_recorded_with_their_rule(redrawn, tmp_path):
     photo(tmp_path / "p/scratch/x.png", blot=BLOT)
+    marked(tmp_path / "p/masks/scratch/x.png", BLOT)
     ramp = np.tile(np.linspace(0, 4095, 200).astype(np.uint16), (120, 1))
     put(tmp_path / "p/good/g.png", ramp)
     put(tmp_path / "p/good/f.tif", np.tile(np.linspace(0, 1, 200, dtype=np.float32), (120, 1)))
-    benchmark, notes = build("folder", tmp_path / "p", tmp_path / "out", BuildOptions(reserve=0))
+    options = BuildOptions(reserve=0, **redrawn)
+    benchmark, notes = build("folder", tmp_path / "p", tmp_path / "out", options)
     assert benchmark.manifest["grey_levels"] == {"0 .. 1 to 0 .. 255": 1, "12 bits to 8": 1}
-    assert any(note.startswith("2 images have more than 8 bits") for note in notes)
+    assert any(note.startswith("2 images are of more than 8 bits") for note in notes)
 
 
 def copied(root, change=lambda pixels: pixels, suffix="png"):

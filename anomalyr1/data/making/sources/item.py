@@ -35,6 +35,7 @@ class Item:
         split: the side the source puts it on (train, valid, test); None where it has no sides.
         declared: (width, height) that boxes and shapes are in by the source's word, held against
             the file; None where it states none.
+        levels: of a file made of a deeper one, the rule by which its bits became eight.
     """
 
     file: Path
@@ -52,6 +53,7 @@ class Item:
     group: str | None = None
     split: str | None = None
     declared: tuple[int, int] | None = None
+    levels: str | None = None
 
     @property
     def normal(self) -> bool:
