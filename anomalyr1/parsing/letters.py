@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 from anomalyr1.parsing import faults
 from anomalyr1.parsing.statements import statements
-from anomalyr1.parsing.tidy import plain, tidy
+from anomalyr1.parsing.tidy import opening, plain, tidy
 
 _ALONE = re.compile(
     r"[\W_]*(?:(?:option|choice|answer|选项|答案)[\W_]*)?([A-Za-z])[\W_]*", re.IGNORECASE
 )
 _LEADING = re.compile(
     r"[(\[\"'<]*(?:(?:option|choice|answer|选项) ?:?[(]?)? ?"
-    r"([A-Za-z])([)\]\"'>]*[.:,、)\]]| [-–—]|)\s*",
+    r"([A-Za-z])([)\]\"'>]*[.:,、)\]]| [-–—]|\n|)\s*",
     re.IGNORECASE,
 )
 _ENUMERATED = re.compile(
@@ -22,6 +22,8 @@ _ENUMERATED = re.compile(
 )
 # A further capital letter that stands alone, unless it is an article before a lower-case word.
 _ANOTHER = re.compile(r"(?<![A-Za-z0-9_'-])([B-Z]|A(?! [a-z]))(?![A-Za-z0-9_'-])")
+# What may follow an option's text before more is said; "No. 3" is a number.
+_THEN = re.compile(r"[,;:!。](?![0-9A-Za-z])|\.(?![0-9A-Za-z]|\s*[0-9])|\n| [-–—](?=\s)")
 # Longer than any sensible answer: not searched for a letter.
 _LONGEST = 4096
 
@@ -30,8 +32,9 @@ def read_letter(text: str, options: Mapping[str, str]) -> tuple[str | None, set[
     """The option an answer names and, where it names none, why.
 
     Read, in this order: a letter alone in any case and any brackets; an option's text; a letter
-    with its option's text ("B. Yes."); a statement ("The answer is B"). Two different options are
-    never resolved in favour of one.
+    with its option's text ("B. Yes."); a statement ("The answer is B"); an option's text that opens
+    a sentence which names no other ("No, nothing is broken."). Two different options are never
+    resolved in favour of one.
 
     >>> options = {"A": "No.", "B": "Yes."}
     >>> [read_letter(text, options)[0] for text in ("b", "**(B)**", "yes", "B. Yes", "答案是B")]
@@ -61,7 +64,11 @@ def read_letter(text: str, options: Mapping[str, str]) -> tuple[str | None, set[
         read = _with_rest(leading, tidied[leading.end() :], texts, options)
         if read is not None:
             return read
-    return _stated(tidied, options)
+    letter, found = _stated(tidied, options)
+    if letter is None and found == {faults.UNREADABLE_ANSWER}:
+        letter = _opened(tidied, texts)
+        found = set() if letter else found
+    return letter, found
 
 
 def _among(letter: str, options: Mapping[str, str]) -> tuple[str | None, set[str]]:
@@ -92,3 +99,25 @@ def _stated(text: str, options: Mapping[str, str]) -> tuple[str | None, set[str]
         return None, {faults.SEVERAL_LETTERS}
     letter = next(iter(stated), None)
     return (letter, set()) if letter else (None, {faults.UNREADABLE_ANSWER})
+
+
+def _opened(text: str, texts: Mapping[str, str]) -> str | None:
+    """The option whose text opens an answer that names no other option."""
+    said = opening(text)
+    begun = [
+        letter
+        for letter, option in texts.items()
+        if option and said.startswith(option) and _THEN.match(said, len(option))
+    ]
+    if len(begun) != 1:
+        return None
+    others = [option for letter, option in texts.items() if letter != begun[0] and option]
+    if any(_speaks_of(said, option) for option in others):
+        return None
+    return None if any(other != begun[0] for other in _ANOTHER.findall(text)) else begun[0]
+
+
+def _speaks_of(said: str, option: str) -> bool:
+    if not option.isascii():
+        return option in said
+    return re.search(rf"(?<![^\W_]){re.escape(option)}(?![^\W_])", said) is not None

@@ -72,4 +72,13 @@ def plain(text: str) -> str:
     >>> plain(" **The  rim.** ") == plain("rim")
     True
     """
-    return _ARTICLE.sub("", lowered(tidy(text).replace("\n", " ")).strip(_EDGES))
+    return opening(tidy(text).replace("\n", " ")).rstrip(_EDGES)
+
+
+def opening(tidied: str) -> str:
+    """A tidy text caseless and without edges and article in front.
+
+    >>> opening('"The rim, as it is bent.')
+    'rim, as it is bent.'
+    """
+    return _ARTICLE.sub("", lowered(tidied).lstrip(_EDGES))

@@ -29,15 +29,17 @@ _ADJECTIVE = re.compile(
     r"|\b(?:verdict|conclusion|result|answer|status|classification)\b:)"
     rf"{_BEFORE}{{0,5}} (?:(?P<good>{GOOD})|{BAD})\b(?!-)"
 )
-# "no visible defect", "no flaw or damage", "not free of flaws".
+# "no visible defect", "no flaw or damage", "not free of flaws", "not appear to have any defect".
 ABSENCE = re.compile(
     r"(?P<no>\b(?:not|never) )?\b(?:no|without|zero|lacks?|absence of|free of|free from|neither|nor"
-    r"|not (?:have|show|see|find|contain|exhibit|reveal|any))\b"
+    r"|(?:not|never)(?: \w{1,20}ly)?(?:(?: (?:appear|seem|look)s?)? to)?(?: \w{1,20}ly)?"
+    r" (?:ha(?:ve|s)|shows?|sees?|finds?|contains?|exhibits?|reveals?|displays?|any))\b"
     rf"(?: [\w-]+,?){{0,6}}? {NOUN}(?:,? (?:or|and|nor)(?: [\w-]+){{0,3}}? {NOUN}){{0,6}}"
 )
 # "there is a small defect", "defects are (not) visible".
 _PRESENCE = re.compile(
-    r"\b(?:there (?:is|are)|has|have|shows?|contains?|exhibits?|reveals?|sees?|found|finds?)\b"
+    r"\b(?:there (?:is|are)|has|have|shows?|contains?|exhibits?|reveals?|displays?|sees?|found"
+    r"|finds?)\b"
     rf"(?P<between>(?: [\w-]+,?){{0,5}}?) {NOUN}"
     rf"|\b{NOUN}(?: (?:is|are|was|were|can be)(?P<no> not)?(?: \w{{1,20}}ly)?)?"
     r" (?:visible|present|found|detected|seen|observed|identified|there)\b"
@@ -51,6 +53,13 @@ _CHINESE = re.compile(
 _UNSURE = re.compile(
     r"\b(?:if|whether|suppose|assume|assuming|unless|could|might|may|unsure|uncertain|unclear"
     r"|not (?:say|think|believe|conclude|sure|clear|certain))\b|如果|假如|是否|可能"
+)
+# Of a product that was found defective elsewhere: "no other defects", "the rest is intact".
+_REST = re.compile(
+    r"\b(?:rest|remainder|elsewhere|otherwise)\b"
+    r"|(?<!or )(?<!and )\b(?:other|remaining|surrounding|further|additional|more)(?: [\w-]+){0,2}?"
+    rf" (?:{NOUN}|(?:areas?|parts?|regions?|sides?|surfaces?|components?|sections?|portions?)\b)"
+    rf"|{NOUN}(?: \w+){{0,3}}? (?:other than|except|apart from|aside from|besides)\b"
 )
 _OTHER_IMAGE = re.compile(r"\b(?:references?|templates?|first image|example)\b|参考|模板")
 # Says nothing by itself: "no doubt that", "compared with the normal reference image".
@@ -75,7 +84,7 @@ def conclude_verdict(text: str) -> Verdict | None:
     Read clause by clause: adjectives said of the product ("is normal", "looks defective"), absence
     or presence of a defect ("no flaw is visible"), each with its negation. The last clause that
     says something counts. Conditions, guesses, questions and sentences about a reference image say
-    nothing.
+    nothing; nor does what is well with the rest ("no other defects") make a product normal.
 
     >>> conclude_verdict("A dark line crosses the rim. So the product is abnormal.")
     'abnormal'
@@ -89,7 +98,7 @@ def conclude_verdict(text: str) -> Verdict | None:
             if mark in ("?", "？") or _UNSURE.search(clause) or _OTHER_IMAGE.search(clause):
                 continue
             verdict = _last_verdict(clause)
-            if verdict is not None:
+            if verdict is not None and not (verdict == "normal" and _REST.search(clause)):
                 return verdict
     return None
 
