@@ -16,16 +16,27 @@ _ASKS_NORMAL = re.compile(
     r"|正常|合格|完好"
 )
 _ASKS_DEFECT = re.compile(
-    rf"\b(?:{NOUN}|{BAD}|irregularit(?:y|ies)|problems?|issues?|wrong)|缺陷|异常|瑕疵|损坏"
+    rf"\b(?:{NOUN}|{BAD}|irregularit(?:y|ies)|problems?|issues?|wrong|unusual|unexpected"
+    r"|differ(?:s|ent|ently|ences?)?\b|deviat(?:es?|ed|ions?)\b|changed)|缺陷|异常|瑕疵|损坏"
 )
+# "Does it differ from the normal sample?" asks nothing of the sample.
+_SAMPLE = (
+    rf"(?:(?:the|a|an|any|its|given|first|same|other) ){{0,3}}(?:{GOOD}|good)(?: [\w-]+){{0,2}}?"
+    r" (?:sample|template|reference|image|picture|photo|one|product|part|example)s?"
+)
+_COMPARED = re.compile(
+    r"\b(?:compared (?:to|with)|relative to|unlike|than|from|and|with|to|as in|as|like)"
+    rf" {_SAMPLE}\b"
+)
+_ASKS_ALIKE = re.compile(r"\b(?:match(?:es)?|same|identical|consistent|similar|alike)\b")
 
 
 def verdict_letters(question: Question) -> dict[str, Verdict] | None:
     """What each option of an Anomaly Detection question says of the product.
 
     An option that says it by itself ("Abnormal.", "No defect is visible.") is read as reasoning is.
-    A bare yes or no says what the question asks: after a defect, as MMAD does, or, where it speaks
-    of no defect, whether the product is normal.
+    A bare yes or no says what the question asks: after a defect or a difference, as MMAD does, or,
+    where it speaks of neither, whether the product is normal or like a normal one.
 
     Returns:
         letter -> normal or abnormal, options that say neither left out; None where the question is
@@ -68,8 +79,11 @@ def _meant_by_yes(question: str) -> Verdict:
     text = tidy(question).lower()
     if ABSENCE.search(text):
         return "normal"
-    good = _ASKS_NORMAL.search(text)
-    return "normal" if good and not good["no"] and not _ASKS_DEFECT.search(text) else "abnormal"
+    if _ASKS_DEFECT.search(text):
+        return "abnormal"
+    alike = _ASKS_ALIKE.search(text) and _COMPARED.search(text)
+    good = _ASKS_NORMAL.search(_COMPARED.sub("", text))
+    return "normal" if alike or (good and not good["no"]) else "abnormal"
 
 
 def _opposite(verdict: Verdict) -> Verdict:

@@ -21,6 +21,20 @@ N, D = "normal", "abnormal"
         ("Is the product not normal?", ["Yes.", "No."], [D, N]),
         ("Is the object free of defects?", ["Yes.", "No."], [N, D]),
         ("Does the object have no visible damage?", ["Yes.", "No."], [N, D]),
+        # The normal sample of a comparison is not what is asked about.
+        ("Does the product differ from the normal sample?", ["Yes.", "No."], [D, N]),
+        (
+            "Is there any difference between the object and the normal template?",
+            ["Yes.", "No."],
+            [D, N],
+        ),
+        ("Is the object different from the good reference image?", ["Yes.", "No."], [D, N]),
+        ("Compared with the normal sample, is there a scratch?", ["Yes.", "No."], [D, N]),
+        ("Is there anything unusual compared with the normal sample?", ["Yes.", "No."], [D, N]),
+        ("Does the object match the normal sample?", ["Yes.", "No."], [N, D]),
+        ("Is it the same as the normal template?", ["Yes.", "No."], [N, D]),
+        ("Does the image show a normal product?", ["Yes.", "No."], [N, D]),
+        ("Is this in order?", ["Yes.", "No."], [N, D]),
         ("产品是否有缺陷？", ["是。", "否。"], [D, N]),
         ("产品正常吗？", ["是。", "否。"], [N, D]),
         # An option that says it by itself does not need the question.
