@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import REPOSITORY
+from hypothesis import settings
 from pictures import save
+
+settings.register_profile("untimed", deadline=None)  # a slow machine is no failure
+settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

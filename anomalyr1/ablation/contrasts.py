@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from anomalyr1.ablation.results import Result
 from anomalyr1.ablation.run_answers import Answers
-from anomalyr1.evaluation.figures import FIGURES, differences, ends_of
+from anomalyr1.evaluation.figures import FIGURES, Key, differences, ends_of
 from anomalyr1.metrics.significance import SignFlips, sign_flips
 
 STEPS, MINUTES = "steps", "minutes"  # what a run took; not compared
@@ -86,8 +86,10 @@ def summarize(
     Args:
         results: of all runs that were made.
         baseline: the variant that the others are compared with.
-        answers: their completions; without them there are no intervals.
+        answers: their completions, which are read anew; without them there are no intervals, and
+            the figures are those of the day.
     """
+    results = _read_anew(results, answers) if answers else results
     by_variant: dict[str, list[Result]] = {}
     for result in results:
         by_variant.setdefault(result.variant, []).append(result)
@@ -119,6 +121,25 @@ def summarize(
         )
         lines.append(Line(variant, len(finished), len(runs), cells, failed))
     return lines
+
+
+def _read_anew(results: Sequence[Result], answers: Answers) -> list[Result]:
+    """With the figures that the completions give today, as intervals and differences are made.
+
+    A run whose completions are not all there any more keeps those that were recorded.
+    """
+    counts = {
+        _key(run): found[0]
+        for run in results
+        if run.stage is None and (found := answers.shared([_key(run)]))
+    }
+    every = frozenset[Key]().union(*(found.questions for found in counts.values()))
+    return [
+        replace(run, measures={**run.measures, **counts[_key(run)].values})
+        if _key(run) in counts and counts[_key(run)].questions == every
+        else run
+        for run in results
+    ]
 
 
 def _contrasts(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from anomalyr1.evaluation.cells import empty_cells
 from anomalyr1.evaluation.figures import Counts, Key, count, question_key
-from anomalyr1.evaluation.image_readings import readings_of
+from anomalyr1.evaluation.image_readings import choice_records, readings_of
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.run_folder import PREDICTIONS
 
@@ -46,5 +47,7 @@ class Answers:
 
 
 def _count(folder: Path, questions: frozenset[Key] | None = None) -> Counts:
-    readings = readings_of(read_predictions(folder / PREDICTIONS))
-    return count([r for r in readings if questions is None or question_key(r) in questions])
+    path = folder / PREDICTIONS
+    readings = readings_of(read_predictions(path))
+    asked = [r for r in readings if questions is None or question_key(r) in questions]
+    return count(asked, empty_cells(path, choice_records(asked)))

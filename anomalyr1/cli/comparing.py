@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # What a newcomer reads first, and how it is called here.
 SHOWN = {
     "strict accuracy": "strict accuracy",
+    "RobustMAD accuracy": "RobustMAD accuracy",
     "box F1@0.5": "boxes F1 at IoU 0.5",
     "unreadable": "unreadable",
     "contradictory": "contradictory",

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalyr1.errors import InputError
+from anomalyr1.evaluation.cells import empty_cells
 from anomalyr1.evaluation.figures import Counts, Difference, count, differences, discordances
-from anomalyr1.evaluation.image_readings import PredictionReading, readings_of
+from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, readings_of
 from anomalyr1.evaluation.kept_settings import (
     Unlike,
     known_settings,
@@ -79,9 +80,9 @@ def read_before_after(run: Path, against: Path | None = None) -> BeforeAfter:
                 f"run `anomalyr1 eval` with run_dir={path.parent} first"
             )
     started = readings_of(read_predictions(start / PREDICTIONS))
-    before = count(started)
+    before = _count(start, started)
     readings = readings_of(read_predictions(run / PREDICTIONS))
-    after = count(readings)
+    after = _count(run, readings)
     if before.questions != after.questions:
         raise InputError(
             f"expected one set of questions in {start} and {run}, found "
@@ -108,6 +109,10 @@ def pooled(runs: Sequence[BeforeAfter]) -> dict[str, Difference]:
             "evaluate them on one benchmark"
         )
     return differences([run.before for run in runs], [run.after for run in runs])
+
+
+def _count(run: Path, readings: Sequence[PredictionReading]) -> Counts:
+    return count(readings, empty_cells(run / PREDICTIONS, choice_records(readings)))
 
 
 def _letter(readings: Sequence[PredictionReading]) -> Letter | None:

@@ -12,7 +12,7 @@ from anomalyr1.evaluation.image_readings import PredictionReading, choice_record
 from anomalyr1.evaluation.published_figures import BOXES, Published, read_published
 from anomalyr1.metrics.blind import blind_tables
 from anomalyr1.metrics.box_areas import AREA_RATIOS
-from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL
+from anomalyr1.metrics.mcq import AVERAGE, MISS, OVERKILL, Accounting
 from anomalyr1.parsing.verdict_letters import verdict_letters
 from anomalyr1.schema import ANOMALY_DETECTION, SUBTASKS
 from anomalyr1.settings_card import shown
@@ -129,14 +129,14 @@ def asked_columns(metrics: Mapping[str, Any], accounting: str) -> list[str]:
     return [name for name, value in average.items() if value is not None]
 
 
-def run_settings(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What `SETTINGS` are of a run; what is not known of it is left out."""
+def run_settings(metrics: Mapping[str, Any], accounting: Accounting) -> dict[str, Any]:
+    """What `SETTINGS` are of a run's table; what is not known of it is left out."""
     card = metrics.get("settings", {}).get("card", {})
     found = {"shots": card.get("references"), "template": card.get("template")}
     prompts = card.get("prompts")
     if isinstance(prompts, Mapping):
         found["reasoning"] = any(_REASONING_TAG in str(text) for text in prompts.values())
-    found["scorer"] = "compat"
+    found["scorer"] = accounting
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -183,7 +183,7 @@ def _unlike(row: Published, metrics: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _told(row: Published, metrics: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     card = metrics.get("settings", {}).get("card", {})
-    known = run_settings(metrics)
+    known = run_settings(metrics, "compat")  # published figures stand beside that table alone
     told = []
     for name in names:
         published, run = getattr(row, name), known.get(name)

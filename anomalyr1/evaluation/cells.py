@@ -60,11 +60,21 @@ def told_empty(cells: Sequence[Sequence[str]]) -> str:
 
 
 def withhold(metrics: dict[str, Any], empty: Sequence[Cell]) -> None:
-    """Make null, in what `score` writes, every average that would go over an empty cell."""
+    """Make null, in what `score` writes, every average that would go over an empty cell.
+
+    Of images that were seen in training, and of the others, only the tables of subtasks stay.
+    """
     metrics["empty_cells"] = [list(cell) for cell in empty]
-    for table in metrics["blind"].values():
+    letters = metrics.get("likelihood", {}).get("letters", {}).values()
+    seen = metrics.get("exposure", {}).values()
+    tables = (of["table"] for of in letters), (of["strict"] for of in seen)
+    for table in (*metrics["blind"].values(), *tables[0], *tables[1]):
         _withhold_table(table, empty)
-    for column in _over_all(empty):
+    for part in (*letters, *seen):
+        part["macro"] = None
+    for part in letters:
+        part["intervals"]["macro"] = None
+    for column in without_average(empty):
         metrics["detectable"][column] = None
     for accounting in ACCOUNTINGS:
         for tables in (metrics["mmad"], metrics["overkill_miss"], metrics["intervals"]):
@@ -72,8 +82,10 @@ def withhold(metrics: dict[str, Any], empty: Sequence[Cell]) -> None:
         metrics["macro"][accounting] = metrics["intervals"]["macro"][accounting] = None
 
 
-def _over_all(empty: Sequence[Cell]) -> Iterable[str]:
+def without_average(empty: Sequence[Cell]) -> set[str]:
     """The columns that no mean over the data sets is told of."""
+    if not empty:
+        return set()
     return {AVERAGE} | {ANOMALY_DETECTION if cell in _SHARE else cell for _, cell in empty}
 
 

@@ -6,7 +6,7 @@ interval of a difference is paired, and the questions of an image stay together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalyr1.evaluation.cells import Cell, without_average
 from anomalyr1.evaluation.image_readings import PredictionReading, choice_records, image_readings
 from anomalyr1.evaluation.localization import located
 from anomalyr1.evaluation.outcomes import evaluated_outcome
 from anomalyr1.evaluation.robustmad_scores import is_right
-from anomalyr1.metrics.bootstrap import interval, ratios, resample_ratios
+from anomalyr1.metrics.bootstrap import interval, ratios, resample_ratios, variances
 from anomalyr1.metrics.boxes import BOX_RATIOS, box_parts
 from anomalyr1.metrics.mcq import (
     AVERAGE,
@@ -29,7 +30,9 @@ from anomalyr1.metrics.mcq import (
     point_values,
     tally,
 )
+from anomalyr1.metrics.rare_shares import is_rare, share_ends
 from anomalyr1.metrics.significance import Discordance, mcnemar, smallest_detectable
+from anomalyr1.metrics.table_intervals import table_trials
 from anomalyr1.schema import ANOMALY_DETECTION, ROBUSTMAD_TYPES
 
 # Name -> whether more of it is better; all in percent.
@@ -66,19 +69,25 @@ class Counts:
         answers: (images, 3, 2): unreadable of all questions, contradictory of those with gold,
             right of RobustMAD's.
         boxes: (images with known gold boxes, `BOX_RATIOS`, 2).
+        withheld: figures that would go over a cell which a part of a benchmark leaves empty.
     """
 
     questions: frozenset[Key]
     choices: Tally
     answers: NDArray[np.float64]
     boxes: NDArray[np.float64]
+    withheld: frozenset[str] = frozenset()
 
     @cached_property
     def values(self) -> dict[str, float]:
-        """The figures; what was not asked is left out."""
+        """The figures; what was not asked, or is withheld, is left out."""
         table, _ = point_values(self.choices) if self.choices.datasets else (None, None)
         found = self._named(table, ratios(self.boxes.sum(axis=0)), ratios(self.answers.sum(axis=0)))
-        return {name: float(value) for name, value in found.items() if not np.isnan(value)}
+        return {
+            name: float(value)
+            for name, value in found.items()
+            if name not in self.withheld and not np.isnan(value)
+        }
 
     @cached_property
     def draws(self) -> dict[str, NDArray[np.float64]]:
@@ -86,9 +95,21 @@ class Counts:
 
         Runs that were asked the same questions have the same images in each draw.
         """
-        table = bootstrap_values(self.choices)[0] if self.choices.datasets else None
-        found = self._named(table, resample_ratios(self.boxes).T, resample_ratios(self.answers).T)
+        found = self._named(
+            self.drawn_tables, resample_ratios(self.boxes).T, resample_ratios(self.answers).T
+        )
         return {name: found[name] for name in self.values}
+
+    @cached_property
+    def drawn_tables(self) -> NDArray[np.float64] | None:
+        """MMAD's table on the same draws; None where nothing of it was asked."""
+        return bootstrap_values(self.choices)[0] if self.choices.datasets else None
+
+    def parts(self, name: str) -> NDArray[np.float64]:
+        """(images, 2): numerator and denominator of a figure that is one ratio of sums."""
+        if name in _BOXES:
+            return self.boxes[:, BOX_RATIOS.index(_BOXES[name])]
+        return self.answers[:, _ANSWERS.index(name)]
 
     def _named(self, table: Any, boxes: Any, answers: Any) -> dict[str, Any]:
         """Figures out of a value table of MMAD (..., rows, columns) and two rows of ratios."""
@@ -115,8 +136,14 @@ class Difference:
     questions: int
 
 
-def count(readings: Sequence[PredictionReading]) -> Counts:
-    """Take the completions of a run apart."""
+def count(readings: Sequence[PredictionReading], empty: Sequence[Cell] = ()) -> Counts:
+    """Take the completions of a run apart.
+
+    Args:
+        readings: of the run.
+        empty: cells of the whole benchmark that it leaves empty (`cells.empty_cells`).
+    """
+    columns = without_average(empty)
     ordered = sorted(readings, key=question_key)
     keys = [question_key(reading) for reading in ordered]
     rows = {image: row for row, image in enumerate(dict.fromkeys(image for image, _ in keys))}
@@ -134,14 +161,18 @@ def count(readings: Sequence[PredictionReading]) -> Counts:
         tally(choice_records(ordered), "strict"),
         answers,
         box_parts([image.boxes for image in located(image_readings(ordered))]),
+        frozenset(name for name, column in _COLUMNS.items() if column in columns),
     )
 
 
 def ends_of(runs: Sequence[Counts]) -> dict[str, tuple[float, float]]:
-    """95 % interval of each figure's mean over the runs; nothing with fewer than two images."""
+    """95 % interval of each figure's mean over the runs; nothing with fewer than two images.
+
+    Wilson's, as `score` has them (`rare_shares`, `table_intervals`): all right is not certain.
+    """
     if len(runs[0].answers) < 2:
         return {}
-    return {name: _ends(drawn) for name, drawn in _means([run.draws for run in runs]).items()}
+    return {name: (float(low), float(high)) for name, (low, high) in _wilson_ends(runs)}
 
 
 def differences(first: Sequence[Counts], second: Sequence[Counts]) -> dict[str, Difference]:
@@ -208,6 +239,27 @@ def _means(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in FIGURES
         if all(name in run for run in runs)
     }
+
+
+def _wilson_ends(runs: Sequence[Counts]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    means, drawn = _means([run.values for run in runs]), _means([run.draws for run in runs])
+    for name in means:
+        if name in _COLUMNS:
+            continue
+        parts = np.sum([run.parts(name) for run in runs], axis=0)[:, None]
+        images = np.count_nonzero(parts[..., 1], axis=0)
+        if images[0] > 1:
+            varied, rare = variances(drawn[name])[None], is_rare(parts[..., 0], parts[..., 1])
+            yield name, share_ends(np.array([means[name]]), varied, images, rare)[:, 0]
+    columns = [name for name in means if name in _COLUMNS]
+    if columns:
+        choices = [run.choices for run in runs]
+        right = [np.mean(of, axis=0) for of in zip(*(of.correct for of in choices), strict=True)]
+        table = np.mean([point_values(of)[0] for of in choices], axis=0)
+        varied = variances(np.mean([run.drawn_tables for run in runs], axis=0))
+        ends = table_trials(right, choices[0].counted).ends(table, varied)
+        for name in columns:
+            yield name, ends[:, -1, COLUMNS.index(_COLUMNS[name])]
 
 
 def _ends(drawn: NDArray[np.float64]) -> tuple[float, float]:

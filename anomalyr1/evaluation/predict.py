@@ -68,7 +68,9 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         seed=config.seed,
     )
     if config.eval.shard is not None:
-        samples = list(Shard.parse(config.eval.shard).share(samples))
+        # Of the images that are asked about, so that `gather` can put them in the order of a whole.
+        asked = [sample for sample, _ in asked_questions(samples, config.eval.question_types)]
+        samples = list(Shard.parse(config.eval.shard).share(asked))
     seen = seen_images(config.policy.path, benchmark)
     refuse_seen(
         config.policy.path,

@@ -95,14 +95,14 @@ def measure(
         "settings": {"card": card, "unknown": list(unknown_fields(card))},
         **_answers(readings, resamples),
     }
-    empty = empty_cells(path, choice_records(readings))
-    if empty:
-        withhold(metrics, empty)
     if any(reading.prediction.seen for reading in readings):
         metrics["exposure"] = _exposure(readings, resamples)
     weighed = letter_scores(readings, resamples)
     if weighed is not None:
         metrics["likelihood"] = weighed
+    empty = empty_cells(path, choice_records(readings))
+    if empty:
+        withhold(metrics, empty)
     again = consistency(readings, card.get("consistency") or (), resamples)
     if again is not None:
         metrics["consistency"] = again

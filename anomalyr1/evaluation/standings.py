@@ -187,7 +187,8 @@ def benchmark_of(metrics: Mapping[str, Any]) -> str:
     counts = metrics["counts"]
     identity = [card.get("benchmark_sha256"), counts]
     digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_HASH]
-    names = ", ".join(sorted(counts)) or "boxes alone"
+    named = [*sorted(counts), *(["RobustMAD"] if metrics.get("robustmad") else [])]
+    names = ", ".join(named) or "boxes alone"
     return f"{names}: {metrics['predictions']['questions']:,} questions ({digest})"
 
 
@@ -207,7 +208,7 @@ def _of_run(
         cells={name: value for name, value in {**average, **costs}.items() if value is not None},
         ends=None if ends is None else (ends[0], ends[1]),
         unreadable=metrics["invalid_rate"],
-        settings=run_settings(metrics),
+        settings=run_settings(metrics, accounting),
         source=str(policy.get("path", "")) if isinstance(policy, Mapping) else "",
         card=card,
     )

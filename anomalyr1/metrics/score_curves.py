@@ -111,8 +111,7 @@ def weighted_measures(
         brier = counts @ (values - labels) ** 2 / counts.sum(1)
         ece = calibration_error(bin_sums(values, labels, counts))
     both = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)[:, 0]
-    some = np.where(positives > 0, 1.0, np.nan)[:, 0]
-    ranked = 100 * np.stack([auroc * both, average_precision * some, f1 * some], 1)
+    ranked = 100 * np.stack([auroc * both, average_precision * both, f1 * both], 1)
     rest = np.stack([100 * reached * both, 100 * ece, brier], 1)
     return np.hstack([ranked, rest]).astype(np.float64)
 

@@ -22,7 +22,7 @@ from anomalyr1.evaluation.figures import (
     ends_of,
 )
 from anomalyr1.evaluation.image_readings import PredictionReading, readings_of
-from anomalyr1.evaluation.score import measure
+from anomalyr1.evaluation.score import measure, score
 from anomalyr1.geometry import iou
 from anomalyr1.metrics.bootstrap import RESAMPLES, SEED
 from anomalyr1.schema import GROUNDING, ROBUSTMAD_TYPES, Box, Prediction
@@ -201,9 +201,34 @@ def test_a_difference_is_the_percentiles_of_its_draws() -> None:
             - fmean(twin(readings_of(run(seed)))[name] for seed in (1, 2))
         )
         assert difference.questions == 48
-    ends = ends_of(sides[0])
-    pooled = [fmean(run.draws["set IoU"][draw] for run in sides[0]) for draw in range(RESAMPLES)]
-    assert ends["set IoU"] == pytest.approx(tuple(np.percentile(pooled, [2.5, 97.5])))
+
+
+def test_the_ends_of_one_run_are_those_that_score_writes(tmp_path) -> None:
+    of_one = sorted(run(1), key=lambda one: (one.image, one.question_index))  # drawn alike
+    metrics = score(write(tmp_path / "predictions.jsonl", of_one), resamples=RESAMPLES)
+    ends = ends_of([count(readings_of(of_one))])
+    assert ends["strict accuracy"] == pytest.approx(tuple(metrics["intervals"]["macro"]["strict"]))
+    average = metrics["intervals"]["strict"]["Average"]
+    assert ends["AD accuracy"] == pytest.approx(tuple(average["Anomaly Detection"]))
+    boxes = metrics["localization"]["boxes"]["pooled"]["intervals"]
+    assert ends["set IoU"] == pytest.approx(tuple(boxes["set_iou"]))
+    assert ends["box F1@0.5"] == pytest.approx(tuple(boxes["f1@0.5"]))
+
+
+def test_the_mean_of_seeds_is_held_as_tightly_as_its_draws_say() -> None:
+    runs = [count(readings_of(run(seed, images=150))) for seed in (1, 2)]
+    drawn = np.mean([one.draws["set IoU"] for one in runs], axis=0)
+    low, high = ends_of(runs)["set IoU"]
+    assert (high - low) / drawn.std() == pytest.approx(2 * 1.96, rel=0.05)
+    assert low < fmean(one.values["set IoU"] for one in runs) < high
+
+
+def test_all_right_is_not_certain() -> None:
+    right = [question(str(i), 0, letter("A")) for i in range(20)]
+    for seeds in (1, 3):
+        ends = ends_of([count(readings_of(right))] * seeds)
+        assert ends["AD accuracy"][1] == 100 and 80 < ends["AD accuracy"][0] < 90
+        assert ends["unreadable"][0] == 0 and 10 < ends["unreadable"][1] < 20
 
 
 def test_pairing_tells_what_two_separate_intervals_do_not() -> None:

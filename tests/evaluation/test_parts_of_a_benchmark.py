@@ -138,6 +138,28 @@ def test_shards_gathered_are_the_evaluation_of_one(shards, tmp_path):
     run_here("report", tmp_path / "run")
 
 
+def test_images_without_an_asked_question_do_not_change_the_order(shards, toy_benchmark, tmp_path):
+    """MMAD's own accounting drops the neighbour of what cannot be read: order is part of it."""
+    shutil.copytree(toy_benchmark, tmp_path / "toy")
+    records = json.loads((tmp_path / "toy/mmad.json").read_text())
+    second = [*records.values()][1]
+    second["conversation"] = second["conversation"][1:]  # not asked for a defect
+    (tmp_path / "toy/mmad.json").write_text(json.dumps(records))
+    asked = [
+        f"eval.benchmark={tmp_path / 'toy'}", 'eval.question_types=["Anomaly Detection"]',
+    ]  # fmt: skip
+    run_here("eval", shards / "eval.yaml", f"run_dir={tmp_path / 'whole'}", *asked)
+    for number in (1, 2):
+        shard = ("--shard", f"{number}/2")
+        run_here("eval", shards / "eval.yaml", f"run_dir={tmp_path / 'run'}", *asked, *shard)
+    run_here("gather", *sorted((tmp_path / "run").iterdir()), "--out", tmp_path / "run")
+    whole, ours = (
+        [json.loads(line)["image"] for line in (tmp_path / name / "predictions.jsonl").open()]
+        for name in ("whole", "run")
+    )
+    assert ours == whole == [*list(records)[:1], *list(records)[2:]]
+
+
 def test_a_gathering_that_was_broken_off_goes_on_and_other_predictions_are_refused(
     shards, tmp_path
 ):

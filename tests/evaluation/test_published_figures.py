@@ -146,6 +146,10 @@ def test_settings_that_differ_are_marked_in_the_verb_and_on_the_page(tmp_path):
     )  # fmt: skip
     said = run_here("score", file)
     assert "settings unlike" in said and "Human expert" in said
+    # Each row stands beside the figures that were counted as it was.
+    strict, compat = said.index("Beside it, percent, strict"), said.index("percent, compat")
+    assert strict < said.index("majority letter") < compat < said.index("Human expert")
+    assert "majority letter" not in run_here("score", file, "--compat")
     page = write_report([tmp_path]).read_text()
     assert "reasoning (no and yes)" in page and "AD-Copilot-Thinking 7B" in page
     prompts = {"mmad": "{question}"}

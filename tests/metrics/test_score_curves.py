@@ -39,7 +39,6 @@ def library(scores, anomalous, weights):
             anomalous, scores, sample_weight=weights, drop_intermediate=False
         )
         found["fpr_at_95_tpr"] = 100 * alarms[caught >= 0.95 - 1e-9].min()
-    if anomalous.any():
         area = average_precision_score(anomalous, scores, sample_weight=weights)
         found["average_precision"] = 100 * area
         both = precision_recall_curve(anomalous, scores, sample_weight=weights)[:2]
@@ -110,9 +109,11 @@ def test_every_dataset_has_its_intervals_and_so_has_the_whole():
 
 
 def test_what_needs_a_class_that_is_not_there_is_none():
-    one_class = [Scored(f"d/{i}", "d", True, 0.1) for i in range(3)]
-    found = score_measures(one_class, resamples=10)["pooled"]
-    assert [found[name] for name in MEASURES[:4]] == [None] * 4
+    for normal in (False, True):
+        one_class = [Scored(f"d/{i}", "d", normal, 0.1) for i in range(3)]
+        found = score_measures(one_class, resamples=10)["pooled"]
+        assert [found[name] for name in MEASURES[:4]] == [None] * 4
+        assert [found["intervals"][name] for name in MEASURES[:4]] == [None] * 4
     assert found["brier"] == pytest.approx(0.01) and found["ece"] == pytest.approx(10, abs=1e-4)
     assert found["intervals"]["auroc"] is None and found["intervals"]["brier"] is not None
     alone = score_measures(one_class[:1])["pooled"]

@@ -22,7 +22,7 @@ PIECES = [
 COMPLETIONS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(COMPLETIONS, st.sampled_from([CHOICE, GROUNDING]), st.sampled_from(["strict", "released"]))
 def test_never_raises_and_keeps_its_word(text, question, gate):
     response = parse_response(text, question, gate=gate)
@@ -37,7 +37,7 @@ def test_never_raises_and_keeps_its_word(text, question, gate):
         assert response.errors
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(COMPLETIONS, st.sampled_from([CHOICE, GROUNDING]))
 def test_what_was_read_reads_the_same_when_written_again(text, question):
     """Idempotence: the canonical form of a well-formed reading gives that reading."""
@@ -47,7 +47,7 @@ def test_what_was_read_reads_the_same_when_written_again(text, question):
         assert parse_response(again, question) == first
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(COMPLETIONS)
 def test_strict_implies_released(text):
     """Every text that passes the strict gate passes the released one, and reads the same."""
@@ -56,7 +56,7 @@ def test_strict_implies_released(text):
         assert parse_response(text, CHOICE, gate="released") == strict
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(COMPLETIONS)
 def test_released_gate_is_the_released_pattern(text):
     pattern = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL)
@@ -68,7 +68,7 @@ def test_released_gate_is_the_released_pattern(text):
         assert response.answer_text == match[2].strip()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(COMPLETIONS)
 def test_tidy_and_plain_are_idempotent_on_words(text):
     assert len(tidy(text).splitlines()) <= len(text.splitlines()) + text.count("\x0c") + 1

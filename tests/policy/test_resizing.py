@@ -54,7 +54,7 @@ def seen(policy, width, height) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sides, sides, limits)
 @example(122, 13, (3136, 480_000))  # was taken for 112 x 28
 @example(37, 911, (3136, 12_544))  # was given a side of 0

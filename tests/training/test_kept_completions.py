@@ -217,7 +217,7 @@ rewards_of_any_kind = st.builds(
 
 
 @given(batches(), rewards_of_any_kind)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 def test_replay_gives_the_rewards_that_training_gave(batch, config):
     rows, texts, ids = batch
     terms, _ = build_rewards(config)

@@ -23,7 +23,7 @@ def dataset(tiny_policy, toy_benchmark):
     return to_dataset(build_rows(samples, prompt, policy.processor, policy.family))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(batches=st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=9), max_size=4))
 def test_every_batch_has_the_rows_of_the_data_set(dataset, batches):
     rows = ReadOnce(dataset)

@@ -244,7 +244,7 @@ def apart(values: list[int], at: int) -> tuple[float, float, float]:
     return before.mean(), after.mean(), (before.mean() - after.mean()) / max(error, 1e-12)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.integers(5, 9), max_size=20), st.lists(st.integers(0, 6), max_size=20))
 def test_a_fall_is_what_its_equation_says(high, low):
     """Against every split, tried one by one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from anomalyr1.evaluation.cells import Cell
 from anomalyr1.evaluation.figures import (
     Difference,
     Key,
@@ -17,21 +18,32 @@ from anomalyr1.metrics.significance import Discordance
 
 
 def macro_difference(
-    first: Sequence[PredictionReading], second: Sequence[PredictionReading]
+    first: Sequence[PredictionReading],
+    second: Sequence[PredictionReading],
+    empty: Sequence[Cell] = (),
 ) -> tuple[Difference, Discordance] | None:
-    """Compare strict macro accuracy; None where the runs share no choice question."""
+    """Compare strict macro accuracy; None where the runs share no question of MMAD's table.
+
+    Args:
+        first: of a run.
+        second: of another.
+        empty: cells that either leaves empty; there is no macro accuracy then.
+    """
+    if empty:
+        return None
     keys = _keys(first) & _keys(second)
     if not keys:
         return None
     shared = [[r for r in run if question_key(r) in keys] for run in (first, second)]
     counts = [count(shared[0]), count(shared[1])]
     name = "strict accuracy"
-    return differences(counts[:1], counts[1:])[name], discordances(*counts)[name]
+    found = differences(counts[:1], counts[1:]).get(name)
+    return None if found is None else (found, discordances(*counts)[name])
 
 
 def _keys(readings: Sequence[PredictionReading]) -> set[Key]:
     return {
         question_key(reading)
         for reading in readings
-        if not reading.is_grounding and reading.prediction.answer is not None
+        if reading.is_of_mmad and reading.prediction.answer is not None
     }

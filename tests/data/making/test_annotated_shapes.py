@@ -35,7 +35,7 @@ def runs_of(mask):
     return runs
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(masks)
 def test_every_form_of_run_lengths_gives_its_pixels(mask):
     size = mask.shape[::-1]
@@ -58,7 +58,7 @@ def test_every_form_of_run_lengths_gives_its_pixels(mask):
             assert bounds(shape).xyxy == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(1, 8), st.integers(1, 8))
 def test_a_rectangle_of_whole_corners_fills_exactly_its_pixels(x, y, w, h):
     shape = polygon([x, y, x + w, y, x + w, y + h, x, y + h], "a", "x")

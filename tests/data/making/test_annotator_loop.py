@@ -226,7 +226,7 @@ def test_what_nobody_touched_is_unchanged(run_folder, tmp_path, form):
 
 
 @pytest.mark.parametrize("form", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_every_form_carries_every_box(tmp_path_factory, form, data):
     """Export and the reader of the same name are inverse."""
@@ -264,7 +264,7 @@ names = st.text(
 
 
 @pytest.mark.parametrize("form", WRITERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(dataset=names, stems=st.lists(names, min_size=1, max_size=3, unique_by=str.casefold))
 @example(dataset=" of a blank", stems=["a"])
 @example(dataset="A&B #1", stems=["50%", "%41", "a+b", "c#d", "x=1,[2]", "d@~'(e)"])

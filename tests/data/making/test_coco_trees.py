@@ -223,7 +223,7 @@ def test_a_jpeg_turned_by_exif_is_held_against_both_frames(tmp_path, frame, orie
     assert unsure == (orientation in (2, 3, 4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(5, 8), st.integers(2, 9), st.integers(2, 9), st.randoms(use_true_random=False))
 def test_run_lengths_turn_with_their_image(orientation, width, height, random):
     """Against PIL's own turning of the pixels."""

@@ -72,7 +72,7 @@ def samples(draw, root):
 
 @pytest.mark.parametrize("form", ["vlm-r1", "ms-swift"])
 @pytest.mark.parametrize("template", ["choice", "inspect"])
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_export_and_import_give_the_same_questions_boxes_and_answers(
     root, tmp_path_factory, form, template, data

@@ -63,6 +63,9 @@ def test_the_rows_are_sorted_within_a_benchmark_and_complete(runs: list[Path]) -
     assert qwen.cells["Average"] == 70.59
     assert qwen.settings == {"shots": 1, "template": "mmad", "reasoning": False, "scorer": "compat"}
     assert not any(row.kind == "published" for row in strict)  # counted under compat
+    for accounting in ("strict", "compat"):
+        ours = [row for row in standings(named, accounting) if row.kind == "run"]
+        assert {row.settings["scorer"] for row in ours} == {accounting}
 
 
 def test_the_csv_holds_both_accountings_and_the_cards(runs: list[Path], tmp_path: Path) -> None:

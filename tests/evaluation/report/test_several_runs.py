@@ -6,11 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from commands import run_here
 from evaluation_data import letter, question, write
 
 from anomalyr1.evaluation.report.page import write_report
 from anomalyr1.evaluation.report.runs import load_runs
-from anomalyr1.storage import write_json, write_jsonl
+from anomalyr1.evaluation.score import score
+from anomalyr1.evaluation.standings import benchmark_of
+from anomalyr1.schema import ROBUSTMAD_TYPES
+from anomalyr1.storage import read_json, write_json, write_jsonl
 from tests.evaluation.report.test_report_page import HISTORY, Page
 
 
@@ -54,6 +58,35 @@ def test_no_two_runs_share_a_name_and_each_has_its_bar_and_its_curve(
     [reward] = re.findall(r"<figure[^>]*><figcaption>Reward<.*?</figure>", text)
     curves = re.findall(r'<i class="swatch c\d"></i>(.*?)</span>', reward)
     assert bars == curves == NAMED[given]
+
+
+def test_runs_without_a_question_of_mmad_are_shown_side_by_side(tmp_path: Path) -> None:
+    folders = []
+    for name, answers in (("a", "ABAA"), ("b", "AABA")):
+        made = [
+            question(str(n), 0, letter(said), type=ROBUSTMAD_TYPES[n % 2])
+            for n, said in enumerate(answers)
+        ]
+        write(tmp_path / name / "predictions.jsonl", made)
+        score(tmp_path / name / "predictions.jsonl", resamples=20)
+        folders.append(tmp_path / name)
+    page = Page(write_report(folders, tmp_path / "page.html").read_text("utf-8"))
+    assert "Detectable" in page.text  # the table of runs
+    said = run_here("compare", folders[0], "--against", folders[1])
+    assert "RobustMAD accuracy" in said
+    assert benchmark_of(read_json(folders[0] / "metrics.json")).startswith("RobustMAD: 4 questions")
+
+
+def test_no_macro_accuracy_is_compared_where_a_part_leaves_cells_empty(tmp_path: Path) -> None:
+    runs = [evaluated(tmp_path / name, answer) for name, answer in (("a", "A"), ("b", "B"))]
+    for run in runs:  # of a benchmark that has anomalous images too
+        cells = [["Drawn", "anomalous"], ["Drawn", "normal"]]
+        write_json(run / "predictions.identity.json", {"cells": cells})
+        metrics = score(run / "predictions.jsonl", resamples=20)
+        assert metrics["macro"]["strict"] is None
+    assert "strict accuracy" not in run_here("compare", runs[0], "--against", runs[1])
+    page = Page(write_report(runs, tmp_path / "page.html").read_text("utf-8"))
+    assert "+25.0" not in page.text and "-25.0" not in page.text
 
 
 def test_a_training_beside_evaluations_is_not_said_to_be_compared(tmp_path: Path) -> None:
