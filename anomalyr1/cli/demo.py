@@ -27,6 +27,7 @@ def demo(
     threshold: options.Threshold = "saved",
     weigh: options.Weighed = options.Weigh.reasoning,
     max_new_tokens: options.MaxNewTokens = 512,
+    min_pixels: options.MinPixels = None,
     max_pixels: options.MaxPixels = None,
     device: options.Device = None,
     examples: Annotated[
@@ -63,6 +64,7 @@ def demo(
         threshold=threshold,
         weigh=weigh,
         max_new_tokens=max_new_tokens,
+        min_pixels=min_pixels,
         max_pixels=max_pixels,
         device=device,
     )

@@ -51,8 +51,11 @@ Weighed = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Questions decoded together.")]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Completion budget.")]
+MinPixels = Annotated[
+    int | None, typer.Option(min=1, help="Scale images up to so many; as it was trained.")
+]
 MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Scale images down to so many; the policy's own.")
+    int | None, typer.Option(min=1, help="Scale images down to so many; as it was trained.")
 ]
 Device = Annotated[str | None, typer.Option(help="torch device; CUDA where there is one.")]
 
@@ -66,6 +69,7 @@ def load_inspector(
     threshold: str,
     weigh: Weigh,
     max_new_tokens: int,
+    min_pixels: int | None,
     max_pixels: int | None,
     device: str | None,
     batch_size: int = 16,
@@ -86,6 +90,7 @@ def load_inspector(
         template=template.value,
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
+        min_pixels=min_pixels,
         max_pixels=max_pixels,
         device=device,
     )

@@ -125,8 +125,8 @@ class Inspector:
             locate: ask for boxes.
             max_new_tokens: completion budget.
             batch_size: questions decoded together.
-            min_pixels: images are scaled up to at least this many pixels; None takes the
-                checkpoint's own, up to the limits of the config's defaults.
+            min_pixels: images are scaled up to at least this many pixels; None takes what the
+                policy was trained with, of a base model its own up to the config's default.
             max_pixels: images are scaled down to at most this many, likewise.
             dtype: `auto` keeps that of the checkpoint.
             attention: attention kernel of transformers.

@@ -47,12 +47,14 @@ def test_lines_of_json_and_a_broken_image(parts, tmp_path):
     broken = tmp_path / "broken\n.png"
     broken.write_bytes(b"GIF89a")
     thresholds = ["--threshold", "0", "--knowledge", "Lids are round.", "--json"]
+    thresholds += ["--min-pixels", "784", "--max-pixels", "12544"]
     said = run_here("predict", broken, f"{parts}/g*.png", *OPTIONS, *thresholds, status=2)
     rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert "not inspected" in said and len(rows) == 2
     assert rows[0]["image"] == str(broken) and "does not decode" in rows[0]["error"]
     assert rows[1]["verdict"] == "anomalous" and rows[1]["decided_by"] == "threshold"
     assert rows[1]["settings"]["knowledge_sha256"]
+    assert rows[1]["settings"]["pixels"] == [784, 12544]
 
 
 @pytest.mark.parametrize(
