@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyr1.errors import InputError
 from anomalyr1.segmentation.names import SEGMENTERS
 
 if TYPE_CHECKING:
@@ -85,7 +83,7 @@ def load_inspector(
         policy,
         segmenter=None if segmenter == "none" else segmenter,
         segmenter_checkpoint=segmenter_checkpoint,
-        threshold=_threshold(threshold),
+        threshold=threshold,
         weigh=weigh.value,
         template=template.value,
         batch_size=batch_size,
@@ -94,18 +92,3 @@ def load_inspector(
         max_pixels=max_pixels,
         device=device,
     )
-
-
-def _threshold(given: str) -> float | Path | Literal["saved"] | None:
-    if given in ("saved", "none"):
-        return "saved" if given == "saved" else None
-    try:
-        return float(given)
-    except ValueError:
-        file = Path(given)
-    if not file.is_file():
-        raise InputError(
-            "expected --threshold as a number from 0 to 1, a file that `calibrate` wrote, saved or "
-            f"none, found {given!r}; correct it"
-        )
-    return file

@@ -11,6 +11,7 @@ from anomalyr1.config import PolicyConfig
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.resizing import saved_pixels, trained_pixels
+from anomalyr1.run_folder import THRESHOLD
 from anomalyr1.segmentation.segmenter import Segmenter, load_segmenter
 from anomalyr1.shared_prefix.attention import prepare
 
@@ -52,6 +53,33 @@ def load_to_inspect(
     policy.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     prepare(policy.model)
     return policy, config
+
+
+def threshold_of(given: float | str | Path | None, policy: str | Path) -> float | Path | None:
+    """The threshold that is meant: a number, the file that holds it, or None for none.
+
+    Args:
+        given: the same, or as it is typed: `saved`, `none`, a number or the path of a file.
+        policy: where `saved` looks; there may be none.
+
+    Raises:
+        InputError: a text that is none of these.
+    """
+    if given == "saved":
+        saved = Path(policy) / THRESHOLD
+        return saved if saved.is_file() else None
+    if given == "none" or not isinstance(given, str):
+        return None if given == "none" else given
+    try:
+        return float(given)
+    except ValueError:
+        file = Path(given)
+    if not file.is_file():
+        raise InputError(
+            "expected a threshold as a number from 0 to 1, a file that `calibrate` wrote, saved or "
+            f"none, found {given!r}; correct it"
+        )
+    return file
 
 
 def segmenter_of(

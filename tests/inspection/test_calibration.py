@@ -92,6 +92,19 @@ def test_another_question_or_other_references_are_refused(chosen, policy):
     assert inspector.inspect(noise(0)).threshold == 0.5
 
 
+def test_a_threshold_is_a_number_a_file_saved_or_none(chosen, policy):
+    _, point = chosen
+    file = policy / "threshold.json"
+    for given in ("saved", file, str(file)):
+        assert load(policy, threshold=given).threshold == point.threshold
+    for given in (0.25, "0.25"):
+        assert load(policy, threshold=given).threshold == 0.25
+    assert load(policy, threshold="none").threshold is None
+    for given in (f"{file}.gone", "high"):
+        with pytest.raises(InputError, match=f"saved or none, found '{given}'"):
+            load(policy, threshold=given)
+
+
 def test_what_cannot_be_used_is_said_before_the_work(inspector, toy_benchmark, tmp_path):
     other = copy(inspector)
     with pytest.raises(InputError, match="wanted overkill"):
