@@ -69,7 +69,7 @@ def demo(
         device=device,
     )
     with temporary_folder() as folder:
-        shown = read_examples(examples or draw_benchmark(folder / "drawn"))
+        shown = read_examples(examples or draw_benchmark(folder / "drawn"), inspector.calibration)
         with served(Desk(inspector, shown), host, port) as (page, url):
             print(f"page: {url} (Ctrl-C ends it)", flush=True)
             page.block_thread()

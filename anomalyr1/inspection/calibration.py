@@ -48,6 +48,12 @@ class Calibration:
     threshold: float
     settings: Mapping[str, Any]
 
+    @property
+    def references(self) -> int | None:
+        """How many were shown with each image; None where that was not written down."""
+        count = self.settings.get("references")
+        return count if isinstance(count, int) else None
+
     def require_alike(self, settings: Mapping[str, Any]) -> None:
         """Refuse to use the threshold under other settings, as far as both name them.
 
