@@ -68,8 +68,10 @@ def threshold_of(given: float | str | Path | None, policy: str | Path) -> float 
     if given == "saved":
         saved = Path(policy) / THRESHOLD
         return saved if saved.is_file() else None
-    if given == "none" or not isinstance(given, str):
-        return None if given == "none" else given
+    if given == "none":
+        return None
+    if not isinstance(given, str):
+        return given
     try:
         return float(given)
     except ValueError:
