@@ -56,8 +56,14 @@ def seen_images(policy: str, benchmark: Benchmark) -> dict[str, str]:
     return seen
 
 
-def refuse_seen(policy: str, seen: dict[str, str], allowed: bool) -> None:
-    """Stop an evaluation on training images, unless it is wanted.
+def refuse_seen(policy: str, seen: dict[str, str], allowed: bool, advice: str) -> None:
+    """Stop work on training images, unless it is wanted.
+
+    Args:
+        policy: what to call it.
+        seen: of `seen_images`.
+        allowed: it is wanted.
+        advice: what to do else, and how to say that it is wanted.
 
     Raises:
         InputError: images were seen and `allowed` is False.
@@ -66,8 +72,7 @@ def refuse_seen(policy: str, seen: dict[str, str], allowed: bool) -> None:
         examples = "; ".join(f"{image} is {match}" for image, match in list(seen.items())[:3])
         raise InputError(
             f"expected a benchmark that {policy} was not trained on, found {len(seen)} image(s) it "
-            f"has seen: {examples}; evaluate on a held-out split, or set eval.allow_seen=true to "
-            "get seen and unseen columns"
+            f"has seen: {examples}; {advice}"
         )
 
 

@@ -125,8 +125,11 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this code with `+changes` where the tree differs; None outside a checkout."""
-    here = Path(__file__).resolve().parent
+    """The commit of this code with `+changes` where the tree differs; None outside a checkout.
+
+    Installed into an environment inside of somebody's repository, it is outside of its own.
+    """
+    here, name = Path(__file__).resolve().parent, Path(__file__).name
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -134,6 +137,7 @@ def commit() -> str | None:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", name)  # fails where the repository does not have it
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -19,6 +19,10 @@ config="${1:?usage: scripts/train_multinode.sh CONFIG [KEY=VALUE ...]}"
 shift
 [ -f "$config" ] || { echo "expected a config at $config, found no such file" >&2; exit 2; }
 
+if [ -n "${SLURM_JOB_ID:-}" ] && [ -z "${SLURM_GPUS_ON_NODE:-}" ]; then
+  echo "expected GPUs of Slurm, found none asked for; submit with --gpus-per-node 8, or as many as a node has" >&2
+  exit 2
+fi
 nodes="${SLURM_JOB_NUM_NODES:-1}"
 gpus="${SLURM_GPUS_ON_NODE:-8}"
 port="${MASTER_PORT:-29500}"

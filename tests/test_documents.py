@@ -96,6 +96,10 @@ def test_the_multinode_script_says_what_it_would_run():
     assert r"train configs/grpo/paper.yaml run_dir=runs/a\ b" in done.stdout
     done = subprocess.run([script, "nowhere.yaml"], capture_output=True, text=True)
     assert done.returncode == 2 and "expected a config" in done.stderr
+    in_a_job = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "1", "SLURM_SUBMIT_DIR": REPOSITORY}
+    done = subprocess.run([script, *arguments], capture_output=True, text=True, env=in_a_job)
+    assert done.returncode == 2 and "submit with --gpus-per-node" in done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout
 
 
 def relative(path: Path) -> str:

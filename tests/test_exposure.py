@@ -38,9 +38,9 @@ def test_training_images_are_seen_and_refused(sides, tmp_path):
     record(tmp_path, sides[0])
     seen = seen_images(str(tmp_path), load_benchmark(sides[0]))
     assert len(seen) == 6
-    with pytest.raises(InputError, match=r"6 image\(s\) it has seen.*allow_seen"):
-        refuse_seen("policy", seen, allowed=False)
-    refuse_seen("policy", seen, allowed=True)
+    with pytest.raises(InputError, match=r"6 image\(s\) it has seen.*; take others$"):
+        refuse_seen("policy", seen, False, "take others")
+    refuse_seen("policy", seen, True, "take others")
 
 
 def test_what_the_starting_policy_saw_counts(sides, tmp_path):

@@ -45,6 +45,7 @@ def calibrate(
     weigh: options.Weighed = options.Weigh.reasoning,
     batch_size: options.BatchSize = 16,
     max_new_tokens: options.MaxNewTokens = 512,
+    min_pixels: options.MinPixels = None,
     max_pixels: options.MaxPixels = None,
     device: options.Device = None,
 ) -> None:
@@ -71,6 +72,7 @@ def calibrate(
         weigh=weigh,
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
+        min_pixels=min_pixels,
         max_pixels=max_pixels,
         device=device,
     )

@@ -27,6 +27,7 @@ def demo(
     threshold: options.Threshold = "saved",
     weigh: options.Weighed = options.Weigh.reasoning,
     max_new_tokens: options.MaxNewTokens = 512,
+    min_pixels: options.MinPixels = None,
     max_pixels: options.MaxPixels = None,
     device: options.Device = None,
     examples: Annotated[
@@ -63,11 +64,12 @@ def demo(
         threshold=threshold,
         weigh=weigh,
         max_new_tokens=max_new_tokens,
+        min_pixels=min_pixels,
         max_pixels=max_pixels,
         device=device,
     )
     with temporary_folder() as folder:
-        shown = read_examples(examples or draw_benchmark(folder / "drawn"))
+        shown = read_examples(examples or draw_benchmark(folder / "drawn"), inspector.calibration)
         with served(Desk(inspector, shown), host, port) as (page, url):
             print(f"page: {url} (Ctrl-C ends it)", flush=True)
             page.block_thread()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from enum import Enum
 from itertools import chain
@@ -16,8 +15,8 @@ import typer
 
 from anomalyr1.cli import inspector_options as options
 from anomalyr1.cli import panels
+from anomalyr1.cli.inspection_summary import Summary, verdict_of
 from anomalyr1.cli.policy import quiet_libraries
-from anomalyr1.cli.showing import print_table
 from anomalyr1.cli.verbs import resumable
 from anomalyr1.errors import InputError
 from anomalyr1.run_folder import INSPECTIONS
@@ -25,8 +24,6 @@ from anomalyr1.run_lock import run_lock
 from anomalyr1.terminal import progress
 from anomalyr1.text_files import read_text
 from anomalyr1.values import printable
-
-_SHOWN = 40  # rows of the summary
 
 
 class FailOn(str, Enum):
@@ -81,6 +78,7 @@ def predict(
     ] = None,
     batch_size: options.BatchSize = 16,
     max_new_tokens: options.MaxNewTokens = 512,
+    min_pixels: options.MinPixels = None,
     max_pixels: options.MaxPixels = None,
     device: options.Device = None,
 ) -> None:
@@ -104,7 +102,7 @@ def predict(
     from anomalyr1.inspection.ledger import Ledger, file_id
 
     files = [(file_id(path), path) for path in find_images(images or (), out)]
-    rows = []
+    summary = Summary()
     with ExitStack() as held:
         if out is not None:
             held.enter_context(resumable())
@@ -118,12 +116,13 @@ def predict(
             weigh=weigh,
             batch_size=batch_size,
             max_new_tokens=max_new_tokens,
+            min_pixels=min_pixels,
             max_pixels=max_pixels,
             device=device,
         )
         run = FileRun(inspector, reference or (), question, _text(knowledge), defect_type or ())
-        ledger = Ledger(out, run.settings())
-        done = [ledger.rows[known] for known, _ in files if known in ledger.rows]
+        ledger = Ledger(out, run.settings(), {known for known, _ in files})
+        done = [ledger.before[known] for known, _ in files if known in ledger.before]
         coming: Iterable[dict[str, Any]]
         if watch is not None:
             coming = run.watch(watch, ledger, interval=interval, idle=idle)
@@ -131,15 +130,15 @@ def predict(
             bar = progress("inspecting", len(files) - len(done))
             coming = bar(run.inspect(files, ledger))
         for row in chain(done, coming):
-            rows.append(row)
+            summary.add(row)
             _tell(row, as_json=as_json, each=watch is not None)
     if not as_json:
-        _summarise(rows)
+        summary.show()
         if out is not None:
             print(f"inspections: {out / INSPECTIONS}")
-    if any("error" in row for row in rows):
+    if summary.faults:
         raise typer.Exit(2)
-    if fail_on and any(row["verdict"] == fail_on.value for row in rows):
+    if fail_on and summary.counts[fail_on.value]:
         raise typer.Exit(1)
 
 
@@ -150,47 +149,7 @@ def _tell(row: Mapping[str, Any], *, as_json: bool, each: bool) -> None:
     if "error" in row:
         print(f"not inspected: {printable(row['error'])}", file=sys.stderr, flush=True)
     elif each and not as_json:
-        print(f"{printable(row['image'])}: {_verdict(row)}", flush=True)
-
-
-def _summarise(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The anomalous ones first, then by name; a count of all."""
-    order = {"anomalous": 0, None: 1, "normal": 2}
-    used = [row for row in rows if "error" not in row]
-    used.sort(key=lambda row: (order[row["verdict"]], row["image"]))
-    print_table(
-        "Inspections",
-        ["image", "verdict", "P(anomalous)", "boxes", "defect", "seconds"],
-        (
-            (
-                printable(row["image"]),
-                _verdict(row),
-                "-" if row["probability"] is None else f"{row['probability']:.3f}",
-                "-" if row["boxes"] is None else len(row["boxes"]),
-                printable(row["defect_type"] or _labels(row)),
-                f"{row['seconds']:.2f}",
-            )
-            for row in used[:_SHOWN]
-        ),
-    )
-    if len(used) > _SHOWN:
-        print(f"and {len(used) - _SHOWN} more")
-    counts = Counter(row["verdict"] for row in used)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in ("anomalous", "normal")]
-    parts += [f"{counts[None]} without a verdict"] if counts[None] else []
-    parts += [f"{len(rows) - len(used)} not inspected"] if len(used) < len(rows) else []
-    print(f"{len(rows)} images: {', '.join(parts)}")
-
-
-def _verdict(row: Mapping[str, Any]) -> str:
-    """The verdict, else the option that was chosen."""
-    if row["verdict"] is not None:
-        return str(row["verdict"])
-    return printable(row["options"].get(row["answer"], "unreadable"))
-
-
-def _labels(row: Mapping[str, Any]) -> str:
-    return ", ".join(dict.fromkeys(box["label"] or "defect" for box in row["boxes"] or ()))
+        print(f"{printable(row['image'])}: {verdict_of(row)}", flush=True)
 
 
 def _text(knowledge: str | None) -> str | None:

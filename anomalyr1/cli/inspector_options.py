@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyr1.errors import InputError
 from anomalyr1.segmentation.names import SEGMENTERS
 
 if TYPE_CHECKING:
@@ -51,8 +49,11 @@ Weighed = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Questions decoded together.")]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Completion budget.")]
+MinPixels = Annotated[
+    int | None, typer.Option(min=1, help="Scale images up to so many; as it was trained.")
+]
 MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Scale images down to so many; the policy's own.")
+    int | None, typer.Option(min=1, help="Scale images down to so many; as it was trained.")
 ]
 Device = Annotated[str | None, typer.Option(help="torch device; CUDA where there is one.")]
 
@@ -66,6 +67,7 @@ def load_inspector(
     threshold: str,
     weigh: Weigh,
     max_new_tokens: int,
+    min_pixels: int | None,
     max_pixels: int | None,
     device: str | None,
     batch_size: int = 16,
@@ -81,26 +83,12 @@ def load_inspector(
         policy,
         segmenter=None if segmenter == "none" else segmenter,
         segmenter_checkpoint=segmenter_checkpoint,
-        threshold=_threshold(threshold),
+        threshold=threshold,
         weigh=weigh.value,
         template=template.value,
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
+        min_pixels=min_pixels,
         max_pixels=max_pixels,
         device=device,
     )
-
-
-def _threshold(given: str) -> float | Path | Literal["saved"] | None:
-    if given in ("saved", "none"):
-        return "saved" if given == "saved" else None
-    try:
-        return float(given)
-    except ValueError:
-        file = Path(given)
-    if not file.is_file():
-        raise InputError(
-            "expected --threshold as a number from 0 to 1, a file that `calibrate` wrote, saved or "
-            f"none, found {given!r}; correct it"
-        )
-    return file

@@ -24,6 +24,8 @@ from anomalyr1.schema import ANOMALY_DETECTION
 
 TITLE = "AnomalyR1: inspect an image"
 _NO_PRODUCT = "none: only what is given here"
+_OWN_REFERENCE = "Its own reference is shown where none is given."
+_NO_REFERENCE = "The saved threshold was chosen without references: give none."
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "inspector"}
 
@@ -108,7 +110,7 @@ def build_page(desk: Desk) -> gr.Blocks:
 
     def take(event: gr.SelectData) -> tuple[str, str]:
         _, path, product = examples.images[event.index]
-        return str(path), product
+        return str(path), product if product in examples.references else _NO_PRODUCT
 
     def write(form: str, entries: list[Entry]) -> tuple[Any, str]:
         try:
@@ -142,7 +144,7 @@ def build_page(desk: Desk) -> gr.Blocks:
                     [_NO_PRODUCT, *examples.references],
                     value=_NO_PRODUCT,
                     label="Product",
-                    info="Its own reference is shown where none is given.",
+                    info=_OWN_REFERENCE if examples.references else _NO_REFERENCE,
                 )
                 question = gr.Dropdown(
                     list(TEXTS[ANOMALY_DETECTION]),

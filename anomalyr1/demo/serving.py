@@ -94,6 +94,8 @@ def _launch(page: gr.Blocks, desk: Desk, host: str, port: int) -> tuple[Any, str
             enable_monitoring=False,
             run_history=False,
             footer_links=["settings"],
+            # From outside of this folder Gradio hands out what is named here alone.
+            allowed_paths=[str(path.absolute()) for _, path, _ in desk.examples.images],
             max_file_size=f"{limits.megabytes}mb",
             state_session_capacity=200,
             theme=theme,

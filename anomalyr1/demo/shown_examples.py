@@ -7,11 +7,13 @@ from pathlib import Path
 
 from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.mmad import choose_references, load_benchmark
+from anomalyr1.inspection.calibration import Calibration
 from anomalyr1.schema import Sample
 from anomalyr1.values import in_words, printable
 
 _DRAWN = 12  # a good and a bad one of each product
 _SHOWN = 8
+_REFERENCES = 1
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Examples:
 
     Attributes:
         images: what to call each, its file and its product.
-        references: of each product, a normal part, or none where the benchmark names none.
+        references: of each product that can be chosen, normal parts, or none where the benchmark
+            names none.
     """
 
     images: tuple[tuple[str, Path, str], ...]
@@ -33,16 +36,24 @@ def draw_benchmark(folder: Path) -> Path:
     return folder / "test"
 
 
-def read_examples(benchmark: Path) -> Examples:
+def read_examples(benchmark: Path, calibration: Calibration | None = None) -> Examples:
     """The first images of a benchmark, products in turn, normal and not.
+
+    Args:
+        benchmark: folder or mmad.json.
+        calibration: of the inspector that is shown them. Its threshold is refused with another
+            number of references than it was chosen with: so many of a product are shown, and for
+            none, no product can be chosen. Without it, one is shown.
 
     Raises:
         InputError: nothing readable is there.
     """
     samples = load_benchmark(benchmark).samples
+    count = calibration.references if calibration is not None else None
+    count = _REFERENCES if count is None else count
     references: dict[str, tuple[Path, ...]] = {}
-    for sample in samples:
-        chosen = tuple(sample.root / key for key in choose_references(sample, 1))
+    for sample in samples if count else ():
+        chosen = tuple(sample.root / key for key in choose_references(sample, count))
         references.setdefault(_product(sample), chosen)
     images = tuple((_caption(s), s.path, _product(s)) for s in _varied(samples))
     return Examples(images, references)

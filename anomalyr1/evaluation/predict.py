@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from anomalyr1.config import Config
+from anomalyr1.config import Config, PolicyConfig
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.evaluation.backends.choose import backend_identity, open_backend
@@ -28,6 +28,7 @@ from anomalyr1.evaluation.processes import (
 from anomalyr1.evaluation.shard_folders import SHARD
 from anomalyr1.evaluation.shards import Shard
 from anomalyr1.exposure import refuse_seen, seen_images
+from anomalyr1.policy.resizing import trained_pixels
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
 from anomalyr1.refusals import asked_questions
@@ -76,12 +77,14 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         config.policy.path,
         {image: match for image, match in seen.items() if image in {s.image for s in samples}},
         config.eval.allow_seen,
+        "evaluate on a held-out split, or set eval.allow_seen=true to get seen and unseen columns",
     )
     identity = _identity(config, benchmark, samples)
     if state.is_main_process:
         _refuse_other_origin(run_dir, identity, config)
         gather(path, told=console.print)
     state.wait_for_everyone()
+    _tell_of_other_sizes(config.policy, console)
     backend = open_backend(config, state.device, console)
     rows = build_rows(
         samples,
@@ -125,6 +128,16 @@ def predict_benchmark(config: Config, console: Console | None = None) -> Path:
         gather(path, [(row.sample.image, row.index) for row in rows])
     state.wait_for_everyone()
     return path
+
+
+def _tell_of_other_sizes(policy: PolicyConfig, console: Console) -> None:
+    """Say where images are shown at another size than the policy was trained with."""
+    trained, here = trained_pixels(Path(policy.path)), (policy.min_pixels, policy.max_pixels)
+    if trained is not None and trained != here:
+        console.print(
+            f"images of {here[0]} to {here[1]} pixels, where the policy was trained with "
+            f"{trained[0]} to {trained[1]} (policy.min_pixels, policy.max_pixels)"
+        )
 
 
 def _refuse_other_origin(run_dir: Path, identity: dict[str, Any], config: Config) -> None:

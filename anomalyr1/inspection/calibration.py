@@ -48,6 +48,12 @@ class Calibration:
     threshold: float
     settings: Mapping[str, Any]
 
+    @property
+    def references(self) -> int | None:
+        """How many were shown with each image; None where that was not written down."""
+        count = self.settings.get("references")
+        return count if isinstance(count, int) else None
+
     def require_alike(self, settings: Mapping[str, Any]) -> None:
         """Refuse to use the threshold under other settings, as far as both name them.
 
@@ -107,7 +113,13 @@ def calibrate(
     require_choosable(labels, overkill, miss)
     path = inspector.config.path
     seen = seen_images(path, opened)
-    refuse_seen(path, {s.image: seen[s.image] for s in samples if s.image in seen}, allow_seen)
+    refuse_seen(
+        path,
+        {s.image: seen[s.image] for s in samples if s.image in seen},
+        allow_seen,
+        "calibrate on a held-out split, or take them all the same (`calibrate --allow-seen`, "
+        "allow_seen=True in Python)",
+    )
     shown: dict[tuple[str, ...], list[Sample]] = {}
     for sample in samples:
         shown.setdefault(reference_paths(sample, prompt), []).append(sample)

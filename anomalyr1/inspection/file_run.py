@@ -66,7 +66,7 @@ class FileRun:
     ) -> Iterator[dict[str, Any]]:
         """The row of each file, in batches; those that are done already are passed over."""
         size = self.inspector.batch_size
-        waiting = [(known, path) for known, path in files if known not in ledger.rows]
+        waiting = [(known, path) for known, path in files if known not in ledger.done]
         for start in range(0, len(waiting), size):
             opened = []
             for known, path in waiting[start : start + size]:
@@ -126,14 +126,17 @@ class FileRun:
 
 def _present(folder: Path, ledger: Ledger) -> list[tuple[FileId, Path]]:
     """The files of a folder that are not done."""
-    found = []
-    for path in images_below(folder):
-        if ledger.out is not None and ledger.out.absolute() in path.absolute().parents:
-            continue
+    inside = None if ledger.out is None else ledger.out.absolute()
+    found: dict[Path, FileId] = {}
+
+    def waits(path: Path) -> bool:
         try:
             known = file_id(path)
         except OSError:  # gone since
-            continue
-        if known not in ledger.rows:
-            found.append((known, path))
-    return found
+            return False
+        if known in ledger.done or inside in path.absolute().parents:
+            return False
+        found[path] = known
+        return True
+
+    return [(found[path], path) for path in images_below(folder, waits)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anomalyr1.data.images import is_image
@@ -41,13 +41,19 @@ def find_images(given: Sequence[str], out: Path | None = None) -> list[Path]:
     return list(found)
 
 
-def images_below(folder: Path) -> list[Path]:
-    """The images in a folder and below it that no link leads out of it, by name."""
+def images_below(folder: Path, wanted: Callable[[Path], bool] = lambda _: True) -> list[Path]:
+    """The images in a folder and below it that no link leads out of it, by name.
+
+    Args:
+        folder: looked into.
+        wanted: asked of what is called like an image before it is looked at, which takes longer.
+    """
     root = folder.resolve()
     return sorted(
         path
         for path in folder.rglob("*")
         if is_image(path)
+        and wanted(path)
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.resolve().is_relative_to(root)

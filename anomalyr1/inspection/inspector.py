@@ -18,7 +18,7 @@ from anomalyr1.inspection.calibration import (
     read_calibration,
 )
 from anomalyr1.inspection.examination import Examination
-from anomalyr1.inspection.loading import load_to_inspect, segmenter_of
+from anomalyr1.inspection.loading import load_to_inspect, segmenter_of, threshold_of
 from anomalyr1.inspection.product import Products, Shown, open_all
 from anomalyr1.inspection.result import Inspection
 from anomalyr1.metrics.operating_point import OperatingPoint
@@ -27,7 +27,6 @@ from anomalyr1.policy.load import Policy
 from anomalyr1.policy.prepared import KeptReferences
 from anomalyr1.prompts import Template
 from anomalyr1.refusals import special_tokens
-from anomalyr1.run_folder import THRESHOLD
 from anomalyr1.schema import WEIGHS, Question, Weigh
 from anomalyr1.segmentation.segmenter import Segmenter
 from anomalyr1.settings_card import policy_settings
@@ -53,6 +52,7 @@ class Inspector:
         template: `choice` or `inspect`.
         threshold: on P(anomalous), or None: then the letter that the policy writes decides. One
             that was calibrated is used under the settings it was chosen under alone.
+        calibration: where the threshold comes from; None for one's own.
         weigh: which likelihood the threshold is held against, that of the answer after `reasoning`
             or of one given `at_once`.
         products: what was learnt of products.
@@ -96,7 +96,7 @@ class Inspector:
         *,
         segmenter: str | Segmenter | None = "grabcut",
         backend: str = "transformers",
-        threshold: float | Path | Literal["saved"] | None = "saved",
+        threshold: float | str | Path | None = "saved",
         weigh: Weigh = "reasoning",
         template: Literal["choice", "inspect"] = "choice",
         locate: bool = True,
@@ -117,7 +117,8 @@ class Inspector:
             segmenter: one of `SEGMENTERS`, an object with the interface, or None for no masks.
             backend: what runs the policy: `transformers`.
             threshold: on P(anomalous), from 0 to 1; at it or above an image is anomalous. `saved`
-                takes the one that `calibrate` put beside the policy, if any, a Path that of a file.
+                takes the one that `calibrate` put beside the policy, if any, a path that of a file;
+                None or `none` none.
             weigh: the likelihood it is held against: of the answer after the policy's `reasoning`,
                 or of one given `at_once`, less sure of itself and cut more finely.
             template: as the policy was trained: `choice` asks for a letter and, by a question of
@@ -125,8 +126,8 @@ class Inspector:
             locate: ask for boxes.
             max_new_tokens: completion budget.
             batch_size: questions decoded together.
-            min_pixels: images are scaled up to at least this many pixels; None takes the
-                checkpoint's own, up to the limits of the config's defaults.
+            min_pixels: images are scaled up to at least this many pixels; None takes what the
+                policy was trained with, of a base model its own up to the config's default.
             max_pixels: images are scaled down to at most this many, likewise.
             dtype: `auto` keeps that of the checkpoint.
             attention: attention kernel of transformers.
@@ -138,6 +139,7 @@ class Inspector:
             InputError: nothing loadable is there, a setting is none, or the saved threshold was
                 chosen under other settings.
         """
+        chosen = threshold_of(threshold, path)
         masks = segmenter_of(segmenter, segmenter_checkpoint, device)
         policy, config = load_to_inspect(
             path,
@@ -154,17 +156,14 @@ class Inspector:
             config,
             segmenter=masks,
             template=template,
-            threshold=None if isinstance(threshold, str | Path) else threshold,
+            threshold=None if isinstance(chosen, Path) else chosen,
             weigh=weigh,
             locate=locate,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
-        if threshold == "saved":
-            saved = Path(path) / THRESHOLD
-            threshold = saved if saved.is_file() else None
-        if isinstance(threshold, Path):
-            inspector.use(read_calibration(threshold))
+        if isinstance(chosen, Path):
+            inspector.use(read_calibration(chosen))
         return inspector
 
     @property
@@ -176,7 +175,7 @@ class Inspector:
         if value is not None and not (is_number(value) and 0 <= value <= 1):
             raise InputError(f"expected a threshold from 0 to 1, found {value!r}; correct it")
         self._threshold = value
-        self._calibration: Calibration | None = None
+        self.calibration: Calibration | None = None
 
     def use(self, calibration: Calibration) -> None:
         """Decide by a threshold that was calibrated.
@@ -186,7 +185,7 @@ class Inspector:
         """
         calibration.require_alike(loaded_settings(self))
         self.threshold = calibration.threshold
-        self._calibration = calibration
+        self.calibration = calibration
 
     def calibrate(
         self,
@@ -290,8 +289,8 @@ class Inspector:
             descriptions=descriptions,
         )
         refuse_special_tokens(asks, shown.knowledge, self._marks)
-        if self._calibration is not None and verdict_letters(asks[0].question):
-            self._calibration.require_alike(all_settings(self, asks[0], shown))
+        if self.calibration is not None and verdict_letters(asks[0].question):
+            self.calibration.require_alike(all_settings(self, asks[0], shown))
         size = max(1, self.batch_size // len(asks))
         opened = open_all(images, self.policy.processor, keep=len(images) <= size)
         found: list[Inspection] = []

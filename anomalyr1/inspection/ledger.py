@@ -6,7 +6,7 @@ folder of results, one that was written anew under its old name is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +34,30 @@ def file_id(path: Path) -> FileId:
 class Ledger:
     """The results of files, in a folder or, without one, in memory alone.
 
+    A row is an object as in `inspections.jsonl`: that of `Inspection.as_dict` or, for a file that
+    could not be inspected, its `error`; with `file`, what the file is known by, and `overlay`, its
+    picture relative to the folder. Rows are handed on, not kept: a watch may last for months.
+
     Attributes:
-        rows: of the files that are done, an object each, as in `inspections.jsonl`: that of
-            `Inspection.as_dict` or, for a file that could not be inspected, its `error`; with
-            `file`, what the file is known by, and `overlay`, its picture relative to the folder.
+        done: the files that are done.
+        before: the rows that the folder had already of the files that were asked for.
     """
 
-    def __init__(self, out: Path | None, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, out: Path | None, settings: Mapping[str, Any], files: Collection[FileId] = ()
+    ) -> None:
         self.out = out
-        self.rows: dict[FileId, dict[str, Any]] = {}
+        self.done: set[FileId] = set()
+        self.before: dict[FileId, dict[str, Any]] = {}
         if out is None:
             return
         origin = out / INSPECTIONS_ORIGIN
         _require_alike(origin, settings)
         for row in resume_jsonl(out / INSPECTIONS, "inspections", _with_file):
             path, size, changed = row["file"]
-            self.rows[path, size, changed] = row
+            self.done.add((path, size, changed))
+            if (path, size, changed) in files:
+                self.before[path, size, changed] = row
         write_json(origin, dict(settings))
 
     def add(self, identity: FileId, found: Inspection | str) -> dict[str, Any]:
@@ -68,7 +76,7 @@ class Ledger:
                 write_bytes(self.out / overlay, png_bytes(found.overlay()))
         if self.out is not None:
             append_jsonl(self.out / INSPECTIONS, [row])
-        self.rows[identity] = row
+        self.done.add(identity)
         return row
 
 

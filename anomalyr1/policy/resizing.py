@@ -15,6 +15,7 @@ from transformers.image_utils import SizeDict
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
 from anomalyr1.policy.family import Family
+from anomalyr1.run_folder import TRAINING_DATA
 from anomalyr1.storage import read_json
 
 _ARGUMENTS = {"height", "width", "factor", "min_pixels", "max_pixels"}
@@ -83,6 +84,14 @@ def saved_pixels(folder: Path) -> tuple[int, int] | None:
             if isinstance(least, int) and isinstance(most, int) and 0 < least <= most:
                 return least, most
     return None
+
+
+def trained_pixels(folder: Path) -> tuple[int, int] | None:
+    """The pixel limits that a policy which was trained here saw its images with.
+
+    None for any other checkpoint, whose processor may let through more than anybody shows it.
+    """
+    return saved_pixels(folder) if (folder / TRAINING_DATA).is_file() else None
 
 
 def require_pixel_limits(image_processor: Any, path: str) -> None:

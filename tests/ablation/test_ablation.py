@@ -234,12 +234,24 @@ SHIPPED = sorted((REPOSITORY / "configs/ablations").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_ablation_is_valid(path):
+    from trl import GRPOConfig, SFTConfig
+
+    from anomalyr1.training.arguments import trl_keys
+
     planned = plan(path)
     by_variant = {run.variant for run in planned.runs}
     assert planned.baseline in by_variant and len(by_variant) > 1
     digests = {run.variant: run.digest for run in planned.runs}
     assert len(set(digests.values())) == len(by_variant)  # no two variants are the same run
     assert planned.folder.name == path.stem
+    keys = {"grpo": trl_keys(GRPOConfig), "sft": trl_keys(SFTConfig)}
+    for run in planned.runs:  # images are evaluated at the size that they are trained with
+        seen = set()
+        for stage, words in run.commands:
+            config, *changes = words[words.index(stage) + 1 :]
+            policy = load_config(Path(config), changes, keys).policy
+            seen.add((policy.min_pixels, policy.max_pixels))
+        assert len(seen) == 1
 
 
 @pytest.mark.slow

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 from commands import command, kill_when, run_here
 from PIL import Image, ImageDraw
+
+from anomalyr1.cli.inspection_summary import Summary
 
 POLICY = Path(__file__).parents[2] / "data/tiny-policy"
 OPTIONS = ["--policy", POLICY, "--segmenter", "box", "--max-new-tokens", "96"]
@@ -47,12 +51,14 @@ def test_lines_of_json_and_a_broken_image(parts, tmp_path):
     broken = tmp_path / "broken\n.png"
     broken.write_bytes(b"GIF89a")
     thresholds = ["--threshold", "0", "--knowledge", "Lids are round.", "--json"]
+    thresholds += ["--min-pixels", "784", "--max-pixels", "12544"]
     said = run_here("predict", broken, f"{parts}/g*.png", *OPTIONS, *thresholds, status=2)
     rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert "not inspected" in said and len(rows) == 2
     assert rows[0]["image"] == str(broken) and "does not decode" in rows[0]["error"]
     assert rows[1]["verdict"] == "anomalous" and rows[1]["decided_by"] == "threshold"
     assert rows[1]["settings"]["knowledge_sha256"]
+    assert rows[1]["settings"]["pixels"] == [784, 12544]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,30 @@ def test_lines_of_json_and_a_broken_image(parts, tmp_path):
 def test_a_mistake_is_one_line_before_any_work(arguments, said):
     text = " ".join(run_here("predict", *OPTIONS, *arguments, status=2).split())
     assert "error:" in text and said in text
+
+
+class Row(dict):
+    """One that a weak reference can be held to."""
+
+    __hash__ = object.__hash__
+
+
+def test_a_summary_of_many_keeps_the_rows_of_its_table_alone(capsys):
+    rest = {"probability": None, "boxes": None, "defect_type": None, "seconds": 0.5}
+    summary, rows = Summary(), weakref.WeakSet()
+    for number in range(500):
+        verdict = "anomalous" if number % 50 == 49 else "normal"
+        row = Row(image=f"{number:03d}.png", verdict=verdict, **rest)
+        rows.add(row)
+        summary.add(row)
+    summary.add({"error": "does not decode"})
+    del row
+    assert len(rows) == 40
+    summary.show()
+    said = capsys.readouterr().out
+    shown = re.findall(r"\d+\.png", said)
+    assert shown[:11] == [f"{n:03d}.png" for n in (*range(49, 500, 50), 0)] and len(shown) == 40
+    assert "and 460 more\n501 images: 10 anomalous, 490 normal, 1 not inspected\n" in said
 
 
 @pytest.mark.slow

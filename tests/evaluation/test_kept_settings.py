@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from commands import REPOSITORY
 from evaluation_data import letter, question, write
+from rich.console import Console
 
 from anomalyr1.config import Config, EvalConfig, PolicyConfig
 from anomalyr1.errors import InputError
@@ -55,6 +58,17 @@ def test_an_evaluation_knows_every_field_of_its_card(run, tiny_policy, toy_bench
     assert choice.index("<|image_pad|>") < choice.index("{question}\nA. {option A}")
     assert "{question}" in card["prompts"]["grounding"] and "Nut" not in choice
     assert read_json(run.parent / "metrics.json")["settings"] == metrics["settings"]
+
+
+def test_images_of_another_size_than_in_training_are_told(tmp_path, toy_benchmark):
+    """The policy that ships was trained with 3136 to 12544 pixels."""
+    for name, most in (("trained", 12544), ("other", 6272)):
+        asked = config(tmp_path / name, REPOSITORY / "data/tiny-policy", toy_benchmark)
+        policy = replace(asked.policy, max_pixels=most)
+        console = Console(file=io.StringIO(), width=200)
+        predict_benchmark(replace(asked, policy=policy), console)
+        line = f"images of 3136 to {most} pixels, where the policy was trained with 3136 to 12544"
+        assert (line in console.file.getvalue()) == (name == "other")
 
 
 def test_a_run_from_before_there_were_cards_says_what_it_does_not_know(run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from commands import REPOSITORY
 from pictures import noise
 
 from anomalyr1 import Inspector
+from anomalyr1.config import PromptConfig
+from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.exposure import write_exposure
 from anomalyr1.inspection.calibration import read_calibration
 
 
@@ -92,12 +96,32 @@ def test_another_question_or_other_references_are_refused(chosen, policy):
     assert inspector.inspect(noise(0)).threshold == 0.5
 
 
+def test_a_threshold_is_a_number_a_file_saved_or_none(chosen, policy):
+    _, point = chosen
+    file = policy / "threshold.json"
+    for given in ("saved", file, str(file)):
+        assert load(policy, threshold=given).threshold == point.threshold
+    for given in (0.25, "0.25"):
+        assert load(policy, threshold=given).threshold == 0.25
+    assert load(policy, threshold="none").threshold is None
+    for given in (f"{file}.gone", "high"):
+        with pytest.raises(InputError, match=f"saved or none, found '{given}'"):
+            load(policy, threshold=given)
+
+
 def test_what_cannot_be_used_is_said_before_the_work(inspector, toy_benchmark, tmp_path):
     other = copy(inspector)
     with pytest.raises(InputError, match="wanted overkill"):
         other.calibrate(toy_benchmark, save=False)
     with pytest.raises(InputError, match="2 reference"):
         other.calibrate(toy_benchmark, miss=0.1, references=2, save=False)
+    seen = tmp_path / "seen"  # a policy that the record says was trained on these images
+    seen.mkdir()
+    read = load_benchmark(toy_benchmark)
+    write_exposure(seen, "hub/base", [(read, read.samples)], PromptConfig(references=0))
+    other.config = replace(other.config, path=str(seen))
+    with pytest.raises(InputError, match=r"calibrate on a held-out .*calibrate --allow-seen"):
+        other.calibrate(toy_benchmark, miss=0.1, save=False)
     broken = tmp_path / "threshold.json"
     broken.write_text('{"threshold": 3, "settings": {}}')
     with pytest.raises(InputError, match="another form"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,22 @@ def test_a_name_in_the_results_is_no_path_and_no_other_file(inspector, tmp_path)
     with pytest.raises(InputError, match=r"line 1 of inspections\.jsonl"):
         (tmp_path / "out" / "inspections.jsonl").write_text('{"file": "a"}\n')
         Ledger(tmp_path / "out", {})
+
+
+def test_a_long_watch_keeps_and_asks_little(inspector, tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "out", {})
+    path = save(tmp_path / "in/a.png")
+    row = ledger.add(file_id(path), inspector.inspect(path))
+    assert sys.getrefcount(row) == 2  # of this name and of the call
+    again = Ledger(tmp_path / "out", {})
+    assert again.done == {file_id(path)} and not again.before
+    assert list(Ledger(tmp_path / "out", {}, again.done).before.values()) == [row]
+    new, resolved, resolve = save(tmp_path / "in/b.png"), [], Path.resolve
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "resolve", lambda path: resolved.append(path) or resolve(path))
+        present = file_run._present(tmp_path / "in", again)
+    assert present == [(file_id(new), new)]
+    assert resolved == [tmp_path / "in", new]  # links are followed for what is new alone
 
 
 class Clock:

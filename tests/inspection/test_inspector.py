@@ -8,11 +8,16 @@ from copy import copy
 
 import numpy as np
 import pytest
+from commands import REPOSITORY
 from PIL import Image, ImageDraw
 
+from anomalyr1 import Inspector
+from anomalyr1.config import PolicyConfig
 from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
+from anomalyr1.policy.load import load_processor
+from anomalyr1.run_folder import TRAINING_DATA
 
 
 def part(seed: int, defect: bool, size: tuple[int, int] = (160, 120)) -> Image.Image:
@@ -111,3 +116,29 @@ def test_a_threshold_decides_instead_of_the_letter(inspector):
         one = other.inspect(GOOD)
         assert (one.verdict, one.decided_by) == (verdict, "threshold")
         assert one.threshold == threshold
+
+
+@pytest.mark.parametrize(
+    ("saved", "trained", "given", "held"),
+    [
+        ((50176, 50176), True, {}, (50176, 50176)),  # configs/sft/magnetic_tile_cpu.yaml
+        ((3136, 800_000), True, {}, (3136, 800_000)),  # configs/grpo/paper.yaml
+        ((784, 784), True, {}, (784, 784)),
+        ((50176, 50176), True, {"min_pixels": 784, "max_pixels": 6272}, (784, 6272)),
+        ((784, 12_845_056), False, {}, (784, 480_000)),  # as hubs have them
+        ((50176, 12_845_056), False, {}, (3136, 480_000)),
+    ],
+)
+def test_images_have_the_size_that_the_policy_was_trained_with(
+    saved, trained, given, held, tmp_path
+):
+    tiny = REPOSITORY / "data/tiny-policy"
+    limits = dict(zip(("min_pixels", "max_pixels"), saved, strict=True))
+    load_processor(PolicyConfig(path=str(tiny), **limits)).save_pretrained(tmp_path)
+    weights = ("config.json", "generation_config.json", "model.safetensors")
+    for name in (*weights, TRAINING_DATA) if trained else weights:
+        (tmp_path / name).symlink_to(tiny / name)
+    loaded = Inspector.from_pretrained(tmp_path, segmenter=None, **given)
+    assert (loaded.config.min_pixels, loaded.config.max_pixels) == held
+    size = loaded.policy.processor.image_processor.size
+    assert (size["shortest_edge"], size["longest_edge"]) == held
