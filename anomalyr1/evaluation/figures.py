@@ -256,7 +256,8 @@ def _wilson_ends(runs: Sequence[Counts]) -> Iterator[tuple[str, NDArray[np.float
         choices = [run.choices for run in runs]
         right = [np.mean(of, axis=0) for of in zip(*(of.correct for of in choices), strict=True)]
         table = np.mean([point_values(of)[0] for of in choices], axis=0)
-        varied = variances(np.mean([run.drawn_tables for run in runs], axis=0))
+        tables = [run.drawn_tables for run in runs if run.drawn_tables is not None]
+        varied = variances(np.mean(tables, axis=0))
         ends = table_trials(right, choices[0].counted).ends(table, varied)
         for name in columns:
             yield name, ends[:, -1, COLUMNS.index(_COLUMNS[name])]

@@ -123,8 +123,8 @@ def _unlike(main: Run, other: Run) -> Markup | None:
 
 
 def _difference(main: Run, other: Run) -> list[Child]:
-    assert main.metrics is not None and other.metrics is not None
-    empty = [cell for run in (main, other) for cell in run.metrics.get("empty_cells", ())]
+    metrics = [run.metrics for run in (main, other) if run.metrics is not None]
+    empty = [cell for of in metrics for cell in of.get("empty_cells", ())]
     found = macro_difference(other.readings, main.readings, empty)
     if found is None:
         return [DASH] * 3
