@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
+from anomalyr1.data.answers_of_an_image import are_parts, joined
 from anomalyr1.data.conversations import read_rows
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of
@@ -173,14 +174,27 @@ def _samples(file: Path, settings: Mapping[str, str]) -> list[Sample]:
             known = samples.get(sample.image)
             if known is not None and known.root != sample.root:
                 raise two_files(sample.image, known.path, sample.path)
-            if known is not None:
-                asked = (*known.questions, *sample.questions)
-                shown = tuple(dict.fromkeys((*known.random_templates, *sample.random_templates)))
-                sample = replace(known, questions=asked, random_templates=shown)
-            samples[sample.image] = sample
+            samples[sample.image] = sample if known is None else joined(known, sample)
     if not samples:
         raise InputError(f"expected rows in {file}, found none; check the file")
+    for sample in samples.values():
+        _require_parts(sample)
     return list(samples.values())
+
+
+def _require_parts(sample: Sample) -> None:
+    """Refuse answers about places that a record cannot hold beside the boxes of its image.
+
+    Raises:
+        InputError: they are neither all boxes of the image nor, together, its parts.
+    """
+    gold = sorted(box.xyxy for box in sample.boxes or ())
+    answers = [sorted(box.xyxy for box in q.boxes) for q in sample.questions if q.boxes is not None]
+    if any(answer != gold for answer in answers) and not are_parts(answers, gold):
+        raise InputError(
+            f"expected the boxes of all answers about {sample.image} in those to its questions "
+            "about places, found other boxes in an answer with a letter; mend its rows"
+        )
 
 
 def _root(file: Path) -> Path:

@@ -257,3 +257,41 @@ def test_the_command_builds_rows_and_auto_sees_them(tmp_path):
         assert result.exit_code == 0, result.exception
         assert "2 images, 1 normal, 1 abnormal, 1 boxes, 4 questions" in result.output
         assert [f for f in check_benchmark(out) if f.level == "error"] == []
+
+
+def asked_for(phrase, *marks, image="r.png"):
+    answer = [{"bbox_2d": corners, "label": label} for label, corners in marks]
+    return turns((f"<image>Locate the {phrase}.", json.dumps(answer)), image=image)
+
+
+def test_rows_about_one_thing_each_keep_their_boxes_and_make_up_the_image(tmp_path):
+    """As VLM-R1's REC rows do: a row a phrase, several an image."""
+    scratch, dent = ("scratch", [10, 10, 20, 20]), ("dent", [60, 30, 80, 50])
+    trees.save(tmp_path / "s.png", trees.picture(3, (96, 64)))
+    file = written(
+        tmp_path,
+        asked_for("scratch", scratch),
+        asked_for("dent", dent),
+        asked_for("scratch", image="s.png"),
+        asked_for("dent", ("dent", [30, 30, 40, 40]), image="s.png"),
+        asked_for("defects", ("dent", [30, 30.5, 40, 40]), image="s.png"),  # rounded elsewhere
+    )
+    built = load_benchmark(build_from_rows(file, tmp_path / "out", "vlm-r1"))
+    both, one = built.samples
+    boxes = (Box(10, 10, 20, 20, "scratch"), Box(60, 30, 80, 50, "dent"))
+    assert both.image == "rows/product/test/defect/r.png" and both.boxes == boxes
+    assert [q.boxes for q in both.questions] == [boxes[:1], boxes[1:]]
+    assert one.image == "rows/product/test/dent/s.png"
+    assert one.boxes == (Box(30, 30, 40, 40, "dent"),)
+    assert [q.boxes for q in one.questions] == [(), one.boxes, one.boxes]
+    assert [f for f in check_benchmark(tmp_path / "out") if f.level == "error"] == []
+    write_benchmark(tmp_path / "copy", built.samples, records=built.records)
+    assert load_benchmark(tmp_path / "copy", root=built.root).samples == built.samples
+
+
+def test_an_answer_about_a_part_beside_one_about_all_is_refused(tmp_path):
+    marks = '[{"bbox_2d": [10, 10, 20, 20]}, {"bbox_2d": [60, 30, 80, 50]}]'
+    both = turns(("<image>Any defect?\nA. Yes\nB. No", f"A {marks}"))
+    file = written(tmp_path, both, asked_for("dent", ("dent", [60, 30, 80, 50])))
+    with pytest.raises(InputError, match=r"all answers about r.png in those .*; mend its rows"):
+        build_from_rows(file, tmp_path / "out", "vlm-r1")
