@@ -295,3 +295,41 @@ def test_an_answer_about_a_part_beside_one_about_all_is_refused(tmp_path):
     file = written(tmp_path, both, asked_for("dent", ("dent", [60, 30, 80, 50])))
     with pytest.raises(InputError, match=r"all answers about r.png in those .*; mend its rows"):
         build_from_rows(file, tmp_path / "out", "vlm-r1")
+
+
+def listing(tmp_path, **entry):
+    lines = "\n    ".join(f"{key}: {value}" for key, value in entry.items())
+    (tmp_path / "data.yaml").write_text(f"datasets:\n  - {lines}\n")
+    return tmp_path / "data.yaml"
+
+
+@pytest.mark.parametrize("stated", [None, "thousand"])
+def test_the_setting_boxes_is_for_the_parts_that_do_not_say_it(tmp_path, stated):
+    written(tmp_path, boxed(250, 250, 500, 750))
+    entry = {"json_path": "rows.jsonl"} | ({"boxes": stated} if stated else {})
+    file = listing(tmp_path, **entry)
+    built = build_from_rows(file, tmp_path / "out", "vlm-r1", {"boxes": "thousand"})
+    assert load_benchmark(built).samples[0].boxes == (Box(56, 56, 112, 168, "dent"),)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"boxes": "pixels"}, r"data.yaml has them \(pixels\), found boxes=unit; leave"),
+        ({"weight": 2}, r"expected no weight for .*rows.jsonl in .*, found 2"),
+        ({"sampling_strategy": "some"}, "a sampling strategy like all"),
+    ],
+)
+def test_what_a_listing_says_against_a_benchmark_is_refused(tmp_path, entry, said):
+    written(tmp_path, boxed(0.25, 0.25, 0.5, 0.75))
+    file = listing(tmp_path, json_path="rows.jsonl", **entry)
+    with pytest.raises(InputError, match=said):
+        build_from_rows(file, tmp_path / "out", "vlm-r1", {"boxes": "unit"})
+
+
+def test_the_sampling_strategy_of_a_listing_is_followed(tmp_path):
+    trees.save(tmp_path / "s.png", trees.picture(3, (96, 64)))
+    written(tmp_path, boxed(20, 20, 40, 60), asked_for("dent", image="s.png"))
+    file = listing(tmp_path, json_path="rows.jsonl", sampling_strategy="last:1")
+    built = load_benchmark(build_from_rows(file, tmp_path / "out", "vlm-r1"))
+    assert [s.image for s in built.samples] == ["data/product/test/good/s.png"]
