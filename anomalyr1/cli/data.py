@@ -213,6 +213,8 @@ def split(
 
     if like is not None:
         refuse_idle(context, "beside --like", but=("bench", "out", "root", "like"))
+    elif holdout == "recorded":
+        refuse_idle(context, "with --holdout recorded", only=("test_fraction",))
     benchmark = load_benchmark(bench, root=root)
     group = read_settings(setting or [], ("group",)).get("group")
     wanted: dict[str, str] | None = None
@@ -234,8 +236,10 @@ def split(
             group=group,
         )
     files = split_benchmark(benchmark, out, options, progress("hashing images"))
+    dropped = (load_benchmark(files["train"]).manifest or {}).get("dropped", ())
+    print(f"{len(dropped)} images are on neither side")
     for side, file in files.items():
-        show_counts(file)
+        show_counts(file, notes=side == "train")
         if wanted is not None and file_sha256(file) != wanted.get(side):
             raise InputError(
                 f"expected {side} with sha256 {wanted.get(side)}, found {file_sha256(file)}; "
