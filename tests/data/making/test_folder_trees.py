@@ -229,6 +229,59 @@ def test_flat_masks_and_masks_beside_their_image(tmp_path, name):
     assert sample(benchmark, "scratch").boxes == (Box(*BLOT, "scratch"),)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scratch/0.png",
+        "scratch/0.jpg.png",
+        "scratch_mask/0.png",
+        "Scratch-Masks/0_mask.png",
+        "scratch_gt/0.bmp",
+        "mask_images/0.png",
+        "gt_masks/scratch/0.png",
+        "binary_masks/0.png",
+    ],
+)
+@pytest.mark.parametrize("side", ["", "test/"])
+def test_masks_in_the_places_where_tools_put_them(tmp_path, name, side):
+    """They were read as photos of defects."""
+    root = tmp_path / "p" / side
+    photo(root / "good/g.jpg")
+    photo(root / "dent/0.jpg")
+    photo(root / "dent/1.jpg", seed=1)
+    if "images" in name or "binary" in name:
+        (root / "dent/0.jpg").unlink()  # one file could be the mask of two
+    photo(root / "scratch/0.jpg", blot=BLOT)
+    marked(root / name)
+    benchmark, notes = build("folder", tmp_path / "p", tmp_path / "out")
+    assert {s.defect for s in benchmark.samples} == {"good", "dent", "scratch"}
+    assert sample(benchmark, "scratch").boxes == (Box(*BLOT, "scratch"),)
+    assert all(s.boxes is None for s in benchmark.samples if s.defect == "dent")
+    assert not any("not read" in note for note in notes)
+
+
+@pytest.mark.parametrize("other", ["photo", "mask"])
+def test_two_files_of_one_name_that_are_no_image_and_mask_are_refused(tmp_path, other):
+    photo(tmp_path / "good/g.png")
+    if other == "photo":
+        photo(tmp_path / "scratch/0.jpg")
+        photo(tmp_path / "scratch/0.png")
+    else:
+        marked(tmp_path / "scratch/0.bmp")
+        marked(tmp_path / "scratch/0.png")
+    with pytest.raises(
+        InputError, match=r"an image and its mask of two values, found .*0\.\w+ and"
+    ):
+        read_source("folder", tmp_path)
+
+
+def test_a_mask_may_be_the_product(tmp_path):
+    photo(tmp_path / "p/good/g.png")
+    photo(tmp_path / "p/torn_mask/0.png", blot=BLOT)
+    benchmark, _ = build("folder", tmp_path / "p", tmp_path / "out")
+    assert {s.defect for s in benchmark.samples} == {"good", "torn_mask"}
+
+
 def test_masks_that_match_nothing_are_listed(tmp_path):
     photo(tmp_path / "p/good/g.png")
     photo(tmp_path / "p/scratch/0.png", blot=BLOT)

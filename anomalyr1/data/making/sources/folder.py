@@ -185,7 +185,7 @@ def _unread(root: Path, items: tuple[Item, ...]) -> list[str]:
         folders[:] = [
             name for name in folders if is_visible(Path(name)) and here / name not in known
         ]
-        if is_mask_folder(here):
+        if here != root and is_mask_folder(here):
             folders[:] = []
             continue
         files = (here / name for name in names)
