@@ -317,3 +317,22 @@ def test_the_manifest_records_every_setting(tmp_path):
     manifest = build("yolo", root, tmp_path / "out", **own, **general, category="lid").manifest
     recorded = {key: manifest["options"][key] for key in (*own, *general, "category")}
     assert recorded == {**own, **general, "category": "lid"}
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"), [("voc", trees.voc), ("yolo", trees.yolo), ("labelme", trees.labelme)]
+)
+def test_linked_folders_are_read_once_and_cycles_end(tmp_path, name, draw):
+    """They were passed over: a tree with a linked side was built without it."""
+    real = draw(tmp_path / "elsewhere")
+    whole = found(build(name, real, tmp_path / "whole"))
+    root = tmp_path / "root"
+    root.mkdir()
+    for entry in (real,) if name == "labelme" else real.iterdir():
+        (root / entry.name).symlink_to(entry)
+    inner = next(path for path in (*real.iterdir(), real) if path.is_dir())
+    (inner / "again").symlink_to(inner)
+    (inner / "back").symlink_to(root)
+    (inner / "up").symlink_to(tmp_path)
+    (root / "twice").symlink_to(inner)
+    assert found(build(name, root, tmp_path / "linked")) == whole

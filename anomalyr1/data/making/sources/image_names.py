@@ -26,13 +26,26 @@ _SIDES = {
 
 
 def files_below(root: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> Iterator[Path]:
-    """Visible files below a folder with one of the suffixes (lower case), in a fixed order."""
+    """Visible files below a folder with one of the suffixes (lower case), in a fixed order.
+
+    Linked folders from elsewhere are followed, each once; those of the tree itself are not, nor
+    those that the tree lies in.
+    """
     wanted = frozenset(suffixes)
-    for folder, folders, names in os.walk(root):
+    top = os.path.realpath(root)
+    seen: set[str] = set()
+
+    for parent, folders, names in os.walk(root, followlinks=True):
+        folder, real = Path(parent), os.path.realpath(parent)
+        own = is_below(real, top) or is_below(top, real)
+        if real in seen or (own and folder != root and folder.is_symlink()):
+            folders[:] = []
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if is_visible(Path(name)))
         for name in sorted(names):
             if is_visible(Path(name)) and posixpath.splitext(name)[1].lower() in wanted:
-                yield Path(folder) / name
+                yield folder / name
 
 
 def described(form: str, files: Sequence[Path]) -> str | None:
