@@ -126,6 +126,8 @@ def _box_findings(sample: Sample, record: Mapping[str, Any]) -> Iterator[Finding
             yield _error("boxes", sample, f"the box {list(box.xyxy)} has no area")
     if sample.boxes is None:
         return
+    if not sample.boxes and not sample.is_normal:
+        yield _error("boxes", sample, "a defective image has no boxes, so [] is its right answer")
     gold = sorted(box.xyxy for box in sample.boxes)
     name = next((n for n in record if n.startswith("conversation")), "")
     answers: dict[int, list[Corners]] = {}

@@ -7,6 +7,7 @@ import pytest
 from case_trees import build, dump, marked, photo, put, question, sample, shown
 from PIL import Image
 
+from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.images import read_mask
 from anomalyr1.data.making.builder import BuildOptions
 from anomalyr1.data.making.sources.catalogue import read_source
@@ -181,6 +182,21 @@ def test_boxes_on_a_normal_image_are_refused(tmp_path):
         InputError, match=r"no boxes on .*good/g\.png, whose label 'good' is normal"
     ):
         read_source("folder", tmp_path)
+
+
+def test_an_empty_list_of_boxes_on_a_defective_image_states_no_place(tmp_path):
+    """`[]` became the right answer about a defect."""
+    photo(tmp_path / "p/good/0.png")
+    photo(tmp_path / "p/scratch/0.png", blot=BLOT)
+    photo(tmp_path / "p/dent/0.png", blot=BLOT, seed=1)
+    marked(tmp_path / "p/masks/scratch/0.png")
+    dump(tmp_path / "p/boxes.json", {"scratch/0.png": [], "dent/0.png": [], "good/0.png": []})
+    benchmark, notes = build("folder", tmp_path / "p", tmp_path / "out")
+    assert sample(benchmark, "scratch").boxes == (Box(*BLOT, "scratch"),)
+    assert sample(benchmark, "dent").boxes is None
+    assert not any(q.is_grounding for q in sample(benchmark, "dent").questions)
+    assert "1 defective images have neither a mask nor boxes" in notes
+    assert [f for f in check_benchmark(tmp_path / "out") if f.level == "error"] == []
 
 
 def test_one_image_twice_in_boxes_is_refused(tmp_path):
