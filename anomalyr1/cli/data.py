@@ -96,7 +96,7 @@ def build(
         told_changes,
         write_changes,
     )
-    from anomalyr1.data.making.descriptions import description_facts
+    from anomalyr1.data.making.descriptions import description_facts, told_undescribed
     from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows, row_file
     from anomalyr1.data.making.sources.catalogue import read_source
     from anomalyr1.data.making.sources.recognise import choose_source, told
@@ -136,7 +136,10 @@ def build(
     )
     extra: dict[str, Any] = {}
     if knowledge is not None:
-        extra["facts"] = description_facts(load_knowledge(knowledge), seed)
+        known = load_knowledge(knowledge)
+        extra["facts"] = description_facts(known, seed)
+        for line in told_undescribed(found.items, known):
+            print(line)
     file = build_benchmark(found, out, options, progress=progress("reading images"), **extra)
     show_counts(file)
     if proposed is not None:

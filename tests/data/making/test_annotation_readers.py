@@ -3,11 +3,14 @@
 import csv
 import json
 import re
+import shutil
+import unicodedata
 from pathlib import Path
 
 import annotated_trees as trees
 import numpy as np
 import pytest
+import source_trees
 import yaml
 from PIL import Image
 
@@ -336,3 +339,41 @@ def test_linked_folders_are_read_once_and_cycles_end(tmp_path, name, draw):
     (inner / "up").symlink_to(tmp_path)
     (root / "twice").symlink_to(inner)
     assert found(build(name, root, tmp_path / "linked")) == whole
+
+
+def test_voc_folders_of_classes_on_both_sides_of_the_tree(tmp_path):
+    """HRIPCB: Annotations/<class>/*.xml and images/<class>/*, names that come twice among them."""
+    whole = trees.voc(tmp_path / "plain")
+    root = tmp_path / "pcb"
+    for kind in ("Short", "Missing_hole"):
+        shutil.copytree(whole / "Annotations", root / "Annotations" / kind)
+        shutil.copytree(whole / "JPEGImages", root / "images" / kind)
+    source = read_source("voc", root)
+    for item in source.items:
+        assert item.file.parent.parent == root / "images"
+    once = {item.file.name: item.boxes for item in read_source("voc", whole).items}
+    assert len(source.items) == 2 * len(once)
+    assert all(item.boxes == once[item.file.name] for item in source.items)
+
+
+NFC, NFD = (unicodedata.normalize(form, "Lötstelle") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [("coco", source_trees.coco), ("voc", trees.voc), ("label-studio", trees.label_studio)],
+)
+def test_accents_may_be_written_in_two_ways(tmp_path, name, draw):
+    """macOS writes them apart, and annotations whole."""
+    root = draw(tmp_path / "tree")
+    before = found(build(name, root, tmp_path / "plain"))
+    renamed = next(key for key in sorted(before) if before[key])
+    stem = Path(renamed).stem
+    for file in [f for f in root.rglob("*") if f.is_file()]:
+        if file.suffix in (".json", ".xml"):
+            text = file.read_text().replace(renamed, renamed.replace(stem, NFC))
+            file.write_text(text, encoding="utf-8")
+        if file.name == renamed:
+            file.rename(file.with_name(renamed.replace(stem, NFD)))
+    after = found(build(name, root, tmp_path / "apart"))
+    assert sorted(after.values()) == sorted(before.values())

@@ -1,6 +1,7 @@
 """A user's folders as they come: labels, masks, sides, other forms, copies."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -233,6 +234,15 @@ def test_masks_under_other_names(tmp_path, folder, name):
     benchmark, _ = build("folder", tmp_path / "p", tmp_path / "out")
     assert sample(benchmark, "scratch").boxes == (Box(*BLOT, "scratch"),)
     assert read_mask(benchmark.root / sample(benchmark, "scratch").mask).sum() == 1600
+
+
+def test_masks_whose_names_have_their_accents_apart(tmp_path):
+    whole, apart = (unicodedata.normalize(form, "Löcher") for form in ("NFC", "NFD"))
+    photo(tmp_path / "p/good/g.png")
+    photo(tmp_path / "p" / apart / f"{whole}.png", blot=BLOT)
+    marked(tmp_path / "p/masks" / whole / f"{apart}.png")
+    benchmark, _ = build("folder", tmp_path / "p", tmp_path / "out")
+    assert [s.boxes and s.boxes[0].xyxy for s in benchmark.samples if not s.is_normal] == [BLOT]
 
 
 @pytest.mark.parametrize("name", ["masks/0.png", "masks/0_mask.png", "scratch/0_mask.png"])

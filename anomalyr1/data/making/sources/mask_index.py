@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalyr1.data.images import IMAGE_SUFFIXES, is_image, open_image
-from anomalyr1.data.making.sources.item import folders_in, images_in
+from anomalyr1.data.making.sources.item import folders_in, images_in, one_spelling
 from anomalyr1.errors import InputError
 
 _WORDS = ("groundtruth", "groundtruths", "mask", "masks", "gt", "gts")
@@ -39,7 +39,7 @@ def is_mask_folder(folder: Path) -> bool:
     label = _label_of(folder)
     if label is None:
         return False
-    beside = (other for other in folders_in(folder.parent) if other.name.casefold() == label)
+    beside = (other for other in folders_in(folder.parent) if one_spelling(other.name) == label)
     if any(images_in(other) for other in beside):
         return True
     first = next((f for part in (folder, *folders_in(folder)) for f in images_in(part)), None)
@@ -51,7 +51,7 @@ def is_mask_folder(folder: Path) -> bool:
 
 def _label_of(folder: Path) -> str | None:
     """What a folder's name says besides mask, in lower case; None where it does not say mask."""
-    named = _OF_LABEL.match(folder.name.casefold())
+    named = _OF_LABEL.match(one_spelling(folder.name))
     return named[1] if named else None
 
 
@@ -108,14 +108,14 @@ class MaskIndex:
         self._files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
         self._users: dict[Path, Path] = {}
         parts = folders_in(product)
-        labels = {f.name.casefold() for part in (product, *parts) for f in folders_in(part)}
+        labels = {one_spelling(f.name) for part in (product, *parts) for f in folders_in(part)}
         for folder in parts:
             if not is_mask_folder(folder):
                 continue
             label = _label_of(folder)
             self._list(folder, label if label and label in labels else "")
             for below in folders_in(folder):
-                self._list(below, below.name.casefold())
+                self._list(below, one_spelling(below.name))
 
     def find(self, image: Path, folder: str, beside: dict[str, Path], normal: bool) -> Path | None:
         """The mask of an image in the folder of that name.
@@ -130,7 +130,7 @@ class MaskIndex:
             InputError: two files could be its mask, or one file the mask of two images.
         """
         stem = _stem(image.name)
-        own = self._files.get(folder.casefold(), {}).get(stem, ())
+        own = self._files.get(one_spelling(folder), {}).get(stem, ())
         flat = self._files.get("", {}).get(stem, ())
         found = [*(own or flat), *([beside[stem]] if stem in beside else [])]
         if normal:
@@ -169,7 +169,7 @@ def _stem(name: str) -> str:
     >>> _stem("A.png.PNG")
     'a'
     """
-    stem = Path(name.casefold())
+    stem = Path(one_spelling(name))
     while stem.suffix in IMAGE_SUFFIXES:
         stem = stem.with_suffix("")
     return stem.name
