@@ -52,7 +52,7 @@ def seen_images(policy: str, benchmark: Benchmark) -> dict[str, str]:
     seen: dict[str, str] = {}
     for manifest in _manifests(policy):
         for found in overlap(manifest, benchmark):
-            seen.setdefault(found.image, f"{found.seen} ({found.kind})")
+            seen.setdefault(found.image, str(found))
     return seen
 
 

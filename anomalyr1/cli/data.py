@@ -96,7 +96,7 @@ def build(
         told_changes,
         write_changes,
     )
-    from anomalyr1.data.making.descriptions import description_facts
+    from anomalyr1.data.making.descriptions import description_facts, told_undescribed
     from anomalyr1.data.making.row_benchmark import ROW_FORMS, build_from_rows, row_file
     from anomalyr1.data.making.sources.catalogue import read_source
     from anomalyr1.data.making.sources.recognise import choose_source, told
@@ -136,7 +136,10 @@ def build(
     )
     extra: dict[str, Any] = {}
     if knowledge is not None:
-        extra["facts"] = description_facts(load_knowledge(knowledge), seed)
+        known = load_knowledge(knowledge)
+        extra["facts"] = description_facts(known, seed)
+        for line in told_undescribed(found.items, known):
+            print(line)
     file = build_benchmark(found, out, options, progress=progress("reading images"), **extra)
     show_counts(file)
     if proposed is not None:
@@ -213,6 +216,8 @@ def split(
 
     if like is not None:
         refuse_idle(context, "beside --like", but=("bench", "out", "root", "like"))
+    elif holdout == "recorded":
+        refuse_idle(context, "with --holdout recorded", only=("test_fraction",))
     benchmark = load_benchmark(bench, root=root)
     group = read_settings(setting or [], ("group",)).get("group")
     wanted: dict[str, str] | None = None
@@ -234,8 +239,10 @@ def split(
             group=group,
         )
     files = split_benchmark(benchmark, out, options, progress("hashing images"))
+    dropped = (load_benchmark(files["train"]).manifest or {}).get("dropped", ())
+    print(f"{len(dropped)} images are on neither side")
     for side, file in files.items():
-        show_counts(file)
+        show_counts(file, notes=side == "train")
         if wanted is not None and file_sha256(file) != wanted.get(side):
             raise InputError(
                 f"expected {side} with sha256 {wanted.get(side)}, found {file_sha256(file)}; "

@@ -26,14 +26,14 @@ def read_settings(pairs: list[str], known: tuple[str, ...] | None = None) -> dic
     return values
 
 
-def show_counts(file: Path) -> None:
+def show_counts(file: Path, notes: bool = True) -> None:
     """One line of what a benchmark holds, and one for each thing its building noted."""
     from anomalyr1.data.mmad import load_benchmark
 
     manifest = load_benchmark(file).manifest or {}
     counts = manifest.get("counts", {})
     names = ("images", "normal", "abnormal", "boxes", "questions", "references")
-    for note in manifest.get("notes", ()):
+    for note in manifest.get("notes", ()) if notes else ():
         print(note)
     print(f"{file}: " + ", ".join(f"{counts.get(name, 0)} {name}" for name in names))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anomalyr1.data.answers_of_an_image import are_parts
 from anomalyr1.schema import (
     GROUNDING,
     OPTION_LETTERS,
@@ -39,7 +41,8 @@ def read_record(key: str, record: Any, root: Path, faults: list[str]) -> Sample 
     boxes = _record_boxes(key, record, faults)
     questions = _questions(key, record, boxes, faults)
     if boxes is None:
-        boxes = next((q.boxes for q in questions if q.boxes is not None), None)
+        for stated in (q.boxes for q in questions if q.boxes is not None):
+            boxes = (*(boxes or ()), *(box for box in stated if box not in (boxes or ())))
     split = record.get("split")
     if split is not None and not isinstance(split, str):
         faults.append(f"{key}: expected split to be a word, found {split!r}")
@@ -209,15 +212,29 @@ def _questions(
         return ()
     questions = []
     for number, entry in enumerate(entries):
-        question = _question(f"{key}: question {number}", entry, boxes, faults)
+        question = _question(f"{key}: question {number}", entry, faults)
         if question is not None:
             questions.append(question)
-    return tuple(questions)
+    return tuple(questions) if boxes is None else _settled(questions, boxes)
 
 
-def _question(
-    where: str, entry: Any, boxes: tuple[Box, ...] | None, faults: list[str]
-) -> Question | None:
+def _settled(questions: Sequence[Question], boxes: tuple[Box, ...]) -> tuple[Question, ...]:
+    """Grounding questions with the record's boxes, or those of them that are theirs."""
+    labelled = {box.xyxy: box for box in boxes}
+    answers = [[box.xyxy for box in q.boxes] for q in questions if q.boxes is not None]
+    parts = are_parts(answers, [box.xyxy for box in boxes])
+    settled = []
+    for question in questions:
+        if question.is_grounding:
+            own = question.boxes if parts else None
+            whole = own is None or sorted(b.xyxy for b in own) == sorted(b.xyxy for b in boxes)
+            gold = boxes if whole else tuple(labelled[box.xyxy] for box in own or ())
+            question = replace(question, boxes=gold)
+        settled.append(question)
+    return tuple(settled)
+
+
+def _question(where: str, entry: Any, faults: list[str]) -> Question | None:
     if not isinstance(entry, dict):
         faults.append(f"{where}: expected an object, found {type(entry).__name__}")
         return None
@@ -243,11 +260,8 @@ def _question(
         if options:
             faults.append(f"{where}: a {GROUNDING} question takes no Options, found {options!r}")
             return None
-        gold = boxes
-        if answer is not None:
-            stated = _boxes(f"{where}: Answer", answer, faults)
-            gold = stated if boxes is None else boxes
-        return Question(text, kind, boxes=gold, annotation=annotation, references=references)
+        stated = None if answer is None else _boxes(f"{where}: Answer", answer, faults)
+        return Question(text, kind, boxes=stated, annotation=annotation, references=references)
     fault = _choice_fault(options, answer)
     if options is None or fault:
         faults.append(f"{where}: {fault}")

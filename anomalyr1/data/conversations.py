@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anomalyr1.data.answers_of_an_image import joined
 from anomalyr1.data.images import image_size, missing_image
 from anomalyr1.data.turns import FRAMES, IMAGE, BoxFrame, Turn, other_form, read_turns
 from anomalyr1.errors import InputError, unknown
@@ -34,8 +35,8 @@ _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.S)
 _LETTER = re.compile(r"\(?([A-Za-z])\)?[.):]?(?:\s+(.*))?", re.S)
 
 
-# (image, references, question, boxes of the image) of a pair of turns
-_Pair = tuple[str, list[str], Question, tuple[Box, ...] | None]
+# (image, references, question, boxes, whether the answer names them) of a pair of turns
+_Pair = tuple[str, list[str], Question, tuple[Box, ...] | None, bool]
 _Asked = tuple[str | None, str | None, list[_Pair]]  # mask, side, pairs of turns of a row
 
 
@@ -56,7 +57,8 @@ def read_rows(
 
     Returns:
         One sample an image, in the order of first mention. The last image shown before a question
-        is the query, those before it are references.
+        is the query, those before it are references. Its boxes are those of all its answers
+        together; a grounding question keeps its own.
 
     Raises:
         InputError: a row is of neither form, an image lies outside `image_root`, or a box outside
@@ -74,16 +76,25 @@ def read_rows(
         mask = None if mask is None else _key(mask, root, where)
         return mask, split, list(reader.questions(row, where))
 
+    beside: dict[str, tuple[Box, ...] | None] = {}  # boxes that stand beside an answer only
     for mask, split, asked in _read(file, read):
-        for key, references, question, boxes in asked:
+        for key, references, question, boxes, named in asked:
             known = samples.get(key) or Sample(key, root, (), mask=mask, split=split)
-            samples[key] = replace(
+            if not named and beside.get(key) is None:
+                beside[key] = boxes
+            samples[key] = joined(
                 known,
-                questions=(*known.questions, question),
-                random_templates=tuple(dict.fromkeys((*known.random_templates, *references))),
-                boxes=boxes if known.boxes is None else known.boxes,
+                replace(
+                    known,
+                    questions=(question,),
+                    random_templates=tuple(references),
+                    boxes=boxes if named else None,
+                ),
             )
-    return list(samples.values())
+    return [
+        replace(s, boxes=beside[s.image]) if s.boxes is None and s.image in beside else s
+        for s in samples.values()
+    ]
 
 
 def kept_boxes(boxes: Sequence[Box] | None) -> list[list[Any]] | None:
@@ -126,7 +137,7 @@ class _Reader:
                 boxes = self._held(stated, keys[-1], frame or self._frame, here)
             if question.is_grounding:
                 question = replace(question, boxes=boxes)
-            yield keys[-1], keys[:-1], question, boxes
+            yield keys[-1], keys[:-1], question, boxes, stated is not None
 
     def _held(
         self, boxes: tuple[Box, ...] | None, key: str, frame: BoxFrame | None, where: str

@@ -145,7 +145,7 @@ def near_pairs(
             np.maximum(best, rows @ other.T, out=best)
         for index in range(len(_CROPS)):
             np.maximum(best, signs(part, index) @ whole.T, out=best)
-        differ = differing(best, rows, whole)
+        differ = differing(best, comparable(rows, whole))
         for row, column in np.argwhere(differ <= bits).tolist():
             pairs.append((start + row, column, round(float(differ[row, column]))))
     return pairs
@@ -156,15 +156,17 @@ def nearest(image: Fingerprint, others: Sequence[Fingerprint]) -> list[int]:
     if not others:
         return []
     rows, one = signs(others, None), signs([image], None)
-    differ = differing(rows @ one.T, rows, one)[:, 0]
+    differ = differing(rows @ one.T, comparable(rows, one))[:, 0]
     return [int(index) for index in np.argsort(differ, kind="stable")]
 
 
-def differing(
-    agreement: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def comparable(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How many signs count in both, for each row against each column."""
+    return np.asarray(np.abs(rows) @ np.abs(columns).T)
+
+
+def differing(agreement: NDArray[np.float32], compared: NDArray[np.float32]) -> NDArray[np.float32]:
     """Differing signs, scaled to 256 compared ones; too few compared count as all differing."""
-    compared = np.abs(rows) @ np.abs(columns).T
     share = (compared - agreement) / (2 * np.maximum(compared, 1))
     return np.asarray(np.where(compared < _ENOUGH, BITS, BITS * share), dtype=np.float32)
 

@@ -1,7 +1,8 @@
 """The leakage gate: what a policy was trained on against what it is evaluated on.
 
-An image is seen when the same bytes, the same look (perceptual hash) or, for MVTec-AD and its copy
-in MMAD (DS-MVTec), the same path was trained on, be it as a question's image or as a reference.
+An image is seen when the same bytes, the same look (perceptual hash; also mirrored or turned) or,
+for MVTec-AD and its copy in MMAD (DS-MVTec), the same path was trained on, be it as a question's
+image or as a reference.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anomalyr1.data.fault_lists import refusal
-from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, file_sha256, fingerprint, near_pairs
+from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, file_sha256, fingerprint
 from anomalyr1.data.manifest import Manifest, make_manifest, read_files, read_groups
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import Benchmark, ReferenceKind, choose_references
+from anomalyr1.data.turned_copies import copies
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 
@@ -31,13 +33,19 @@ class Overlap:
     """`image` of the evaluated benchmark was seen in training as `seen`.
 
     `kind` says how it is known; `bits` is the distance of the perceptual hashes (0 where the kind
-    is another).
+    is another), and `turn` what was done to the one that was seen ("" for nothing, else a key of
+    `turned_copies.TURNS`).
     """
 
     image: str
     seen: str
     kind: Literal["exact", "near", "path"]
     bits: int = 0
+    turn: str = ""
+
+    def __str__(self) -> str:
+        """What was seen, and how it is known: `A/nut/test/good/1.png (near, mirrored)`."""
+        return f"{self.seen} ({self.kind}{self.turn and ', '}{self.turn})"
 
 
 def overlap(
@@ -72,11 +80,11 @@ def overlap(
         elif _is_mvtec(image) and canonical_key(image) in aliases:
             found[image] = Overlap(image, aliases[canonical_key(image)], "path")
     rest = [image for image in images if image not in found]
-    pairs = near_pairs([prints[image] for image in rest], list(seen.values()), near_bits)
-    for row, column, bits in pairs:
+    pairs = copies([prints[image] for image in rest], list(seen.values()), near_bits)
+    for row, column, bits, turn in pairs:
         known = found.get(rest[row])
         if known is None or bits < known.bits:
-            found[rest[row]] = Overlap(rest[row], names[column], "near", bits)
+            found[rest[row]] = Overlap(rest[row], names[column], "near", bits, turn)
     return [found[image] for image in images if image in found]
 
 

@@ -43,14 +43,20 @@ class Part:
         strategy: `all`, or `first`, `last`, `random` with a number or a percentage of samples.
         weight: how often the chosen samples come; 2.5 is twice all of them and once half.
         image_root: where the images of exported rows are.
-        boxes: what the boxes of rows count in: `pixels`, `unit` (0 to 1) or `thousand`.
+        boxes: what the boxes of rows count in: `pixels`, `unit` (0 to 1) or `thousand`; None is
+            not stated and means pixels.
     """
 
     path: Path
     strategy: str = "all"
     weight: float = 1.0
     image_root: Path | None = None
-    boxes: str = "pixels"
+    boxes: str | None = None
+
+    @property
+    def frame(self) -> str:
+        """What the boxes of rows count in."""
+        return self.boxes or "pixels"
 
 
 def read_mixture(file: Path) -> tuple[Part, ...]:
@@ -77,7 +83,7 @@ def write_mixture(file: Path, parts: Iterable[Part]) -> None:
             entry["weight"] = part.weight
         if part.image_root is not None:
             entry["image_root"] = str(part.image_root)
-        if part.boxes != "pixels":
+        if part.boxes is not None:
             entry["boxes"] = part.boxes
         entries.append(entry)
     write_text(file, yaml.safe_dump({"datasets": entries}, sort_keys=False))
@@ -159,8 +165,8 @@ def _part(entry: Any, file: Path) -> Part:
     weight = entry.get("weight", 1)
     if not is_number(weight):
         raise InputError(f"expected a number for weight in {file}, found {weight!r}; give one")
-    root, boxes = entry.get("image_root"), entry.get("boxes", "pixels")
-    if boxes not in FRAMES:
+    root, boxes = entry.get("image_root"), entry.get("boxes")
+    if boxes is not None and boxes not in FRAMES:
         raise unknown(f"boxes of an entry of {file}", boxes, FRAMES)
     return Part(
         file.parent / entry["json_path"],
@@ -180,5 +186,5 @@ def holds_rows(part: Part) -> bool:
 
 def _load(part: Part) -> Sequence[Sample]:
     if holds_rows(part):
-        return read_rows(part.path, part.image_root or part.path.parent, frame=part.boxes)
+        return read_rows(part.path, part.image_root or part.path.parent, frame=part.frame)
     return load_benchmark(part.path).samples

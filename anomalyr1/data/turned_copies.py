@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyr1.data.fingerprint import BITS, NEAR_BITS, Fingerprint, differing, near_pairs, signs
+from anomalyr1.data.fingerprint import (
+    BITS,
+    NEAR_BITS,
+    Fingerprint,
+    comparable,
+    differing,
+    near_pairs,
+    signs,
+)
 from anomalyr1.geometry import Turn
 
 _CHUNK = 1024
@@ -27,6 +35,7 @@ TURNS = {
     "turned by 270 degrees": Turn(True, False, True),
     "mirrored and turned by 270 degrees": Turn(True, True, True),
 }
+_ONE_OF_A_KIND = ("mirrored", "turned by 90 degrees")  # not transposed, and transposed
 
 
 def copies(
@@ -56,8 +65,12 @@ def turned_pairs(
     for start in range(0, len(first), _CHUNK):
         rows = signs(first[start : start + _CHUNK], None)
         best: dict[tuple[int, int], tuple[float, str]] = {}
+        # A flip changes signs and not which of them count: two counts serve all turns.
+        compared = {
+            TURNS[name].transposed: comparable(rows, others[name]) for name in _ONE_OF_A_KIND
+        }
         for name, other in others.items():
-            differ = differing(rows @ other.T, rows, other)
+            differ = differing(rows @ other.T, compared[TURNS[name].transposed])
             for row, column in np.argwhere(differ <= bits).tolist():
                 value = (float(differ[row, column]), name)
                 best[row, column] = min(best.get((row, column), value), value)

@@ -171,7 +171,7 @@ def _mixture(mixture: str, asking: _Asking, progress: Progress) -> Iterator[Line
         for part in read_mixture(Path(mixture)):
             if holds_rows(part):
                 root = part.image_root or part.path.parent
-                samples = read_rows(part.path, root, frame=part.boxes)
+                samples = read_rows(part.path, root, frame=part.frame)
                 asking.try_on(samples)
                 found = f"{part.path}: {len(samples)} images in exported rows"
                 yield Line("data.mixture", "ok", found)

@@ -191,7 +191,11 @@ def test_build_with_domain_knowledge(tmp_path):
     knowledge = {"MVTec": {"bottle": {"good": "Fine.", "crack": "A line.", "hole": "An opening."}}}
     (tmp_path / "k.json").write_text(json.dumps(knowledge))
     root = trees.mvtec(tmp_path / "source", ("bottle",))
-    run("build", "mvtec", root, "--out", tmp_path / "b", "--knowledge", tmp_path / "k.json")
+    build = ("build", "mvtec", root, "--knowledge", tmp_path / "k.json", "--out")
+    assert "warning" not in run(*build, tmp_path / "b").output
     records = json.loads((tmp_path / "b/mmad.json").read_text())
     types = {q["type"] for record in records.values() for q in record["conversation"]}
     assert "Defect Description" in types
+    (tmp_path / "k.json").write_text(json.dumps({"MVTec": {"cable": {"good": "", "bent": "It."}}}))
+    said = run(*build, tmp_path / "c").output
+    assert "the domain knowledge is of MVTec/cable, not of MVTec-AD/bottle: no description" in said

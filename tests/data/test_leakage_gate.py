@@ -1,7 +1,8 @@
 import json
 from pathlib import Path
 
-from PIL import Image
+import pytest
+from PIL import Image, ImageOps
 from source_trees import picture, save
 
 from anomalyr1.data.leakage import canonical_key, overlap, own_references, training_manifest
@@ -66,6 +67,26 @@ def test_exact_near_and_reference_overlap(tmp_path):
     }
     without = training_manifest(train, train.samples, references=0)
     assert "reference.png" not in {o.image.rsplit("/", 1)[1] for o in overlap(without, test)}
+
+
+@pytest.mark.parametrize(
+    ("way", "turn"),
+    [
+        (ImageOps.mirror, "mirrored"),
+        (lambda image: image.rotate(180), "turned by 180 degrees"),
+        (lambda image: image, ""),
+    ],
+)
+def test_mirrored_and_turned_copies_are_seen(tmp_path, way, turn):
+    train = bench(tmp_path / "train", {"A/nut/test/good/1.png": photo(1)})
+    way(photo(1)).save(tmp_path / "copy.jpg", quality=85)
+    test = bench(
+        tmp_path / "test",
+        {"B/nut/test/good/2.jpg": (tmp_path / "copy.jpg").read_bytes(), "B/nut/3.png": photo(5)},
+    )
+    (found,) = overlap(training_manifest(train, train.samples), test)
+    assert (found.image, found.kind, found.turn) == ("B/nut/test/good/2.jpg", "near", turn)
+    assert str(found) == f"A/nut/test/good/1.png (near{', ' if turn else ''}{turn})"
 
 
 def test_the_manifest_survives_json(tmp_path):

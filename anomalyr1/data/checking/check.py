@@ -22,7 +22,7 @@ from anomalyr1.data.fingerprint import (
     nearest,
 )
 from anomalyr1.data.images import image_size, is_image, mask_file, open_image, read_mask
-from anomalyr1.data.making.grouping import name_groups
+from anomalyr1.data.making.grouping import name_groups, told_ungrouped
 from anomalyr1.data.manifest import read_files, read_groups
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mask_marks import looks_inverted
@@ -124,7 +124,10 @@ def _check_side(
     findings += _wrong_pills(seen)
     groups = read_groups(benchmark.manifest)
     if group is not None:
-        groups |= name_groups([sample.image for sample in benchmark.samples], group)[0]
+        parts = [(s.image, *s.similar_templates, *s.random_templates) for s in benchmark.samples]
+        named, without = name_groups(dict.fromkeys(key for keys in parts for key in keys), group)
+        groups |= named
+        findings += [Finding("warning", "group", "", line) for line in told_ungrouped(without)]
     return findings, Look(benchmark.samples, {k: s.print for k, s in seen.items()}, groups)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from anomalyr1.data.answers_of_an_image import Corners, are_parts
 from anomalyr1.prompts import smuggled_tokens
-from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Question, Sample, is_normal_key
+from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample, is_normal_key
 
 # MMAD's questions by data set: (AD on normals, AD on anomalies, DefCls, DefLoc, DefDesc, DefAna,
 # ObjCls, ObjAna): the smallest denominators that fit its published tables.
@@ -125,13 +126,21 @@ def _box_findings(sample: Sample, record: Mapping[str, Any]) -> Iterator[Finding
             yield _error("boxes", sample, f"the box {list(box.xyxy)} has no area")
     if sample.boxes is None:
         return
+    if not sample.boxes and not sample.is_normal:
+        yield _error("boxes", sample, "a defective image has no boxes, so [] is its right answer")
     gold = sorted(box.xyxy for box in sample.boxes)
     name = next((n for n in record if n.startswith("conversation")), "")
+    answers: dict[int, list[Corners]] = {}
     for number, entry in enumerate(record.get(name, ())):
         if isinstance(entry, dict) and entry.get("type") == GROUNDING:
-            answer = entry.get("Answer")
-            if answer is not None and sorted(tuple(map(float, box)) for box in answer) != gold:
-                yield _error("boxes", sample, f"question {number}: its boxes are not the record's")
+            stated = entry.get("Answer")
+            if stated is not None:
+                answers[number] = sorted(Box(*corners).xyxy for corners in stated)
+    if are_parts(answers.values(), gold):
+        return
+    for number, answer in answers.items():
+        if answer != gold:
+            yield _error("boxes", sample, f"question {number}: its boxes are not the record's")
 
 
 def _error(kind: str, sample: Sample, message: str) -> Finding:

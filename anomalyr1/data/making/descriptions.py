@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from anomalyr1.data.knowledge import ALIASES, Knowledge, split_sentences
+from anomalyr1.data.knowledge import ALIASES, Knowledge, knowledge_for, split_sentences
 from anomalyr1.data.making.questions import Fact, words
 from anomalyr1.data.making.sources.item import Item
 from anomalyr1.data.seeding import seeded_order
+from anomalyr1.errors import listed
 
 _TITLE = re.compile(r"<[^>]*>|\*\*|(?:^|\s)Description:")
 
@@ -39,6 +40,19 @@ def description_facts(knowledge: Knowledge, seed: int) -> Callable[[Item], tuple
         )
 
     return facts
+
+
+def told_undescribed(items: Iterable[Item], knowledge: Knowledge) -> list[str]:
+    """A line about products none of which the knowledge has a text about."""
+    products = list(dict.fromkeys((item.dataset, item.category) for item in items))
+    if any(knowledge_for(knowledge, *product) for product in products):
+        return []
+    named = listed(["/".join(product) for product in products], 3)
+    known = listed([f"{name}/{part}" for name, parts in knowledge.items() for part in parts], 3)
+    return [
+        f"warning: the domain knowledge is of {known}, not of {named}: no description is asked for "
+        "(--set dataset= and category= name the products of a source that does not)"
+    ]
 
 
 def _headline(text: str) -> str:

@@ -29,7 +29,8 @@ class SplitOptions:
     Attributes:
         holdout: `image` divides the images of every (category, defect); `category` and `dataset`
             hold whole ones out, so that the test side is of products never trained on; `recorded`
-            takes the sides that the records have (train; test, or valid without one).
+            takes the sides that the records have (train; test, or valid without one), whole or, of
+            train, `k_shot` images.
         k_shot: training images for each (category, defect), with as many normals as defective
             images in the category; None divides by `test_fraction`.
         test_fraction: share of the images (or categories, or data sets) in test.
@@ -86,6 +87,8 @@ def assign(
 
     if options.holdout == "recorded":
         train, test = _recorded(samples)
+        if options.k_shot is not None:
+            train, _ = _few_shot(clusters(train, None), options)
     elif options.holdout != "image":
         units = {s.image: _unit(s, options.holdout) for s in samples}
         train, test = _hold_out(clusters(samples, units), options)
@@ -101,6 +104,28 @@ def assign(
             "test; lower k-shot, change the test fraction or the holdout"
         )
     return train, test
+
+
+def lacking(
+    samples: Sequence[Sample], train: Sequence[Sample], test: Sequence[Sample]
+) -> list[tuple[str, str]]:
+    """(side, kind of image) for what one side has none of, though there are two or more.
+
+    A kind is "normal image of <product>" or "defective image of <product>".
+    """
+    kinds = Counter(map(_kind, samples))
+    sides = (("train", set(map(_kind, train))), ("test", set(map(_kind, test))))
+    return [
+        (side, kind)
+        for kind, number in sorted(kinds.items())
+        for side, had in sides
+        if number > 1 and kind not in had
+    ]
+
+
+def _kind(sample: Sample) -> str:
+    kind = "normal" if sample.is_normal else "defective"
+    return f"{kind} image of {_unit(sample, 'category')}"
 
 
 def _recorded(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -83,6 +83,13 @@ def name_groups(paths: Iterable[str], text: str) -> tuple[dict[str, str], list[s
     return named, without
 
 
+def told_ungrouped(without: Sequence[str]) -> list[str]:
+    """A line about the paths that have no group, where there are any."""
+    if not without:
+        return []
+    return [f"{len(without)} images are in no group: {listed(without, 3)}"]
+
+
 def group_items(
     items: Iterable[Item], root: Path | None, text: str | None
 ) -> tuple[tuple[Item, ...], list[str]]:
@@ -103,8 +110,7 @@ def group_items(
             replace(item, group=named.get(paths[item.file], item.group)) for item in items
         )
         notes.append(f"{len(set(named.values()))} groups of {len(named)} images by group={text}")
-        if without:
-            notes.append(f"{len(without)} images are in no group: {listed(without, 3)}")
+        notes += told_ungrouped(without)
     grouped = []
     copies = 0
     for item in items:

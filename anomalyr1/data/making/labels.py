@@ -176,7 +176,8 @@ def _settled(item: Item, settings: LabelSettings) -> Item:
         folder=folder,
         # A defect without a name may be of any type, so that no type can be told to be absent.
         defects=() if nameless else tuple(sorted(named)),
-        boxes=boxes and tuple(Box(*box.xyxy, call(box.label)) for box in boxes),
+        # No box on a defective image says that its place is not stated, not that there is none.
+        boxes=tuple(Box(*box.xyxy, call(box.label)) for box in boxes) if boxes else None,
         shapes=tuple(replace(shape, label=call(shape.label)) for shape in shapes),
     )
 

@@ -1,7 +1,8 @@
 """Training rows of VLM-R1 or ms-swift as a benchmark: their questions, their images, their boxes.
 
-FILE is a .jsonl (or a .json list) of rows, or VLM-R1's data.yaml. Images are named relative to
-`images` (default: the file's folder, or what data.yaml says), or absolutely.
+FILE is a .jsonl (or a .json list) of rows, or VLM-R1's data.yaml, whose sampling_strategy counts
+images and whose weight is refused. Images are named relative to `images` (default: the file's
+folder, or what data.yaml says), or absolutely.
 
 An image keeps its key where the key has the form <dataset>/<product>/... and says what the answers
 say ("good" for a normal one). Others are placed under <dataset>/<product>/test/<verdict>/, the
@@ -11,27 +12,23 @@ and citation are the user's.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeGuard
 
-from anomalyr1.data.conversations import read_rows
 from anomalyr1.data.fault_lists import refusal
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256, fingerprint_of
 from anomalyr1.data.images import mask_file, open_image, read_mask
 from anomalyr1.data.making.placing import place_file, safe_name, two_files
+from anomalyr1.data.making.row_samples import read_samples
 from anomalyr1.data.making.sources.image_names import files_in
 from anomalyr1.data.manifest import make_manifest
 from anomalyr1.data.many_cores import over_files
-from anomalyr1.data.mixture import Part, holds_rows, read_mixture
 from anomalyr1.data.mmad import write_benchmark
 from anomalyr1.errors import InputError, unknown
 from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.schema import ANOMALY_DETECTION, Question, Sample
-from anomalyr1.storage import read_jsonl
 
 Progress = Callable[[Iterable[Path]], Iterable[Path]]
 ROW_FORMS = ("vlm-r1", "ms-swift")
@@ -82,7 +79,7 @@ def build_from_rows(
     require_new(out)
     dataset = safe_name(settings.get("dataset") or file.stem)
     category = safe_name(settings.get("category") or "product")
-    samples = _samples(file, settings)
+    samples = read_samples(file, settings)
     keys = {s.image: _key(s, dataset, category) for s in samples}
     placed = [_place(s, keys, dataset, category) for s in samples]
     files: dict[str, Path] = {}
@@ -153,52 +150,6 @@ def row_file(root: Path, form: str) -> Path:
         found = ", ".join(f.name for f in files) or "none"
         raise InputError(f"expected a file of rows of {form} at {root}, found {found}; name it")
     return files[0]
-
-
-def _samples(file: Path, settings: Mapping[str, str]) -> list[Sample]:
-    frame = settings.get("boxes", "pixels")
-    if file.suffix in (".yaml", ".yml"):
-        parts = read_mixture(file)
-        if not all(holds_rows(part) for part in parts):
-            raise InputError(
-                f"expected json_path to name rows in {file}, found a benchmark; take it as it is"
-            )
-    else:
-        parts = (Part(file, boxes=frame),)
-    samples: dict[str, Sample] = {}
-    for part in parts:
-        given = settings.get("images")
-        root = file.parent / given if given else part.image_root or _root(part.path)
-        for sample in read_rows(part.path, root, frame=part.boxes):
-            known = samples.get(sample.image)
-            if known is not None and known.root != sample.root:
-                raise two_files(sample.image, known.path, sample.path)
-            if known is not None:
-                asked = (*known.questions, *sample.questions)
-                shown = tuple(dict.fromkeys((*known.random_templates, *sample.random_templates)))
-                sample = replace(known, questions=asked, random_templates=shown)
-            samples[sample.image] = sample
-    if not samples:
-        raise InputError(f"expected rows in {file}, found none; check the file")
-    return list(samples.values())
-
-
-def _root(file: Path) -> Path:
-    """The image folder: the file's, or what the absolute paths of the first row begin with."""
-    rows = read_jsonl(file, "exported rows")[:1] if file.suffix == ".jsonl" else []
-    for row in rows:
-        images = row.get("images", row.get("image"))
-        named = [n for n in (images if isinstance(images, list) else [images]) if _absolute(n)]
-        key = row.get("key")
-        if named and isinstance(key, str) and key and named[-1].endswith(f"/{key}"):
-            return Path(named[-1][: -len(key) - 1] or "/")
-        if named:
-            return Path(os.path.commonpath([str(Path(name).parent) for name in named]))
-    return file.parent
-
-
-def _absolute(name: object) -> TypeGuard[str]:
-    return isinstance(name, str) and Path(name).is_absolute()
 
 
 def _key(sample: Sample, dataset: str, category: str) -> str:

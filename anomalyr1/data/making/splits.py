@@ -14,13 +14,13 @@ from pathlib import Path
 from anomalyr1.data.checking.findings import is_normal_reference
 from anomalyr1.data.fingerprint import Fingerprint, file_sha256
 from anomalyr1.data.leakage import Progress, fingerprints
-from anomalyr1.data.making.division import SplitOptions, assign
-from anomalyr1.data.making.grouping import name_groups
+from anomalyr1.data.making.division import SplitOptions, assign, lacking
+from anomalyr1.data.making.grouping import name_groups, told_ungrouped
 from anomalyr1.data.manifest import make_manifest, read_groups
 from anomalyr1.data.mmad import MANIFEST_NAME, Benchmark, write_benchmark
 from anomalyr1.data.seeding import seeded_order
 from anomalyr1.data.turned_copies import copies
-from anomalyr1.errors import InputError
+from anomalyr1.errors import InputError, listed
 from anomalyr1.output_folder import new_folder, require_new
 from anomalyr1.schema import Sample
 from anomalyr1.storage import read_json, write_json
@@ -43,16 +43,19 @@ def split_benchmark(
     require_new(out)
     keys = dict.fromkeys(key for s in benchmark.samples for key in _all_images(s))
     prints = fingerprints(benchmark, list(keys), progress)
-    groups = read_groups(benchmark.manifest)
+    groups, notes = read_groups(benchmark.manifest), []
     if options.group is not None:
-        groups |= name_groups([s.image for s in benchmark.samples], options.group)[0]
+        named, without = name_groups(keys, options.group)
+        groups |= named
+        notes += told_ungrouped(without)
     sides, dropped, bits = divide(benchmark.samples, prints, groups, options)
-    notes = []
     if bits != options.near_bits:
+        kept = f"those within {bits}" if bits >= 0 else "equal files alone"
         notes.append(
             f"near-duplicates within {options.near_bits} bits join too many images for a division; "
-            f"those within {bits} are kept together"
+            f"{kept} are kept together"
         )
+    notes += _told(benchmark.samples, sides, groups, options)
     with new_folder(out):
         return _write(
             benchmark, out, options, sides, prints, groups, {"dropped": dropped, "notes": notes}
@@ -149,21 +152,63 @@ def _assign(
 ) -> tuple[tuple[list[Sample], list[Sample]], int]:
     """Both sides, and the distance within which near-duplicates are together on one.
 
-    Photos that follow one another closely are near each other in one chain, and no division is
-    left; then only the nearer ones are kept together: a half, a quarter, ... of the distance.
+    Photos that follow one another closely, or of a fixed camera, are near each other in one chain,
+    and no division is left, or one without normal images on a side; then only the nearer ones are
+    kept together: a half, a quarter, ... of the distance, at last equal files. What a side lacks
+    even then (of images in one group, say) asks for no smaller distance.
 
     Raises:
         InputError: a side would be empty at any distance.
     """
     bits, first = options.near_bits, None
+    unavoidable: list[tuple[str, str]] = []
     while True:
         try:
-            return assign(samples, prints, groups, replace(options, near_bits=bits)), bits
+            train, test = assign(samples, prints, groups, replace(options, near_bits=bits))
         except InputError as fault:
             first = first or fault
-            if bits <= 0:
+            if bits < 0:
                 raise first from None
-            bits //= 2
+        else:
+            missing = lacking(samples, train, test) if options.holdout == "image" else []
+            if missing and bits >= 0:
+                unavoidable = unavoidable or _lacking_anyway(samples, prints, groups, options)
+                missing = [one for one in missing if one not in unavoidable]
+            if not missing or bits < 0:
+                return (train, test), bits
+        bits = bits // 2 if bits > 0 else -1
+
+
+def _lacking_anyway(
+    samples: Sequence[Sample],
+    prints: Mapping[str, Fingerprint],
+    groups: Mapping[str, str],
+    options: SplitOptions,
+) -> list[tuple[str, str]]:
+    """What a side has none of where only equal files and groups are kept together."""
+    train, test = assign(samples, prints, groups, replace(options, near_bits=-1))
+    return lacking(samples, train, test)
+
+
+def _told(
+    samples: Sequence[Sample],
+    sides: Mapping[str, Sequence[Sample]],
+    groups: Mapping[str, str],
+    options: SplitOptions,
+) -> list[str]:
+    """Lines about what a side has none of, and about groups that the records' sides share."""
+    notes = []
+    products = {side: {(s.dataset, s.category) for s in sides[side]} for side in SIDES}
+    divided = [s for s in samples if all((s.dataset, s.category) in products[k] for k in SIDES)]
+    if options.holdout == "image":
+        divided = list(samples)
+    for side, kind in lacking(divided, sides["train"], sides["test"]):
+        notes.append(f"{side} has no {kind}")
+    if options.holdout == "recorded":
+        held = [{groups[s.image] for s in sides[side] if s.image in groups} for side in SIDES]
+        if shared := sorted(held[0] & held[1]):
+            notes.append(f"{len(shared)} groups are on both recorded sides: {listed(shared, 3)}")
+    return notes
 
 
 def _blocked(

@@ -139,6 +139,11 @@ PLANTED = {
         "boxes",
         "a normal image has 1 boxes",
     ),
+    "no boxes on a defective image": (
+        lambda r: (r[CRACK].update(boxes=[], box_labels=[]), r[CRACK]["conversation"].pop()),
+        "boxes",
+        "a defective image has no boxes",
+    ),
     "mask on a normal image": (
         lambda r: r[GOOD].update(mask_path="ground_truth/crack/000_mask.png"),
         "mask",

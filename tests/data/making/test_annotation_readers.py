@@ -3,11 +3,14 @@
 import csv
 import json
 import re
+import shutil
+import unicodedata
 from pathlib import Path
 
 import annotated_trees as trees
 import numpy as np
 import pytest
+import source_trees
 import yaml
 from PIL import Image
 
@@ -317,3 +320,60 @@ def test_the_manifest_records_every_setting(tmp_path):
     manifest = build("yolo", root, tmp_path / "out", **own, **general, category="lid").manifest
     recorded = {key: manifest["options"][key] for key in (*own, *general, "category")}
     assert recorded == {**own, **general, "category": "lid"}
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"), [("voc", trees.voc), ("yolo", trees.yolo), ("labelme", trees.labelme)]
+)
+def test_linked_folders_are_read_once_and_cycles_end(tmp_path, name, draw):
+    """They were passed over: a tree with a linked side was built without it."""
+    real = draw(tmp_path / "elsewhere")
+    whole = found(build(name, real, tmp_path / "whole"))
+    root = tmp_path / "root"
+    root.mkdir()
+    for entry in (real,) if name == "labelme" else real.iterdir():
+        (root / entry.name).symlink_to(entry)
+    inner = next(path for path in (*real.iterdir(), real) if path.is_dir())
+    (inner / "again").symlink_to(inner)
+    (inner / "back").symlink_to(root)
+    (inner / "up").symlink_to(tmp_path)
+    (root / "twice").symlink_to(inner)
+    assert found(build(name, root, tmp_path / "linked")) == whole
+
+
+def test_voc_folders_of_classes_on_both_sides_of_the_tree(tmp_path):
+    """HRIPCB: Annotations/<class>/*.xml and images/<class>/*, names that come twice among them."""
+    whole = trees.voc(tmp_path / "plain")
+    root = tmp_path / "pcb"
+    for kind in ("Short", "Missing_hole"):
+        shutil.copytree(whole / "Annotations", root / "Annotations" / kind)
+        shutil.copytree(whole / "JPEGImages", root / "images" / kind)
+    source = read_source("voc", root)
+    for item in source.items:
+        assert item.file.parent.parent == root / "images"
+    once = {item.file.name: item.boxes for item in read_source("voc", whole).items}
+    assert len(source.items) == 2 * len(once)
+    assert all(item.boxes == once[item.file.name] for item in source.items)
+
+
+NFC, NFD = (unicodedata.normalize(form, "Lötstelle") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [("coco", source_trees.coco), ("voc", trees.voc), ("label-studio", trees.label_studio)],
+)
+def test_accents_may_be_written_in_two_ways(tmp_path, name, draw):
+    """macOS writes them apart, and annotations whole."""
+    root = draw(tmp_path / "tree")
+    before = found(build(name, root, tmp_path / "plain"))
+    renamed = next(key for key in sorted(before) if before[key])
+    stem = Path(renamed).stem
+    for file in [f for f in root.rglob("*") if f.is_file()]:
+        if file.suffix in (".json", ".xml"):
+            text = file.read_text().replace(renamed, renamed.replace(stem, NFC))
+            file.write_text(text, encoding="utf-8")
+        if file.name == renamed:
+            file.rename(file.with_name(renamed.replace(stem, NFD)))
+    after = found(build(name, root, tmp_path / "apart"))
+    assert sorted(after.values()) == sorted(before.values())

@@ -2,14 +2,18 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import source_trees as trees
-from commands import fresh
-from source_trees import picture, save
+from commands import fresh, invoke
+from source_trees import SIZE, picture, save
 
+from anomalyr1.cli.data import app
+from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.leakage import overlap
-from anomalyr1.data.making.builder import build_benchmark
+from anomalyr1.data.making.builder import BuildOptions, build_benchmark
 from anomalyr1.data.making.division import SplitOptions
+from anomalyr1.data.making.grouping import read_grouping
 from anomalyr1.data.making.sources.catalogue import read_source
 from anomalyr1.data.making.splits import read_split_options, split_benchmark
 from anomalyr1.data.mmad import load_benchmark
@@ -195,6 +199,99 @@ def test_unknown_keys_and_questions_survive(bench, tmp_path):
     train, test = split(bench, tmp_path / "split")
     questions = {s.image: s.questions for s in bench.samples}
     assert all(questions[s.image] == s.questions for s in (*train.samples, *test.samples))
+
+
+def fixed_camera(root: Path, normals: int = 12) -> Path:
+    """Normals that differ by noise alone, all near one another, and defects that are far apart."""
+    rng = np.random.default_rng(5)
+    for n in range(normals):
+        noise = rng.normal(0, 2, (SIZE, SIZE, 3))
+        save(root / f"good/{n}.png", np.clip(picture(1) + noise, 0, 255).astype(np.uint8))
+    for n in range(6):
+        save(root / f"scratch/{n}.png", picture(100 + n))
+    return root
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k_shot", [None, 2])
+def test_photos_of_a_fixed_camera_are_on_both_sides(tmp_path, seed, k_shot):
+    source = read_source("folder", fixed_camera(tmp_path / "cam"), {})
+    build_benchmark(source, tmp_path / "bench", BuildOptions(reserve=0))
+    bench = load_benchmark(tmp_path / "bench")
+    sides = split(bench, tmp_path / "split", seed=seed, k_shot=k_shot)
+    assert all({s.is_normal for s in side.samples} == {True, False} for side in sides)
+    assert all("join too many" in side.manifest["notes"][0] for side in sides)
+
+
+def test_what_a_side_lacks_at_any_distance_is_named(tmp_path):
+    """All normals are one group; and one image of a kind goes to one side, which is no fault."""
+    root = parts(tmp_path / "parts", ("nut", "bolt"))
+    save(root / "bolt/break/0.png", picture(5000))
+    source = read_source("folder", root, {"dataset": "P", "group": "nut/good"})
+    build_benchmark(source, tmp_path / "bench")
+    _, test = split(load_benchmark(tmp_path / "bench"), tmp_path / "split")
+    (lacks,) = test.manifest["notes"]
+    assert lacks in (f"{side} has no normal image of P/nut" for side in ("train", "test"))
+
+
+def recorded(bench, tmp_path):
+    """The benchmark with its crack and good images numbered 0 and 1 in test, the rest in train."""
+    records = json.loads(bench.path.read_text())
+    for key, record in records.items():
+        record["split"] = "test" if key.rsplit("/", 1)[1] in ("0.png", "1.png") else "train"
+    bench.path.write_text(json.dumps(records))
+    return load_benchmark(bench.path.parent)
+
+
+def test_a_few_shot_set_of_a_recorded_side(bench, tmp_path):
+    bench = recorded(bench, tmp_path)
+    whole = split(bench, tmp_path / "whole", holdout="recorded")
+    train, test = split(bench, tmp_path / "few", holdout="recorded", k_shot=1)
+    assert keys(test) == keys(whole[1]) and keys(train) < keys(whole[0])
+    for product in ("nut", "bolt", "pin"):
+        assert strata(train)[product, "crack"] == strata(train)[product, "dent"] == 1
+
+
+def test_groups_on_both_recorded_sides_are_named(bench, tmp_path):
+    bench = recorded(bench, tmp_path)
+    train, _ = split(bench, tmp_path / "s", holdout="recorded", group="(nut)/test/crack")
+    assert train.manifest["notes"] == [
+        next(n for n in train.manifest["notes"] if "images are in no group: " in n),
+        "1 groups are on both recorded sides: nut",
+    ]
+    with pytest.raises(InputError, match="with --holdout recorded, found --test-fraction"):
+        command = ("split", bench.path.parent, "--out", tmp_path / "t", "--holdout", "recorded")
+        invoke(app, *command, "--test-fraction", 0.5)
+
+
+def test_a_split_says_what_is_on_neither_side(tmp_path):
+    source = read_source("folder", fixed_camera(tmp_path / "cam"), {})
+    build_benchmark(source, tmp_path / "bench", BuildOptions(reserve=0))
+    out = tmp_path / "s"
+    said = invoke(app, "split", tmp_path / "bench", "--out", out, "--k-shot", 1).output
+    dropped = json.loads((out / "train/manifest.json").read_text())["dropped"]
+    assert f"{len(dropped)} images are on neither side" in said
+    assert said.count("join too many images") == 1
+
+
+def test_groups_hold_references_too(tmp_path):
+    """The left view of a part is a reference, its right view is asked about."""
+    for n in range(6):
+        save(tmp_path / f"p/train/good/part{n}_left.png", picture(500 + n))
+        save(tmp_path / f"p/test/scratch/part{n}_right.png", picture(600 + n))
+        save(tmp_path / f"p/test/good/part{n + 10}_right.png", picture(700 + n))
+    save(tmp_path / "p/test/good/other.png", picture(800))
+    source = read_source("folder", tmp_path / "p", {})
+    build_benchmark(source, tmp_path / "bench", BuildOptions(references=6))
+    bench = load_benchmark(tmp_path / "bench")
+    group = r"(part\d+)_"
+    train, test = split(bench, tmp_path / "split", group=group)
+    named = [read_grouping(group)(key) for key in keys(test)]
+    assert references(train)
+    assert not {read_grouping(group)(key) for key in references(train)} & set(named)
+    assert any(n.startswith("1 images are in no group: ") for n in train.manifest["notes"])
+    found = check_benchmark(bench.path, near_bits=-1, group=group)
+    assert ["other.png" in f.message for f in found if f.kind == "group"] == [True]
 
 
 @pytest.mark.parametrize("options", [{"k_shot": 0}, {"test_fraction": 1.0}, {"holdout": "line"}])

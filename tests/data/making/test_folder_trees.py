@@ -1,12 +1,14 @@
 """A user's folders as they come: labels, masks, sides, other forms, copies."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
 from case_trees import build, dump, marked, photo, put, question, sample, shown
 from PIL import Image
 
+from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.images import read_mask
 from anomalyr1.data.making.builder import BuildOptions
 from anomalyr1.data.making.sources.catalogue import read_source
@@ -183,6 +185,21 @@ def test_boxes_on_a_normal_image_are_refused(tmp_path):
         read_source("folder", tmp_path)
 
 
+def test_an_empty_list_of_boxes_on_a_defective_image_states_no_place(tmp_path):
+    """`[]` became the right answer about a defect."""
+    photo(tmp_path / "p/good/0.png")
+    photo(tmp_path / "p/scratch/0.png", blot=BLOT)
+    photo(tmp_path / "p/dent/0.png", blot=BLOT, seed=1)
+    marked(tmp_path / "p/masks/scratch/0.png")
+    dump(tmp_path / "p/boxes.json", {"scratch/0.png": [], "dent/0.png": [], "good/0.png": []})
+    benchmark, notes = build("folder", tmp_path / "p", tmp_path / "out")
+    assert sample(benchmark, "scratch").boxes == (Box(*BLOT, "scratch"),)
+    assert sample(benchmark, "dent").boxes is None
+    assert not any(q.is_grounding for q in sample(benchmark, "dent").questions)
+    assert "1 defective images have neither a mask nor boxes" in notes
+    assert [f for f in check_benchmark(tmp_path / "out") if f.level == "error"] == []
+
+
 def test_one_image_twice_in_boxes_is_refused(tmp_path):
     photo(tmp_path / "good/g.png")
     photo(tmp_path / "bad/0.png")
@@ -219,6 +236,15 @@ def test_masks_under_other_names(tmp_path, folder, name):
     assert read_mask(benchmark.root / sample(benchmark, "scratch").mask).sum() == 1600
 
 
+def test_masks_whose_names_have_their_accents_apart(tmp_path):
+    whole, apart = (unicodedata.normalize(form, "Löcher") for form in ("NFC", "NFD"))
+    photo(tmp_path / "p/good/g.png")
+    photo(tmp_path / "p" / apart / f"{whole}.png", blot=BLOT)
+    marked(tmp_path / "p/masks" / whole / f"{apart}.png")
+    benchmark, _ = build("folder", tmp_path / "p", tmp_path / "out")
+    assert [s.boxes and s.boxes[0].xyxy for s in benchmark.samples if not s.is_normal] == [BLOT]
+
+
 @pytest.mark.parametrize("name", ["masks/0.png", "masks/0_mask.png", "scratch/0_mask.png"])
 def test_flat_masks_and_masks_beside_their_image(tmp_path, name):
     photo(tmp_path / "p/good/0.png")
@@ -227,6 +253,59 @@ def test_flat_masks_and_masks_beside_their_image(tmp_path, name):
     benchmark, _ = build("folder", tmp_path / "p", tmp_path / "out")
     assert len(benchmark.samples) == 2
     assert sample(benchmark, "scratch").boxes == (Box(*BLOT, "scratch"),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scratch/0.png",
+        "scratch/0.jpg.png",
+        "scratch_mask/0.png",
+        "Scratch-Masks/0_mask.png",
+        "scratch_gt/0.bmp",
+        "mask_images/0.png",
+        "gt_masks/scratch/0.png",
+        "binary_masks/0.png",
+    ],
+)
+@pytest.mark.parametrize("side", ["", "test/"])
+def test_masks_in_the_places_where_tools_put_them(tmp_path, name, side):
+    """They were read as photos of defects."""
+    root = tmp_path / "p" / side
+    photo(root / "good/g.jpg")
+    photo(root / "dent/0.jpg")
+    photo(root / "dent/1.jpg", seed=1)
+    if "images" in name or "binary" in name:
+        (root / "dent/0.jpg").unlink()  # one file could be the mask of two
+    photo(root / "scratch/0.jpg", blot=BLOT)
+    marked(root / name)
+    benchmark, notes = build("folder", tmp_path / "p", tmp_path / "out")
+    assert {s.defect for s in benchmark.samples} == {"good", "dent", "scratch"}
+    assert sample(benchmark, "scratch").boxes == (Box(*BLOT, "scratch"),)
+    assert all(s.boxes is None for s in benchmark.samples if s.defect == "dent")
+    assert not any("not read" in note for note in notes)
+
+
+@pytest.mark.parametrize("other", ["photo", "mask"])
+def test_two_files_of_one_name_that_are_no_image_and_mask_are_refused(tmp_path, other):
+    photo(tmp_path / "good/g.png")
+    if other == "photo":
+        photo(tmp_path / "scratch/0.jpg")
+        photo(tmp_path / "scratch/0.png")
+    else:
+        marked(tmp_path / "scratch/0.bmp")
+        marked(tmp_path / "scratch/0.png")
+    with pytest.raises(
+        InputError, match=r"an image and its mask of two values, found .*0\.\w+ and"
+    ):
+        read_source("folder", tmp_path)
+
+
+def test_a_mask_may_be_the_product(tmp_path):
+    photo(tmp_path / "p/good/g.png")
+    photo(tmp_path / "p/torn_mask/0.png", blot=BLOT)
+    benchmark, _ = build("folder", tmp_path / "p", tmp_path / "out")
+    assert {s.defect for s in benchmark.samples} == {"good", "torn_mask"}
 
 
 def test_masks_that_match_nothing_are_listed(tmp_path):

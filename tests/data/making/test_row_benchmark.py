@@ -257,3 +257,79 @@ def test_the_command_builds_rows_and_auto_sees_them(tmp_path):
         assert result.exit_code == 0, result.exception
         assert "2 images, 1 normal, 1 abnormal, 1 boxes, 4 questions" in result.output
         assert [f for f in check_benchmark(out) if f.level == "error"] == []
+
+
+def asked_for(phrase, *marks, image="r.png"):
+    answer = [{"bbox_2d": corners, "label": label} for label, corners in marks]
+    return turns((f"<image>Locate the {phrase}.", json.dumps(answer)), image=image)
+
+
+def test_rows_about_one_thing_each_keep_their_boxes_and_make_up_the_image(tmp_path):
+    """As VLM-R1's REC rows do: a row a phrase, several an image."""
+    scratch, dent = ("scratch", [10, 10, 20, 20]), ("dent", [60, 30, 80, 50])
+    trees.save(tmp_path / "s.png", trees.picture(3, (96, 64)))
+    file = written(
+        tmp_path,
+        asked_for("scratch", scratch),
+        asked_for("dent", dent),
+        asked_for("scratch", image="s.png"),
+        asked_for("dent", ("dent", [30, 30, 40, 40]), image="s.png"),
+        asked_for("defects", ("dent", [30, 30.5, 40, 40]), image="s.png"),  # rounded elsewhere
+    )
+    built = load_benchmark(build_from_rows(file, tmp_path / "out", "vlm-r1"))
+    both, one = built.samples
+    boxes = (Box(10, 10, 20, 20, "scratch"), Box(60, 30, 80, 50, "dent"))
+    assert both.image == "rows/product/test/defect/r.png" and both.boxes == boxes
+    assert [q.boxes for q in both.questions] == [boxes[:1], boxes[1:]]
+    assert one.image == "rows/product/test/dent/s.png"
+    assert one.boxes == (Box(30, 30, 40, 40, "dent"),)
+    assert [q.boxes for q in one.questions] == [(), one.boxes, one.boxes]
+    assert [f for f in check_benchmark(tmp_path / "out") if f.level == "error"] == []
+    write_benchmark(tmp_path / "copy", built.samples, records=built.records)
+    assert load_benchmark(tmp_path / "copy", root=built.root).samples == built.samples
+
+
+def test_an_answer_about_a_part_beside_one_about_all_is_refused(tmp_path):
+    marks = '[{"bbox_2d": [10, 10, 20, 20]}, {"bbox_2d": [60, 30, 80, 50]}]'
+    both = turns(("<image>Any defect?\nA. Yes\nB. No", f"A {marks}"))
+    file = written(tmp_path, both, asked_for("dent", ("dent", [60, 30, 80, 50])))
+    with pytest.raises(InputError, match=r"all answers about r.png in those .*; mend its rows"):
+        build_from_rows(file, tmp_path / "out", "vlm-r1")
+
+
+def listing(tmp_path, **entry):
+    lines = "\n    ".join(f"{key}: {value}" for key, value in entry.items())
+    (tmp_path / "data.yaml").write_text(f"datasets:\n  - {lines}\n")
+    return tmp_path / "data.yaml"
+
+
+@pytest.mark.parametrize("stated", [None, "thousand"])
+def test_the_setting_boxes_is_for_the_parts_that_do_not_say_it(tmp_path, stated):
+    written(tmp_path, boxed(250, 250, 500, 750))
+    entry = {"json_path": "rows.jsonl"} | ({"boxes": stated} if stated else {})
+    file = listing(tmp_path, **entry)
+    built = build_from_rows(file, tmp_path / "out", "vlm-r1", {"boxes": "thousand"})
+    assert load_benchmark(built).samples[0].boxes == (Box(56, 56, 112, 168, "dent"),)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"boxes": "pixels"}, r"data.yaml has them \(pixels\), found boxes=unit; leave"),
+        ({"weight": 2}, r"expected no weight for .*rows.jsonl in .*, found 2"),
+        ({"sampling_strategy": "some"}, "a sampling strategy like all"),
+    ],
+)
+def test_what_a_listing_says_against_a_benchmark_is_refused(tmp_path, entry, said):
+    written(tmp_path, boxed(0.25, 0.25, 0.5, 0.75))
+    file = listing(tmp_path, json_path="rows.jsonl", **entry)
+    with pytest.raises(InputError, match=said):
+        build_from_rows(file, tmp_path / "out", "vlm-r1", {"boxes": "unit"})
+
+
+def test_the_sampling_strategy_of_a_listing_is_followed(tmp_path):
+    trees.save(tmp_path / "s.png", trees.picture(3, (96, 64)))
+    written(tmp_path, boxed(20, 20, 40, 60), asked_for("dent", image="s.png"))
+    file = listing(tmp_path, json_path="rows.jsonl", sampling_strategy="last:1")
+    built = load_benchmark(build_from_rows(file, tmp_path / "out", "vlm-r1"))
+    assert [s.image for s in built.samples] == ["data/product/test/good/s.png"]

@@ -5,7 +5,10 @@ import source_trees as trees
 
 from anomalyr1.data.checking.check import check_benchmark
 from anomalyr1.data.making.builder import BuildOptions, build_benchmark
+from anomalyr1.data.making.division import SplitOptions
 from anomalyr1.data.making.sources.catalogue import SOURCES, read_source
+from anomalyr1.data.making.splits import split_benchmark
+from anomalyr1.data.manifest import read_groups
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Box
@@ -85,6 +88,28 @@ def test_a_loco_directory_of_masks_is_united_and_a_missing_one_is_no_fault(tmp_p
 def test_a_folder_named_bad_names_no_type(tmp_path):
     sample = one(build(tmp_path, "visa", trees.visa_1cls), "bad")
     assert classification(sample) is None and sample.boxes[0].label is None
+
+
+LIGHTS = ("regular", "overexposed", "underexposed", "shift_1", "shift_2")
+
+
+def test_a_scene_of_ad2_in_several_lights_is_on_one_side(tmp_path):
+    root = trees.mvtec_ad2(tmp_path / "ad2")
+    for n in range(1, 7):
+        for k, (part, light) in enumerate((p, x) for p in ("good", "bad") for x in LIGHTS):
+            # each light another picture: what they look like does not tell it
+            pixels = trees.picture(1000 * n + k)
+            trees.save(root / f"vial/test_public/{part}/{n:03d}_{light}.png", pixels)
+    bench = load_benchmark(build_benchmark(read_source("mvtec", root), tmp_path / "b"))
+    groups = read_groups(bench.manifest)
+    assert {groups.get(s.image) for s in bench.samples if "/000_" in s.image} == {None}
+    assert len(set(groups.values())) == 12 and len(groups) == 12 * len(LIGHTS)
+    files = split_benchmark(bench, tmp_path / "s", SplitOptions())
+    scenes = [
+        {(s.defect, s.path.name[:3]) for s in load_benchmark(file).samples}
+        for file in files.values()
+    ]
+    assert scenes[0] and scenes[1] and not scenes[0] & scenes[1]
 
 
 def test_visa_types_come_from_its_annotations(tmp_path):

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,10 @@ def _image(file: Path, name: str, folders: Sequence[Path], roots: Sequence[Path]
         normal = dict.fromkeys(os.path.abspath(place) for place in places)  # noqa: PTH100
         places = [Path(p) for p in normal if any(is_below(p, limit) for limit in limits)]
     found = [place for place in places if os.path.isfile(place)]  # noqa: PTH113
+    if not found and not leads_away:  # accents written whole, or apart
+        ways = [unicodedata.normalize(form, str(plain)) for form in ("NFC", "NFD")]
+        places = [folder / way for folder in folders for way in dict.fromkeys(ways)]
+        found = [place for place in places if os.path.isfile(place)]  # noqa: PTH113
     if not found and leads_away:
         raise outside_image(name, str(file), roots[-1])
     if not found:

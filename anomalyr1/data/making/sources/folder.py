@@ -17,7 +17,7 @@ validation folder with defects in it is asked about as well, and keeps its side.
 
 Boxes may stand in `boxes.json` beside these folders: {"test/scratch/1.png": [[x1, y1, x2, y2,
 "label"], ...]}, in pixels, x2 and y2 exclusive, the label optional. They win over a mask, and each
-label is a type of its image.
+label is a type of its image. An empty list of a defective image states no place, so its mask does.
 
 Refused: no image, images/ and labels/ (and other trees whose folders are no types of defects),
 boxes.json naming a file twice, or one that is missing or outside its product. A defect folder
@@ -127,7 +127,7 @@ def _read_product(
                 if mask is None and part != product:
                     mask = indices[part].find(image, folder.name, {}, normal)
                 with_mask += mask is not None
-                without_mask += mask is None and not normal and stated is None
+                without_mask += mask is None and not normal and not stated
                 yield Item(
                     image,
                     dataset,
@@ -185,7 +185,7 @@ def _unread(root: Path, items: tuple[Item, ...]) -> list[str]:
         folders[:] = [
             name for name in folders if is_visible(Path(name)) and here / name not in known
         ]
-        if is_mask_folder(here):
+        if here != root and is_mask_folder(here):
             folders[:] = []
             continue
         files = (here / name for name in names)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from anomalyr1.data.images import IMAGE_SUFFIXES, missing_image
-from anomalyr1.data.making.sources.item import is_visible
+from anomalyr1.data.making.sources.item import is_visible, one_spelling
 from anomalyr1.errors import InputError, listed
 from anomalyr1.values import is_below
 
@@ -26,13 +26,26 @@ _SIDES = {
 
 
 def files_below(root: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> Iterator[Path]:
-    """Visible files below a folder with one of the suffixes (lower case), in a fixed order."""
+    """Visible files below a folder with one of the suffixes (lower case), in a fixed order.
+
+    Linked folders from elsewhere are followed, each once; those of the tree itself are not, nor
+    those that the tree lies in.
+    """
     wanted = frozenset(suffixes)
-    for folder, folders, names in os.walk(root):
+    top = os.path.realpath(root)
+    seen: set[str] = set()
+
+    for parent, folders, names in os.walk(root, followlinks=True):
+        folder, real = Path(parent), os.path.realpath(parent)
+        own = is_below(real, top) or is_below(top, real)
+        if real in seen or (own and folder != root and folder.is_symlink()):
+            folders[:] = []
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if is_visible(Path(name)))
         for name in sorted(names):
             if is_visible(Path(name)) and posixpath.splitext(name)[1].lower() in wanted:
-                yield Path(folder) / name
+                yield folder / name
 
 
 def described(form: str, files: Sequence[Path]) -> str | None:
@@ -74,8 +87,8 @@ class ImageNames:
     """Finds the image that an annotation names, below a root and nowhere else.
 
     A relative name must be there as it is written, below one of the folders given; Windows
-    backslashes and another case of letters are accepted. Of an absolute path or a URL the leading
-    parts are dropped one by one, because the tree was copied from elsewhere.
+    backslashes, another case of letters and accents written apart are accepted. Of an absolute path
+    or a URL the leading parts are dropped one by one, because the tree was copied from elsewhere.
     """
 
     def __init__(self, root: Path) -> None:
@@ -152,18 +165,18 @@ class ImageNames:
             except OSError:
                 entries = []
             for entry in entries:
-                listing.setdefault(entry.lower(), []).append(entry)
+                listing.setdefault(one_spelling(entry), []).append(entry)
                 stem, suffix = posixpath.splitext(entry)
                 if suffix.lower() in IMAGE_SUFFIXES:
-                    listing.setdefault(f"{stem.lower()}\0", []).append(entry)
+                    listing.setdefault(f"{one_spelling(stem)}\0", []).append(entry)
             self._listings[folder] = listing
         listing = self._listings[folder]
-        if name in listing.get(name.lower(), ()):
+        if name in listing.get(one_spelling(name), ()):
             return [name]
-        found = listing.get(name.lower(), [])
+        found = listing.get(one_spelling(name), [])
         if not found and any_suffix:
-            stem, suffix = posixpath.splitext(name.lower())
-            stem = stem if suffix in IMAGE_SUFFIXES else name.lower()
+            stem, suffix = posixpath.splitext(one_spelling(name))
+            stem = stem if suffix in IMAGE_SUFFIXES else one_spelling(name)
             found = listing.get(f"{stem}\0", [])
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +108,17 @@ def folders_in(folder: Path) -> list[Path]:
 def is_visible(path: Path) -> bool:
     """False for hidden files and for what macOS leaves in archives (._name, __MACOSX)."""
     return not path.name.startswith(".") and path.name != "__MACOSX"
+
+
+def one_spelling(name: str) -> str:
+    """A file name without regard to case and to how its accents are written.
+
+    macOS takes them apart (NFD), other programs write them whole (NFC).
+
+    >>> one_spelling("Lo\u0308tung") == one_spelling("l\u00f6tung")
+    True
+    """
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def found_in(root: Path, pattern: str) -> list[Path]:

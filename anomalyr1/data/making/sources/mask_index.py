@@ -2,7 +2,8 @@
 
 For the image scratch/0.png: masks/scratch/ or ground_truth/scratch/ (or the like) with 0.png,
 0_mask.png, 0_GT.png, 0.png.png, 0.TIF, a folder 0/ of masks to unite; the same without scratch/;
-or 0_mask.png beside the image. Case is of no account. What reads two ways is refused.
+scratch_mask/ or scratch_gt/ beside scratch/; 0_mask.png beside the image, or 0.png of two values
+beside 0.jpg. Case is of no account. What reads two ways is refused.
 """
 
 from __future__ import annotations
@@ -11,34 +12,92 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from anomalyr1.data.images import IMAGE_SUFFIXES, is_image
-from anomalyr1.data.making.sources.item import folders_in, images_in
+import numpy as np
+
+from anomalyr1.data.images import IMAGE_SUFFIXES, is_image, open_image
+from anomalyr1.data.making.sources.item import folders_in, images_in, one_spelling
 from anomalyr1.errors import InputError
 
-MASK_FOLDERS = frozenset({"groundtruth", "groundtruths", "mask", "masks", "gt", "gts"})
+_WORDS = ("groundtruth", "groundtruths", "mask", "masks", "gt", "gts")
+MASK_FOLDERS = frozenset(
+    word + more for word in _WORDS for more in ("", "image", "images", "mask", "masks")
+)
 
 _MARK = re.compile(r"[_\-. ](mask|masks|gt|groundtruth|ground_truth|label|labels|seg|anno)$")
+_OF_LABEL = re.compile(r"^(.+?)[_\-. ](mask|masks|gt|gts|groundtruth|ground_truth)$")
+_LOSSY = (".jpg", ".jpeg", ".webp")
 
 
 def is_mask_folder(folder: Path) -> bool:
-    """True for masks, ground_truth and the like."""
-    return re.sub(r"[\W_]", "", folder.name.casefold()) in MASK_FOLDERS
+    """True for masks, ground_truth and the like, and for <label>_mask and the like.
+
+    The latter is one where <label> with images stands beside it, or what it holds has two values:
+    a mask may be a product as well.
+    """
+    if re.sub(r"[\W_]", "", folder.name.casefold()) in MASK_FOLDERS:
+        return True
+    label = _label_of(folder)
+    if label is None:
+        return False
+    beside = (other for other in folders_in(folder.parent) if one_spelling(other.name) == label)
+    if any(images_in(other) for other in beside):
+        return True
+    first = next((f for part in (folder, *folders_in(folder)) for f in images_in(part)), None)
+    try:
+        return first is not None and _is_two_valued(first)
+    except InputError:  # told where the image is read
+        return False
+
+
+def _label_of(folder: Path) -> str | None:
+    """What a folder's name says besides mask, in lower case; None where it does not say mask."""
+    named = _OF_LABEL.match(one_spelling(folder.name))
+    return named[1] if named else None
+
+
+def _is_two_valued(image: Path) -> bool:
+    """Whether an image has two colours at most, up to what a lossy file makes of them."""
+    pixels = np.asarray(open_image(image))
+    if image.suffix.lower() in _LOSSY:
+        return bool(np.mean((pixels > 32) & (pixels < 223)) < 0.02)
+    return len(np.unique(pixels[..., 0])) <= 2 and len(np.unique(pixels.reshape(-1, 3), axis=0)) < 3
 
 
 def without_masks(images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
     """The images of a folder without the masks that lie among them, and those masks by image stem.
 
-    A file is a mask when its name is that of another image with _mask, _GT or the like.
+    A file is a mask when its name is that of another image with _mask, _GT or the like, or that of
+    another image in another form, when it alone of the two has two values.
+
+    Raises:
+        InputError: two files have one name, and which is the image cannot be told.
     """
-    stems = {_stem(image.name) for image in images}
+    stems: dict[str, list[Path]] = defaultdict(list)
+    for image in images:
+        stems[_stem(image.name)].append(image)
     kept, masks = [], {}
     for image in images:
-        base = _MARK.sub("", _stem(image.name))
-        if base != _stem(image.name) and base in stems:
+        stem = _stem(image.name)
+        base = _MARK.sub("", stem)
+        if base != stem and base in stems:
             masks[base] = image
+        elif len({name.name.casefold() for name in stems[stem]}) > 1 and _is_mask_of_its_name(
+            image, stems[stem]
+        ):
+            masks[stem] = image
         else:
             kept.append(image)
     return kept, masks
+
+
+def _is_mask_of_its_name(image: Path, same: list[Path]) -> bool:
+    marks = [file for file in same if _is_two_valued(file)]
+    if len(same) != 2 or len(marks) != 1:
+        raise InputError(
+            f"expected an image and its mask of two values, found {' and '.join(map(str, same))}; "
+            "give two images other names, or put masks into masks/"
+        )
+    return image == marks[0]
 
 
 class MaskIndex:
@@ -48,12 +107,15 @@ class MaskIndex:
         """List the masks in the product's mask folders."""
         self._files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
         self._users: dict[Path, Path] = {}
-        for folder in folders_in(product):
+        parts = folders_in(product)
+        labels = {one_spelling(f.name) for part in (product, *parts) for f in folders_in(part)}
+        for folder in parts:
             if not is_mask_folder(folder):
                 continue
-            self._list(folder, "")
+            label = _label_of(folder)
+            self._list(folder, label if label and label in labels else "")
             for below in folders_in(folder):
-                self._list(below, below.name.casefold())
+                self._list(below, one_spelling(below.name))
 
     def find(self, image: Path, folder: str, beside: dict[str, Path], normal: bool) -> Path | None:
         """The mask of an image in the folder of that name.
@@ -68,7 +130,7 @@ class MaskIndex:
             InputError: two files could be its mask, or one file the mask of two images.
         """
         stem = _stem(image.name)
-        own = self._files.get(folder.casefold(), {}).get(stem, ())
+        own = self._files.get(one_spelling(folder), {}).get(stem, ())
         flat = self._files.get("", {}).get(stem, ())
         found = [*(own or flat), *([beside[stem]] if stem in beside else [])]
         if normal:
@@ -107,7 +169,7 @@ def _stem(name: str) -> str:
     >>> _stem("A.png.PNG")
     'a'
     """
-    stem = Path(name.casefold())
+    stem = Path(one_spelling(name))
     while stem.suffix in IMAGE_SUFFIXES:
         stem = stem.with_suffix("")
     return stem.name

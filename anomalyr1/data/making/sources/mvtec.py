@@ -19,13 +19,16 @@ Expected trees, below ROOT::
              <product>/ground_truth/<defect>/<name>.png
 
 Refused: a tree without test images. AD 2's private test images have no labels and are left out;
-AD 2's "bad" names no type of defect, so it is not asked for. About four LOCO anomalies have no
-mask: they keep the questions that need none.
+AD 2's "bad" names no type of defect, so it is not asked for; its photos of one scene in several
+lights (000_regular.png, 000_overexposed.png, 000_shift_1.png) are one group. About four LOCO
+anomalies have no mask: they keep the questions that need none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +56,7 @@ PRODUCTS = {
     }),
 }  # fmt: skip
 TREE = "<product>/train/good and <product>/test/<good|defect> (AD 2: test_public)"
+_LIGHT = re.compile(r"^(\d+)_(regular|overexposed|underexposed|shift_\d+)$")
 _NC = "CC BY-NC-SA 4.0"
 _URL = "https://www.mvtec.com/company/research/datasets"
 
@@ -127,7 +131,9 @@ def _read_ad2(root: Path) -> Iterator[Item]:
     for product in folders_in(root):
         name, shown = product.name, words(product.name)
         for part in ("train", "validation"):
-            for image in images_in(product / part / "good"):
+            images = images_in(product / part / "good")
+            scenes = _scenes(images, f"{name}/{part}")
+            for image in images:
                 yield Item(
                     image,
                     "MVTec-AD2",
@@ -136,15 +142,34 @@ def _read_ad2(root: Path) -> Iterator[Item]:
                     f"{part}_{image.name}",
                     shown,
                     reference=True,
+                    group=scenes.get(image),
                 )
         public = product / "test_public"
         masks = MaskIndex(public)
         for folder in folders_in(public):
             if folder.name == "ground_truth":
                 continue
-            for image in images_in(folder):
+            images = images_in(folder)
+            scenes = _scenes(images, f"{name}/{folder.name}")
+            for image in images:
                 mask = masks.find(image, folder.name, {}, folder.name == "good")
-                yield Item(image, "MVTec-AD2", name, folder.name, image.name, shown, mask=mask)
+                yield Item(
+                    image,
+                    "MVTec-AD2",
+                    name,
+                    folder.name,
+                    image.name,
+                    shown,
+                    mask=mask,
+                    group=scenes.get(image),
+                )
+
+
+def _scenes(images: Iterable[Path], where: str) -> dict[Path, str]:
+    """A name for the scene of each image that was taken in another light as well."""
+    numbers = {image: found[1] for image in images if (found := _LIGHT.match(image.stem))}
+    times = Counter(numbers.values())
+    return {image: f"{where}/{n}" for image, n in numbers.items() if times[n] > 1}
 
 
 def looks_like(root: Path, source: str) -> str | None:

@@ -5,6 +5,7 @@ Challenge", IJCV 2010. Expected trees, below ROOT::
 
     Annotations/*.xml  JPEGImages/*  ImageSets/Main/{train,val,test}.txt (optional)
     annotations/*.xml  images/*                     train/*.xml beside train/*, and so on
+    Annotations/<class>/*.xml  images/<class>/*     (HRIPCB)
 
 The image is the one that `filename` names (in any case of letters; its suffix may be wrong or
 missing), beside the XML, in images/ or JPEGImages/, or below the folder of the annotations.
@@ -44,7 +45,7 @@ from anomalyr1.data.making.sources.image_names import (
     several_images,
     side_of,
 )
-from anomalyr1.data.making.sources.item import Source, read_lines
+from anomalyr1.data.making.sources.item import Source, one_spelling, read_lines
 from anomalyr1.data.making.sources.xml_files import Element, child_text, read_xml
 from anomalyr1.errors import InputError, unknown
 from anomalyr1.schema import Box
@@ -85,7 +86,7 @@ def read_voc(
     images = list(files_below(root))
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in images:
-        by_stem[image.stem.casefold()].append(image)
+        by_stem[one_spelling(image.stem)].append(image)
     names, faults, sides = ImageNames(root), Faults(), _image_sets(root)
     annotated, origins, other = [], set(), 0
     for file in files:
@@ -166,6 +167,7 @@ def _image(
     above = file.parent.parent if file.parent != names.root else file.parent
     near = [file.parent, *(above / folder for folder in _IMAGES)]
     near += [file.parent / folder for folder in _IMAGES]
+    near += _opposite(file.parent, names.root)
     try:
         return names.find(plain, near, where, any_suffix=True)
     except InputError:
@@ -174,15 +176,27 @@ def _image(
         alike = [
             image
             for stem in dict.fromkeys((short.rpartition(".")[0], short))
-            for image in by_stem.get(stem.casefold(), ())
+            for image in by_stem.get(one_spelling(stem), ())
             if above in image.parents
         ]
-        found = [i for i in alike if i.name.casefold() == short.casefold()] or alike
+        found = [i for i in alike if one_spelling(i.name) == one_spelling(short)] or alike
         if len(found) > 1:
             raise several_images(name, where, list(map(str, found))) from None
         if not found:
             raise
         return found[0]
+
+
+def _opposite(folder: Path, root: Path) -> list[Path]:
+    """Where the images of a folder of annotations may be: images/a for those of Annotations/a."""
+    if not folder.is_relative_to(root):
+        return []
+    parts = folder.relative_to(root).parts
+    return [
+        root.joinpath(*parts[:depth], name, *parts[depth + 1 :])
+        for depth in reversed(range(len(parts) - 1))
+        for name in _IMAGES
+    ]
 
 
 def _mark(element: Element, where: str, origin: int) -> Mark:
