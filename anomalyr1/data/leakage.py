@@ -18,7 +18,7 @@ from anomalyr1.data.fingerprint import NEAR_BITS, Fingerprint, file_sha256, fing
 from anomalyr1.data.manifest import Manifest, make_manifest, read_files, read_groups
 from anomalyr1.data.many_cores import over_files
 from anomalyr1.data.mmad import Benchmark, ReferenceKind, choose_references
-from anomalyr1.data.turned_copies import copies
+from anomalyr1.data.turned_copies import SURELY_TURNED, copies
 from anomalyr1.errors import InputError
 from anomalyr1.schema import Sample
 
@@ -57,7 +57,8 @@ def overlap(
         manifest: of the training benchmark, with `files`.
         benchmark: what is to be evaluated; its fingerprints are taken from its own manifest, and
             computed where that has none.
-        near_bits: largest distance of near-duplicates; 0 leaves equal hashes only.
+        near_bits: largest distance of near-duplicates; 0 leaves equal hashes only. Of turned ones
+            it is `SURELY_TURNED` at most: a product often looks like another one turned.
 
     Returns:
         One entry an evaluated image, in the order of the benchmark: the surest kind wins.
@@ -80,7 +81,12 @@ def overlap(
         elif _is_mvtec(image) and canonical_key(image) in aliases:
             found[image] = Overlap(image, aliases[canonical_key(image)], "path")
     rest = [image for image in images if image not in found]
-    pairs = copies([prints[image] for image in rest], list(seen.values()), near_bits)
+    pairs = copies(
+        [prints[image] for image in rest],
+        list(seen.values()),
+        near_bits,
+        min(near_bits, SURELY_TURNED),
+    )
     for row, column, bits, turn in pairs:
         known = found.get(rest[row])
         if known is None or bits < known.bits:

@@ -35,19 +35,32 @@ TURNS = {
     "turned by 270 degrees": Turn(True, False, True),
     "mirrored and turned by 270 degrees": Turn(True, True, True),
 }
+# A copy that is turned and saved anew differs by 4 bits at most; other photos of one product in any
+# of seven positions by 13 or more, where they may be within `NEAR_BITS`.
+SURELY_TURNED = 7
 _ONE_OF_A_KIND = ("mirrored", "turned by 90 degrees")  # not transposed, and transposed
 
 
 def copies(
-    first: Sequence[Fingerprint], second: Sequence[Fingerprint], bits: int = NEAR_BITS
+    first: Sequence[Fingerprint],
+    second: Sequence[Fingerprint],
+    bits: int = NEAR_BITS,
+    turned_bits: int | None = None,
 ) -> list[tuple[int, int, int, str]]:
     """Pairs that show one photo: (index in `first`, index in `second`, bits, what was done).
 
     What was done is "" for near-duplicates as they are, else a key of `TURNS`; every pair is
     given once, the smallest distance first where several fit.
+
+    Args:
+        first: photos.
+        second: photos.
+        bits: largest distance.
+        turned_bits: of those that were turned; None for `bits`.
     """
     found = {(row, column): (n, "") for row, column, n in near_pairs(first, second, bits)}
-    for row, column, n, turn in turned_pairs(first, second, bits):
+    turned_bits = bits if turned_bits is None else turned_bits
+    for row, column, n, turn in turned_pairs(first, second, turned_bits):
         if (row, column) not in found:
             found[row, column] = (n, turn)
     return [(row, column, n, turn) for (row, column), (n, turn) in found.items()]
