@@ -151,7 +151,8 @@ class PolicyConfig:
     Attributes:
         path: hub id, checkpoint folder or adapter folder.
         revision: hub revision, for repeatable runs.
-        dtype: `auto` keeps the dtype of the checkpoint.
+        dtype: `auto` keeps the dtype of the checkpoint. Weights that learn are widened to float32
+            while they do.
         attention: attention kernel of transformers. `flex_attention` is `sdpa`, but for groups of
             completions packed behind shared prompts where they train on a GPU.
         min_pixels: images are scaled up to at least this many pixels.

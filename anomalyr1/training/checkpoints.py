@@ -128,20 +128,22 @@ def published(policy: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def copy_policy(checkpoint: Path, folder: Path, *, best: bool) -> None:
-    """Copy the policy out of a run's last checkpoint.
+def ends_with(checkpoint: Path, *, best: bool) -> Path:
+    """The checkpoint whose policy a run ends with.
 
     Args:
         checkpoint: the last one.
-        folder: where to; not there yet or empty.
         best: take the best one instead, where the last names one.
     """
     state = json.loads((checkpoint / _STATE).read_text())
     named = state.get("best_model_checkpoint") if best else None
     source = checkpoint.parent / Path(named or checkpoint).name
-    shutil.copytree(
-        source if source.is_dir() else checkpoint, folder, ignore=shutil.ignore_patterns(*_TRAINER)
-    )
+    return source if source.is_dir() else checkpoint
+
+
+def copy_policy(checkpoint: Path, folder: Path) -> None:
+    """Copy the policy out of a checkpoint to a folder that is not there yet or empty."""
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(*_TRAINER))
 
 
 def _written(run_dir: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from anomalyr1.config import LearningRates
+from anomalyr1.policy.precision import learn_in_float32, narrow_again
 from anomalyr1.policy.weights import saving
 from anomalyr1.shared_prefix.vision import spare_frozen_tower
 from anomalyr1.training.augmented_rows import AugmentedRows, EpochBegins
@@ -43,10 +44,39 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self._rates = learning_rates or LearningRates()
         self._clock = SteadyClock()
         super().__init__(*args, **kwargs)
+        self._widened = self._learn_in_float32()
         spare_frozen_tower(self.model)
         if augmented is not None:
             self.train_dataset = augmented
             self.add_callback(EpochBegins(augmented))
+
+    def _learn_in_float32(self) -> dict[torch.nn.Parameter, torch.dtype]:
+        """Weights in 16 bits learn in float32; DeepSpeed and FSDP see to it themselves."""
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return {}
+        autocast = self.accelerator.mixed_precision != "no"
+        widened = learn_in_float32(self.model, autocast=autocast)
+        reference = getattr(self, "ref_model", None)
+        if widened and reference is not None and not autocast:
+            reference.float()  # as exact as the policy that is held against it
+        return widened
+
+    def save_policy(self, folder: str, checkpoint: str | None = None) -> None:
+        """Save the policy that the run ends with, in the dtype it was loaded in.
+
+        Args:
+            folder: where to.
+            checkpoint: whose weights to save; None is those in memory.
+        """
+        if checkpoint is not None:
+            self._load_from_checkpoint(checkpoint)
+        narrow_again(self._widened)
+        self.save_model(folder)
+
+    @property
+    def learns_wider(self) -> bool:
+        """Whether weights are held in more bits than they were loaded in."""
+        return bool(self._widened)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The stock optimiser, its parameter groups split by part."""

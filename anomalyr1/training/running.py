@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import PartialState
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import Benchmark
@@ -25,17 +25,19 @@ from anomalyr1.training.callbacks import quiet
 from anomalyr1.training.checkpoint_files import RecordFiles
 from anomalyr1.training.checkpoints import (
     copy_policy,
+    ends_with,
     evaluations_in_vain,
     is_finished,
     published,
     stopped_early,
 )
 from anomalyr1.training.continuing import feeding, refuse_other_data
+from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.stop_at_checkpoint import StopAtCheckpoint
 
 
 def train_policy(
-    trainer: Trainer,
+    trainer: RunTrainer,
     verb: str,
     config: Config,
     used: Sequence[tuple[Benchmark, Sequence[Sample]]],
@@ -87,10 +89,14 @@ def train_policy(
                 raise _launch_mismatch(error, verb) or error from None
         with published(policy) as folder:
             if end is None:
-                trainer.save_model(str(folder))
-            elif checkpoint and PartialState().is_main_process:
+                trainer.save_policy(str(folder))
+            elif checkpoint:
                 # Only the last lines of an earlier start are left to do.
-                copy_policy(checkpoint, folder, best=arguments.load_best_model_at_end)
+                last = ends_with(checkpoint, best=arguments.load_best_model_at_end)
+                if trainer.learns_wider:
+                    trainer.save_policy(str(folder), str(last))
+                elif PartialState().is_main_process:
+                    copy_policy(last, folder)
             if PartialState().is_main_process:
                 write_exposure(folder, config.policy.path, used, config.prompt)
     return policy
