@@ -84,7 +84,6 @@ def _heading(plan: Plan) -> Text:
     cast = "" if sharding.splits_weights or sharding.deepspeed else _MIXED[settings.mixed]
     scheme = "" if sharding.kind == "single" else f", {sharding.kind}"
     passes = settings.rollout_rows // settings.rows
-    sizes = {w.itemsize for w in plan.estimate.weights if w.trained}
     splits = sharding.deepspeed or sharding.kind == "FSDP"
     wider = not splits and plan.estimate.dtype != "float32"
     learning = "; those that learn in float32" if wider else ""
