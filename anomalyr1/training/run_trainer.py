@@ -43,6 +43,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self._card = card
         self._rates = learning_rates or LearningRates()
         self._clock = SteadyClock()
+        self._most: int | None = None
         super().__init__(*args, **kwargs)
         self._widened = self._learn_in_float32()
         spare_frozen_tower(self.model)
@@ -87,9 +88,17 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         return optimizer
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """The stock training; how long it takes is noted."""
+        """The stock training; how long it takes is noted.
+
+        How many checkpoints stay is our matter alone: with a limit of 1, transformers ends by
+        deleting the last one where it is not the best, and the run would go on from that.
+        """
         self._clock.begins("train")
-        return super().train(*args, **kwargs)
+        self._most, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.args.save_total_limit = self._most
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The stock evaluation; how long it takes is noted."""
@@ -118,15 +127,11 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         By the time of writing, as transformers has it, the newest would go where the clock was put
         back.
         """
-        run, most = Path(self._get_output_dir(trial=trial)), self.args.save_total_limit
-        self.args.save_total_limit = None
-        try:
-            with saving(run / f"checkpoint-{self.state.global_step}"):
-                super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = most
+        run = Path(self._get_output_dir(trial=trial))
+        with saving(run / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            rotate_checkpoints(str(run), most, self.state.best_model_checkpoint)
+            rotate_checkpoints(str(run), self._most, self.state.best_model_checkpoint)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Note a new best, and save it: training can end only with what was saved.

@@ -21,7 +21,7 @@ from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.training.checkpoint_files import FILES
-from anomalyr1.training.checkpoints import prepare_run
+from anomalyr1.training.checkpoints import is_finished, prepare_run
 from anomalyr1.training.grpo import train
 from anomalyr1.training.resuming import (
     EpochSampler,
@@ -291,4 +291,37 @@ def test_a_finished_run_takes_no_further_step(config, tmp_path):
     assert (first / "processor_config.json").is_file()
     assert not list(policy.glob("*.pt*")) and not list(policy.glob("trainer_state*"))
     train(replace(config, grpo={**config.grpo, "max_steps": 3}))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("state", "max_steps", "epochs", "finished"),
+    [
+        # global step, max_steps, num_train_epochs and epoch as they were saved
+        ((20, 20, 1, 0.05), -1, 1.0, False),  # a trial of 20 steps out of 400
+        ((20, 20, 1, 0.05), 20, 1.0, True),
+        ((120, 120, 2, 1.2), -1, 2.0, False),  # 1.2 epochs, then 2
+        ((120, 120, 2, 1.2), -1, 1.2, True),
+        ((400, 400, 1, 1.0), -1, 1.0, True),
+        ((399, 400, 1, 0.9975), -1, 1.0, False),  # killed before its last step
+        ((3, 4, 1, 0.9), -1, 0.85, False),  # the same; its steps are not equally long
+        ((400, 800, 2, 1.0), -1, 1.0, True),  # half of what was asked for is enough now
+        ((400, 400, 1, 1.0), 500, 1.0, False),
+    ],
+)
+def test_a_run_is_finished_by_what_is_asked_for_now(tmp_path, state, max_steps, epochs, finished):
+    names = ("global_step", "max_steps", "num_train_epochs", "epoch")
+    saved = json.dumps(dict(zip(names, state, strict=True)))
+    (tmp_path / "trainer_state.json").write_text(saved)
+    assert is_finished(tmp_path, max_steps, epochs) is finished
+
+
+def test_a_trial_is_not_the_whole_run(config, tmp_path):
+    # Three questions, one a step.
+    whole = {**config.sft, "per_device_train_batch_size": 1, "num_train_epochs": 1}
+    finetune(replace(config, sft={**whole, "max_steps": 1}))
+    del whole["max_steps"]
+    finetune(replace(config, sft=whole))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
+    finetune(replace(config, sft=whole))
     assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
