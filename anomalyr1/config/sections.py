@@ -157,8 +157,8 @@ class PolicyConfig:
             completions packed behind shared prompts where they train on a GPU.
         min_pixels: images are scaled up to at least this many pixels.
         max_pixels: images are scaled down to at most this many pixels; gold boxes follow.
-        freeze_vision: leave the vision tower as it is.
-        freeze_projector: leave the vision-to-language projector as it is.
+        freeze_vision: leave the vision tower as it is, with adapters on it or without.
+        freeze_projector: the same of the vision-to-language projector.
         shared_prefix: compute a prompt once for all of its completions; false is stock TRL.
         chunk_completions: tokens of completions that `train` computes at once behind their prompts;
             more are computed in chunks, and once more in the backward pass, in the memory of one

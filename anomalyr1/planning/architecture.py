@@ -91,13 +91,13 @@ def meta_model(
             attn_implementation=attention,
             trust_remote_code=False,
         )
-        freeze(model, vision=policy.freeze_vision, projector=policy.freeze_projector)
         lora = lora_config(policy)
         if architecture.adapter is not None:
             lora = PeftConfig.from_pretrained(str(architecture.adapter))
             lora.inference_mode = False
         if lora is not None:
             model = get_peft_model(model, lora, autocast_adapter_dtype=upcast_trained)
+        freeze(model, vision=policy.freeze_vision, projector=policy.freeze_projector)
         if upcast_trained:
             learn_in_float32(model, autocast=autocast)
     held: torch.nn.Module = model.train()

@@ -92,6 +92,8 @@ def train(config: Config) -> Path:
         ],
         card=model_card("train", config, used),
         learning_rates=config.policy.learning_rates,
+        freeze_vision=config.policy.freeze_vision,
+        freeze_projector=config.policy.freeze_projector,
         augmented=augmented,
         shared_prefix=config.policy.shared_prefix,
         chunk_completions=config.policy.chunk_completions,

@@ -11,9 +11,12 @@ from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from anomalyr1.config import LearningRates
+from anomalyr1.policy.family import family_of
+from anomalyr1.policy.load import freeze
 from anomalyr1.policy.precision import learn_in_float32, narrow_again
 from anomalyr1.policy.weights import saving
 from anomalyr1.shared_prefix.vision import spare_frozen_tower
+from anomalyr1.terminal import notes
 from anomalyr1.training.augmented_rows import AugmentedRows, EpochBegins
 from anomalyr1.training.card import write_card
 from anomalyr1.training.rates import set_part_rates
@@ -27,6 +30,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     Args:
         card: text of the model card, `{steps}` for the steps done.
         learning_rates: of the vision tower and the projector.
+        freeze_vision: no adapter of the vision tower learns either; None leaves adapters alone.
+        freeze_projector: the same of the projector.
         augmented: the rows of the training set as they are shown; None shows them as they are.
     """
 
@@ -37,6 +42,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         *args: Any,
         card: str = "",
         learning_rates: LearningRates | None = None,
+        freeze_vision: bool | None = None,
+        freeze_projector: bool | None = None,
         augmented: AugmentedRows | None = None,
         **kwargs: Any,
     ) -> None:
@@ -45,6 +52,10 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self._clock = SteadyClock()
         self._most: int | None = None
         super().__init__(*args, **kwargs)
+        if isinstance(self.model, PeftModel) and freeze_vision is not None:
+            freeze(self.model, vision=freeze_vision, projector=bool(freeze_projector))
+            if not freeze_vision and self.is_world_process_zero():
+                _tell_unreached(self.model)
         self._widened = self._learn_in_float32()
         spare_frozen_tower(self.model)
         if augmented is not None:
@@ -162,3 +173,13 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     def _has_own_loader(self) -> bool:
         """Adapters and FSDP know the names they saved; so does DeepSpeed, which hands a model."""
         return self.is_fsdp_enabled or isinstance(self.model, PeftModel)
+
+
+def _tell_unreached(model: PeftModel) -> None:
+    """Say so where the vision tower may learn but has no adapter to learn with."""
+    part_of = family_of(model.config.model_type).part_of
+    if not any(p.requires_grad and part_of(n) == "vision" for n, p in model.named_parameters()):
+        notes().print(
+            "policy.freeze_vision=false: no effect, no adapter of policy.lora.target_modules is in "
+            "the vision tower; it stays as it is"
+        )

@@ -104,6 +104,8 @@ def finetune(config: Config) -> Path:
         callbacks=[history, *early_stop(config, history.console)],
         card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
+        freeze_vision=config.policy.freeze_vision,
+        freeze_projector=config.policy.freeze_projector,
         augmented=augmented,
         images=ImageGroups(dataset, by_image(rows)) if grouped else None,
         shared_prefix=grouped and config.policy.shared_prefix,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file
 from tiny_runs import toy_run
 from transformers import TrainingArguments
 from trl.trainer.utils import create_model_from_path
 
 from anomalyr1.config import LoraSection
 from anomalyr1.errors import InputError
+from anomalyr1.policy.family import QWEN2_5_VL
 from anomalyr1.policy.load import lora_config
 from anomalyr1.training.grpo import train
 from anomalyr1.training.sft import finetune
@@ -49,3 +51,24 @@ def test_the_reference_is_of_the_revision_of_the_policy(toy, monkeypatch):
     assert asked == ["abc123"]
     adapter = lora_config(replace(policy, lora=LoraSection()))
     assert adapter.revision == "abc123"
+
+
+@pytest.mark.parametrize(
+    ("freeze", "targets", "learn"),
+    [
+        (True, "all-linear", {"language"}),
+        (False, "all-linear", {"language", "projector", "vision"}),
+        (False, LoraSection().target_modules, {"language"}),
+    ],
+)
+def test_adapters_learn_where_their_part_does(toy, freeze, targets, learn, capsys):
+    lora = LoraSection(r=4, alpha=8, dropout=0.0, target_modules=targets)
+    policy = replace(toy.policy, lora=lora, freeze_vision=freeze, freeze_projector=freeze)
+    saved = finetune(replace(toy, policy=policy, sft={**toy.sft, "max_steps": 2}))
+    weights = load_file(saved / "adapter_model.safetensors")
+    # What begins as zeros.
+    moved = {QWEN2_5_VL.part_of(n) for n, w in weights.items() if "lora_B" in n and w.any()}
+    assert moved == learn
+    said = capsys.readouterr()
+    told = "policy.freeze_vision=false: no effect" in " ".join((said.out + said.err).split())
+    assert told is (not freeze and "vision" not in learn)
