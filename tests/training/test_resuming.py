@@ -12,7 +12,7 @@ import torch
 from families import both_families
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_runs import history, toy_run
 from tiny_trainer import SMALL, dataset, make_trainer
 from transformers import TrainerCallback
@@ -325,3 +325,39 @@ def test_a_trial_is_not_the_whole_run(config, tmp_path):
     assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
     finetune(replace(config, sft=whole))
     assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("lora", "beta", "refused"),
+    [(None, 0.0, False), (None, 0.01, True), (LoraSection(r=4, alpha=8, dropout=0.0), 0.0, True)],
+    ids=["weights", "reference", "adapters"],
+)
+def test_the_policy_to_start_from_has_not_changed_where_it_is_needed(
+    config, tmp_path, lora, beta, refused
+):
+    start = tmp_path / "start"
+    shutil.copytree(config.policy.path, start)
+    policy = replace(config.policy, path=str(start), lora=lora)
+    config = replace(config, policy=policy, grpo={**config.grpo, "beta": beta, "max_steps": 1})
+    train(config)
+    weights = {name: w + 1e-3 for name, w in load_file(start / "model.safetensors").items()}
+    save_file(weights, start / "model.safetensors", {"format": "pt"})
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    if refused:
+        with pytest.raises(InputError, match=r"found other weights; put them back"):
+            train(config)
+        config = replace(config, resume="force")
+    train(config)
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
+
+
+def test_a_reference_that_followed_the_policy_is_in_no_checkpoint(config, tmp_path):
+    more = {"sync_ref_model": True, "ref_model_sync_steps": 1, "max_steps": 1}
+    config = replace(config, grpo={**config.grpo, **more})
+    train(config)
+    train(config)  # nothing is left to train
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    with pytest.raises(InputError, match=r"grpo\.sync_ref_model.*in no checkpoint"):
+        train(config)
+    train(replace(config, resume="force"))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
