@@ -72,8 +72,13 @@ def build_skeleton(
     held["autocast"] = autocast
     key = repr((architecture.config.to_json_string(), architecture.adapter, seen, held))
     if key not in _BUILT:
-        upcast = {"upcast_trained": upcast_trained, "autocast": autocast is not None}
-        model = meta_model(architecture, policy, dtype=dtype, **upcast)
+        model = meta_model(
+            architecture,
+            policy,
+            dtype=dtype,
+            upcast_trained=upcast_trained,
+            autocast=autocast is not None,
+        )
         layers = Layers(architecture, policy, **held)
         largest, outside = layer_sizes(model)
         _BUILT[key] = Skeleton(
