@@ -152,11 +152,19 @@ def run(part: Part, seconds: int, out: Path, small: bool) -> dict[str, Any]:
     }
 
 
-def follow(command: list[str], log: Path, seconds: int, small: bool) -> tuple[str, str]:
-    """Status and reason of a command that is killed, with all it started, when its time is up."""
+def follow(
+    command: list[str], log: Path, seconds: int, small: bool, all_gpus: bool = False
+) -> tuple[str, str]:
+    """Status and reason of a command that is killed, with all it started, when its time is up.
+
+    It sees one GPU unless CUDA_VISIBLE_DEVICES says otherwise: a training of one process is refused
+    beside several.
+    """
     variables = dict(os.environ, HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     paths = [str(REPOSITORY), *filter(None, [variables.get("PYTHONPATH")])]
     variables |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    if not all_gpus:
+        variables.setdefault("CUDA_VISIBLE_DEVICES", "0")
     if small:  # models too small for a second thread
         variables |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     with log.open("w", encoding="utf-8") as file:
@@ -200,7 +208,7 @@ def tail(log: Path, count: int = 12) -> list[str]:
 def look_at_machine(out: Path) -> dict[str, Any]:
     """GPUs and versions, asked in a process of its own: a broken driver must not stop the rest."""
     log = out / "machine.log"
-    _, reason = follow([sys.executable, "-c", LOOK], log, LOOK_SECONDS, small=False)
+    _, reason = follow([sys.executable, "-c", LOOK], log, LOOK_SECONDS, small=False, all_gpus=True)
     said = tail(log, 1)
     log.unlink()
     if reason:

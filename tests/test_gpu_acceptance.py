@@ -91,6 +91,21 @@ def test_a_part_that_hangs_is_stopped_with_all_that_it_started(tmp_path):
         assert not psutil.pid_exists(int(child))
 
 
+@pytest.mark.parametrize(
+    ("given", "all_gpus", "seen"),
+    [(None, False, "0"), ("3", False, "3"), (None, True, "every one")],
+)
+def test_a_part_is_shown_one_gpu(tmp_path, monkeypatch, given, all_gpus, seen):
+    from gpu_acceptance import follow, tail
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    log, show = tmp_path / "part.log", "echo ${CUDA_VISIBLE_DEVICES-every one}"
+    follow(["bash", "-c", show], log, 10, small=False, all_gpus=all_gpus)
+    assert tail(log) == [seen]
+
+
 def test_a_part_that_fails_says_how_and_stops_no_other(tmp_path, monkeypatch):
     import gpu_acceptance
 

@@ -151,13 +151,14 @@ class PolicyConfig:
     Attributes:
         path: hub id, checkpoint folder or adapter folder.
         revision: hub revision, for repeatable runs.
-        dtype: `auto` keeps the dtype of the checkpoint.
+        dtype: `auto` keeps the dtype of the checkpoint. Weights that learn are widened to float32
+            while they do.
         attention: attention kernel of transformers. `flex_attention` is `sdpa`, but for groups of
             completions packed behind shared prompts where they train on a GPU.
         min_pixels: images are scaled up to at least this many pixels.
         max_pixels: images are scaled down to at most this many pixels; gold boxes follow.
-        freeze_vision: leave the vision tower as it is.
-        freeze_projector: leave the vision-to-language projector as it is.
+        freeze_vision: leave the vision tower as it is, with adapters on it or without.
+        freeze_projector: the same of the vision-to-language projector.
         shared_prefix: compute a prompt once for all of its completions; false is stock TRL.
         chunk_completions: tokens of completions that `train` computes at once behind their prompts;
             more are computed in chunks, and once more in the backward pass, in the memory of one

@@ -18,6 +18,7 @@ from anomalyr1.policy.adapters import ADAPTER_CONFIG, first_line, read_adapter_c
 from anomalyr1.policy.family import FAMILIES, QWEN2_5_VL, family_of
 from anomalyr1.policy.hub import could_be_hub_id
 from anomalyr1.policy.load import freeze, lora_config, stated_dtype
+from anomalyr1.policy.precision import learn_in_float32
 
 PUBLISHED = "published numbers (the checkpoint is not on this machine)"
 PARTS = ("vision", "projector", "language", "head", "LoRA")
@@ -70,16 +71,18 @@ def meta_model(
     *,
     dtype: torch.dtype = torch.float32,
     attention: str = "sdpa",
-    upcast_adapter: bool = True,
+    upcast_trained: bool = True,
+    autocast: bool = True,
 ) -> torch.nn.Module:
     """The model as the trainer holds it, frozen parts and adapter included, on the meta device.
 
     Args:
         architecture: of the base model; of a trained adapter on it the shape is used.
         policy: says what is frozen and which adapter is added.
-        dtype: of the base weights.
+        dtype: of the weights as they are loaded.
         attention: kernel name.
-        upcast_adapter: hold a 16-bit model's adapter in float32, as peft does.
+        upcast_trained: hold what learns in float32, as peft and the trainer do.
+        autocast: passes run under it.
     """
     with torch.device("meta"):
         model: Any = AutoModelForImageTextToText.from_config(
@@ -88,13 +91,15 @@ def meta_model(
             attn_implementation=attention,
             trust_remote_code=False,
         )
-        freeze(model, vision=policy.freeze_vision, projector=policy.freeze_projector)
         lora = lora_config(policy)
         if architecture.adapter is not None:
             lora = PeftConfig.from_pretrained(str(architecture.adapter))
             lora.inference_mode = False
         if lora is not None:
-            model = get_peft_model(model, lora, autocast_adapter_dtype=upcast_adapter)
+            model = get_peft_model(model, lora, autocast_adapter_dtype=upcast_trained)
+        freeze(model, vision=policy.freeze_vision, projector=policy.freeze_projector)
+        if upcast_trained:
+            learn_in_float32(model, autocast=autocast)
     held: torch.nn.Module = model.train()
     return held
 

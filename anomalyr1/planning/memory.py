@@ -57,7 +57,8 @@ class Estimate:
     Attributes:
         parameters: by part of the policy.
         weights: the same by dtype.
-        dtype: of the base weights while they are computed with.
+        dtype: of the base weights as they are loaded; of the mixed precision where the launch casts
+            them.
         states: what is held whatever the batch.
         phases: phase -> part -> bytes.
         passes: the pass with gradients; the run's own form first.
@@ -109,7 +110,7 @@ def estimate(
         config.policy,
         dtype=dtype,
         autocast=None if splits else mixed,
-        upcast_adapter=not splits,
+        upcast_trained=not splits,
         cuda=not settings.cpu,
         gradients_held=splits or settings.accumulation > 1,
     )

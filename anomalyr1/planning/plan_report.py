@@ -84,20 +84,16 @@ def _heading(plan: Plan) -> Text:
     cast = "" if sharding.splits_weights or sharding.deepspeed else _MIXED[settings.mixed]
     scheme = "" if sharding.kind == "single" else f", {sharding.kind}"
     passes = settings.rollout_rows // settings.rows
-    small = any(w.trained and w.itemsize < 4 for w in plan.estimate.weights)
+    splits = sharding.deepspeed or sharding.kind == "FSDP"
+    wider = not splits and plan.estimate.dtype != "float32"
+    learning = "; those that learn in float32" if wider else ""
     chunks = f", {plan.chunk} tokens of completions at once" if plan.chunk else ""
-    note = ""
-    if small and not (sharding.deepspeed or sharding.kind == "FSDP"):
-        note = (
-            "\nnote: weights and AdamW's moments are both in 16 bits, without the float32 copy "
-            "that ZeRO\nand FSDP keep; steps much smaller than a weight are rounded away"
-        )
     return Text(
         f"anomalyr1 {VERB}, {plan.config.policy.path}: {plan.architecture.source}\n"
-        f"{count}{scheme} ({sharding.source}), weights in {plan.estimate.dtype}{cast}\n"
+        f"{count}{scheme} ({sharding.source}), weights in {plan.estimate.dtype}{cast}{learning}\n"
         f"{settings.rows} completions a pass, {settings.generations} a prompt, "
         f"{settings.rollout_rows} a rollout ({passes} pass{'es' if passes > 1 else ''}), "
-        f"prefixes {'shared' if plan.shared else 'not shared'}{chunks}{note}"
+        f"prefixes {'shared' if plan.shared else 'not shared'}{chunks}"
     )
 
 

@@ -51,7 +51,8 @@ def build_skeleton(
     policy: PolicyConfig,
     *,
     dtype: torch.dtype,
-    upcast_adapter: bool,
+    upcast_trained: bool,
+    autocast: torch.dtype | None,
     cuda: bool,
     **options: Any,
 ) -> Skeleton:
@@ -60,16 +61,24 @@ def build_skeleton(
     Args:
         architecture: of the policy.
         policy: what is frozen, the adapter, the attention kernel.
-        dtype: of the base weights while they are computed with.
-        upcast_adapter: the adapter is in float32.
+        dtype: of the weights as they are loaded.
+        upcast_trained: what learns is in float32.
         cuda: plan for CUDA's kernels.
+        autocast: dtype of autocast, or None.
         options: of `Layers`.
     """
     seen = replace(policy, min_pixels=1, max_pixels=1, shared_prefix=True)
-    held = {**options, "dtype": dtype, "upcast_adapter": upcast_adapter, "cuda": cuda}
+    held = {**options, "dtype": dtype, "upcast_trained": upcast_trained, "cuda": cuda}
+    held["autocast"] = autocast
     key = repr((architecture.config.to_json_string(), architecture.adapter, seen, held))
     if key not in _BUILT:
-        model = meta_model(architecture, policy, dtype=dtype, upcast_adapter=upcast_adapter)
+        model = meta_model(
+            architecture,
+            policy,
+            dtype=dtype,
+            upcast_trained=upcast_trained,
+            autocast=autocast is not None,
+        )
         layers = Layers(architecture, policy, **held)
         largest, outside = layer_sizes(model)
         _BUILT[key] = Skeleton(
@@ -116,7 +125,7 @@ def _head(model: torch.nn.Module, layers: Layers, *, cuda: bool) -> Head:
         vocabulary=layers.text.vocab_size,
         hidden_bytes=layers.dtype.itemsize,
         tile_bytes=(layers.autocast or layers.dtype).itemsize,
-        weight_bytes=layers.dtype.itemsize,
+        weight_bytes=weights[-1].element_size(),
         trained=weights[-1].requires_grad,
         cuda=cuda,
     )

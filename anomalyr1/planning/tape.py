@@ -39,7 +39,7 @@ class Layers:
         *,
         dtype: torch.dtype,
         autocast: torch.dtype | None,
-        upcast_adapter: bool,
+        upcast_trained: bool,
         cuda: bool,
         gradients_held: bool,
     ) -> None:
@@ -48,9 +48,9 @@ class Layers:
         Args:
             architecture: of the whole policy.
             policy: what is frozen, the adapter, the attention kernel.
-            dtype: of the base weights while they are computed with.
+            dtype: of the weights as they are loaded.
             autocast: dtype of autocast, or None.
-            upcast_adapter: the adapter is in float32.
+            upcast_trained: what learns is in float32.
             cuda: plan for CUDA's kernels instead of the CPU's.
             gradients_held: earlier passes left gradients to add to.
         """
@@ -68,7 +68,7 @@ class Layers:
         self.patch_values = (
             self.vision.in_channels * self.vision.temporal_patch_size * self.vision.patch_size**2
         )
-        self.dtype, self.autocast, self.held = dtype, autocast, gradients_held
+        self.autocast, self.held = autocast, gradients_held
         self.eager = policy.kernel == "eager"
         self.masked = policy.kernel in ("eager", "sdpa")
         kernel = "eager" if self.eager else CUDA_KERNEL if cuda or not self.masked else NAME
@@ -78,7 +78,8 @@ class Layers:
             policy,
             dtype=dtype,
             attention=kernel,
-            upcast_adapter=upcast_adapter,
+            upcast_trained=upcast_trained,
+            autocast=autocast is not None,
         )
         # Fake tensors of the CPU instead of the meta device: autocast works on them.
         for module in model.modules():
@@ -88,6 +89,9 @@ class Layers:
                 setattr(module, name, torch.nn.Parameter(fake, weight.requires_grad))
         self.adapted = hasattr(model, "peft_config")
         self._inner: Any = (model.get_base_model() if self.adapted else model).model
+        # Hidden states begin in the dtype of the embedding, and of the patches' embedding.
+        self.dtype: torch.dtype = self._inner.language_model.embed_tokens.weight.dtype
+        self.vision_dtype: torch.dtype = self._inner.visual.patch_embed.proj.weight.dtype
         self._tapes: dict[tuple[Any, ...], Tape] = {}
 
     def vision_flows(self) -> bool:
@@ -104,7 +108,7 @@ class Layers:
 
     def vision_input(self, patches: int) -> int:
         """Bytes of the hidden states between two vision blocks."""
-        return int(patches * self.vision.hidden_size * self.dtype.itemsize)
+        return int(patches * self.vision.hidden_size * self.vision_dtype.itemsize)
 
     def embedding_gradient(self) -> int:
         """Bytes of the gradient of the embedding table, which is as large as the table."""
@@ -249,7 +253,8 @@ class Layers:
             return output
 
         name = f"vision {images} {windowed}"
-        return self._tape(name, block, call, (total, self.vision.hidden_size), backward)
+        shape = (total, self.vision.hidden_size)
+        return self._tape(name, block, call, shape, backward, dtype=self.vision_dtype)
 
     def merger(self, patches: int, *, backward: bool, flows: bool) -> Tape:
         """The projector.
@@ -261,7 +266,8 @@ class Layers:
         """
         merger = self._inner.visual.merger
         shape = (patches, self.vision.hidden_size)
-        return self._tape("merger", merger, merger, shape, backward, flows=flows)
+        kind = self.vision_dtype
+        return self._tape("merger", merger, merger, shape, backward, flows=flows, dtype=kind)
 
     def _tape(
         self,
@@ -271,11 +277,13 @@ class Layers:
         shape: tuple[int, ...],
         backward: bool = True,
         flows: bool = True,
+        dtype: torch.dtype | None = None,
     ) -> Tape:
         key = (name, shape, backward, flows)
         if key not in self._tapes:
             with self._mode:
-                seed = torch.zeros(1, dtype=self.dtype, requires_grad=flows and backward)
+                kind = dtype or self.dtype
+                seed = torch.zeros(1, dtype=kind, requires_grad=flows and backward)
                 self._tapes[key] = trace(
                     module, call, seed, shape, backward, autocast=self.autocast, held=self.held
                 )

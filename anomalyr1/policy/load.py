@@ -166,7 +166,16 @@ def lora_config(config: PolicyConfig) -> LoraConfig | None:
         lora_dropout=config.lora.dropout,
         target_modules=config.lora.target_modules,
         task_type="CAUSAL_LM",
+        revision=config.revision,
     )
+
+
+def reference_options(config: PolicyConfig) -> dict[str, Any]:
+    """TRL's argument by which it loads the reference policy: the same revision as the policy.
+
+    The policy itself TRL is given, and only its path stands in its config.
+    """
+    return {"model_init_kwargs": {"revision": config.revision}} if config.revision else {}
 
 
 def freeze(model: Any, *, vision: bool, projector: bool) -> None:

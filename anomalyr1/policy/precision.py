@@ -1,4 +1,4 @@
-"""Forward passes in float32 whatever the weights are kept in, one layer at a time."""
+"""What is done in float32 whatever the weights are kept in: learning, and passes on request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,35 @@ from typing import Any
 
 import torch
 from torch import nn
+
+
+def learn_in_float32(model: nn.Module, *, autocast: bool) -> dict[nn.Parameter, torch.dtype]:
+    """Widen the weights that learn to float32, in place.
+
+    bfloat16 keeps 8 bits: an optimiser's step of 1e-6 lies below half the distance from most
+    weights to the next, and is rounded away. What is frozen stays as narrow as it is, if autocast
+    computes with both; without it the whole model is widened, for layers take one dtype.
+
+    Args:
+        model: with its frozen parts frozen, on any device.
+        autocast: passes run under it.
+
+    Returns:
+        The weights that were widened, and the dtype that each was loaded in; empty where all that
+        learns is in float32 already.
+    """
+    weights = [p for p in model.parameters() if p.is_floating_point() and p.itemsize < 4]
+    learning = [p for p in weights if p.requires_grad]
+    widened = {p: p.dtype for p in (learning if autocast or not learning else weights)}
+    for weight in widened:
+        weight.data = weight.data.float()
+    return widened
+
+
+def narrow_again(widened: dict[nn.Parameter, torch.dtype]) -> None:
+    """Round weights to the dtype that they were loaded in, in place, once they are to be saved."""
+    for weight, dtype in widened.items():
+        weight.data = weight.data.to(dtype)
 
 
 @contextmanager

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from transformers import TrainingArguments
+from trl import GRPOConfig
+
 from anomalyr1.config import Config
 from anomalyr1.errors import InputError, one_line, unknown_key
 from anomalyr1.run_folder import CHECKPOINTS
@@ -71,6 +74,41 @@ def trl_arguments(
         raise InputError(
             f"expected a {section} section that TRL accepts, found: {one_line(error)}; correct it"
         ) from None
+
+
+def refuse_data_parallel(arguments: TrainingArguments) -> None:
+    """One process would spread its batches over all GPUs it sees, which TRL does not support.
+
+    Raises:
+        InputError: no launcher gave this process a GPU of its own, and it sees several.
+    """
+    if arguments.n_gpu > 1:
+        raise InputError(
+            f"expected one GPU for each process, found {arguments.n_gpu} and one process; start it "
+            "with `accelerate launch -m anomalyr1 ...`, or show it one (CUDA_VISIBLE_DEVICES=0)"
+        )
+
+
+def refuse_too_few(rows: int, arguments: GRPOConfig) -> None:
+    """A rollout is of different prompts: where there are fewer, TRL's epoch has no step.
+
+    Args:
+        rows: of the training data, one a prompt.
+        arguments: TRL's.
+
+    Raises:
+        InputError: the data hold fewer rows than a rollout asks prompts.
+    """
+    size, generations = arguments.generation_batch_size, arguments.num_generations
+    if rows < size // generations:
+        rest = f"{arguments.per_device_train_batch_size} x {arguments.world_size} x "
+        rest += f"{arguments.steps_per_generation} / {generations}"
+        raise InputError(
+            f"expected a row for each of the {size // generations} prompts of a rollout "
+            "(per_device_train_batch_size x processes x steps_per_generation / num_generations = "
+            f"{rest}), found {rows}; lower grpo.per_device_train_batch_size, "
+            "grpo.steps_per_generation or grpo.gradient_accumulation_steps, or take more data"
+        )
 
 
 # Smallest value of keys that neither TRL nor transformers looks at before work starts.

@@ -72,6 +72,9 @@ def prepare_run(run_dir: Path, resume: Literal["auto", "never", "force"]) -> Pat
 def is_finished(checkpoint: Path, max_steps: int, epochs: float) -> bool:
     """Whether a checkpoint is the last of its run; the trainer would take one step beyond it.
 
+    Where epochs decide, the ones behind it are held against those asked for: a trial of a few
+    steps ended, too, but its run has not.
+
     Args:
         checkpoint: a whole one.
         max_steps: what is asked for now; not above 0 where epochs decide.
@@ -80,8 +83,11 @@ def is_finished(checkpoint: Path, max_steps: int, epochs: float) -> bool:
     state = json.loads((checkpoint / _STATE).read_text())
     if max_steps > 0:
         return bool(state["global_step"] >= max_steps)
-    same = state["num_train_epochs"] == math.ceil(epochs)
-    return same and bool(state["global_step"] >= state["max_steps"])
+    ended = bool(state["global_step"] >= state["max_steps"])
+    if not ended and state["num_train_epochs"] == math.ceil(epochs):
+        return False  # killed on its way
+    left, step = epochs - state["epoch"], state["epoch"] / state["global_step"]
+    return bool(left <= 0 or (ended and left < step))
 
 
 def evaluations_in_vain(checkpoint: Path) -> int:
@@ -128,20 +134,22 @@ def published(policy: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def copy_policy(checkpoint: Path, folder: Path, *, best: bool) -> None:
-    """Copy the policy out of a run's last checkpoint.
+def ends_with(checkpoint: Path, *, best: bool) -> Path:
+    """The checkpoint whose policy a run ends with.
 
     Args:
         checkpoint: the last one.
-        folder: where to; not there yet or empty.
         best: take the best one instead, where the last names one.
     """
     state = json.loads((checkpoint / _STATE).read_text())
     named = state.get("best_model_checkpoint") if best else None
     source = checkpoint.parent / Path(named or checkpoint).name
-    shutil.copytree(
-        source if source.is_dir() else checkpoint, folder, ignore=shutil.ignore_patterns(*_TRAINER)
-    )
+    return source if source.is_dir() else checkpoint
+
+
+def copy_policy(checkpoint: Path, folder: Path) -> None:
+    """Copy the policy out of a checkpoint to a folder that is not there yet or empty."""
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(*_TRAINER))
 
 
 def _written(run_dir: Path) -> Iterator[Path]:

@@ -138,6 +138,46 @@ def refuse_other_data(run_dir: Path, verb: str, data: Sequence[Mapping[str, Any]
         )
 
 
+def refuse_other_start(run_dir: Path, verb: str, config: Config, digest: str | None) -> None:
+    """The weights at `policy.path` have not changed, where a run that goes on still needs them.
+
+    Adapters go on top of them, and they are the reference of the KL term; a training of all weights
+    without it has everything in its checkpoint.
+
+    Args:
+        run_dir: the run folder.
+        verb: train or sft.
+        config: of this start; `resume: force` goes on with other weights.
+        digest: of the weights at `policy.path`; None, or a record without one, passes.
+
+    Raises:
+        InputError: other weights stand where those of the record stood.
+    """
+    needed = config.policy.lora is not None or (verb == "train" and config.grpo.get("beta", 0) > 0)
+    before = _last(_runs(run_dir), verb).get("start")
+    if needed and config.resume != "force" and None not in (before, digest) and before != digest:
+        raise InputError(
+            f"expected the policy that the run at {run_dir} was begun with at policy.path="
+            f"{config.policy.path}, found other weights; put them back, or choose another run_dir "
+            "(resume=force goes on with these)"
+        )
+
+
+def refuse_lost_reference(run_dir: Path, verb: str, config: Config) -> None:
+    """A reference policy that followed the policy is in no checkpoint.
+
+    Raises:
+        InputError: the run would go on against the one that it was begun with.
+    """
+    synced = verb == "train" and config.grpo.get("sync_ref_model", False)
+    if synced and config.resume != "force":
+        raise InputError(
+            f"expected a run without grpo.sync_ref_model to go on with at {run_dir}, found one "
+            "whose reference policy followed it and is in no checkpoint; choose another run_dir, "
+            "or go on from the reference it was begun with (resume=force)"
+        )
+
+
 def _runs(run_dir: Path) -> list[dict[str, Any]]:
     """The record of all that was run on a folder, the oldest first; nothing without a record."""
     record = run_dir / run_folder.PROVENANCE

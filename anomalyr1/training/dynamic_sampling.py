@@ -63,9 +63,25 @@ def refuse_entropy_bonus(trainer: GRPOTrainer, signal: SignalConfig) -> None:
     averages_rows = trainer.loss_type in ROW_MEANS
     if signal.zero_variance != "keep" and trainer._entropy_bonus_enabled and averages_rows:
         raise InputError(
-            f"expected a loss that counts tokens (bnpo, dapo) beside an entropy bonus and "
+            f"expected a loss that counts tokens (dapo) beside an entropy bonus and "
             f"signal.zero_variance={signal.zero_variance}, found grpo.loss_type="
             f"{trainer.loss_type}; choose another loss, or keep"
+        )
+
+
+def refuse_own_mean(trainer: GRPOTrainer, signal: SignalConfig) -> None:
+    """Bnpo divides each micro-batch by its own tokens: dropped ones change no other's share.
+
+    Raises:
+        InputError: a step is of several micro-batches, of one process or more.
+    """
+    passes = trainer.args.gradient_accumulation_steps * trainer.accelerator.num_processes
+    if signal.zero_variance != "keep" and trainer.loss_type == "bnpo" and passes > 1:
+        raise InputError(
+            "expected a loss whose mean is over all of a step (dapo, grpo) beside "
+            f"signal.zero_variance={signal.zero_variance}, found grpo.loss_type=bnpo, which "
+            f"divides each of the {passes} micro-batches of a step by its own tokens, so that "
+            "dropped groups move nothing further; set grpo.loss_type=dapo"
         )
 
 

@@ -8,10 +8,15 @@ from transformers import set_seed
 from trl import GRPOConfig
 
 from anomalyr1.config import Config, refuse_without_effect
-from anomalyr1.policy.load import load_policy, lora_config
+from anomalyr1.policy.load import load_policy, lora_config, reference_options
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.run_lock import alone_in_its_folder
-from anomalyr1.training.arguments import trl_arguments, trl_defaults
+from anomalyr1.training.arguments import (
+    refuse_data_parallel,
+    refuse_too_few,
+    trl_arguments,
+    trl_defaults,
+)
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
@@ -50,11 +55,13 @@ def train(config: Config) -> Path:
         with_heldout("grpo", config.grpo, config, metric="eval_reward"),
         config,
         reward_weights=list(reward_weights),
+        **reference_options(config.policy),
     )
     rollout = arguments.per_device_train_batch_size * arguments.steps_per_generation
     shown = config.data.images_per_rollout, rollout, arguments.num_generations
     questions_an_image(*shown)
     refuse_vllm(config, arguments)
+    refuse_data_parallel(arguments)
     checkpoint = prepare_run(run_dir, config.resume)
     if checkpoint is not None:
         refuse_changed(run_dir, "train", config, feeding(arguments))
@@ -65,6 +72,8 @@ def train(config: Config) -> Path:
     augmented = augmented_rows(config, rows, dataset, policy.processor, policy.family)
     images = by_image(rows) if config.data.group_by_image else None
     questions = questions_an_image(*shown, len(images or ()), arguments.world_size)
+    if questions is None:
+        refuse_too_few(len(rows), arguments)
     if checkpoint is None and not config.preflight.skip:
         preflight(config, arguments, policy, rows, reward_funcs, reward_weights)
     history = HistoryCallback(run_dir)
@@ -83,6 +92,8 @@ def train(config: Config) -> Path:
         ],
         card=model_card("train", config, used),
         learning_rates=config.policy.learning_rates,
+        freeze_vision=config.policy.freeze_vision,
+        freeze_projector=config.policy.freeze_projector,
         augmented=augmented,
         shared_prefix=config.policy.shared_prefix,
         chunk_completions=config.policy.chunk_completions,

@@ -60,6 +60,7 @@ def split_groups(
         if part not in found:
             raise InputError(
                 f"expected a {part} that learns beside policy.learning_rates.{part}, found none of "
-                f"its weights in training; set policy.freeze_{part}=false or leave the rate out"
+                f"its weights in training; set policy.freeze_{part}=false, let "
+                "policy.lora.target_modules reach it, or leave the rate out"
             )
     optimizer.param_groups[:] = groups

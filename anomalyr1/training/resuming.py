@@ -29,7 +29,8 @@ def load_weights(model: Any, checkpoint: str) -> None:
     Raises:
         RuntimeError: a weight is missing or has another shape.
     """
-    saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
+    widest = max((p.dtype for p in model.parameters()), key=lambda dtype: dtype.itemsize)
+    saved = type(model).from_pretrained(checkpoint, dtype=widest, use_safetensors=True)
     model.load_state_dict(saved.state_dict())
 
 

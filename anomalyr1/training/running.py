@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from anomalyr1.config import Config
 from anomalyr1.data.mmad import Benchmark
 from anomalyr1.data.shots import short_of
 from anomalyr1.errors import InputError, listed
 from anomalyr1.exposure import write_exposure
+from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
 from anomalyr1.rows import benchmark_record
 from anomalyr1.run_folder import POLICY
@@ -25,17 +27,24 @@ from anomalyr1.training.callbacks import quiet
 from anomalyr1.training.checkpoint_files import RecordFiles
 from anomalyr1.training.checkpoints import (
     copy_policy,
+    ends_with,
     evaluations_in_vain,
     is_finished,
     published,
     stopped_early,
 )
-from anomalyr1.training.continuing import feeding, refuse_other_data
+from anomalyr1.training.continuing import (
+    feeding,
+    refuse_lost_reference,
+    refuse_other_data,
+    refuse_other_start,
+)
+from anomalyr1.training.run_trainer import RunTrainer
 from anomalyr1.training.stop_at_checkpoint import StopAtCheckpoint
 
 
 def train_policy(
-    trainer: Trainer,
+    trainer: RunTrainer,
     verb: str,
     config: Config,
     used: Sequence[tuple[Benchmark, Sequence[Sample]]],
@@ -56,24 +65,31 @@ def train_policy(
         `<run_dir>/policy`.
 
     Raises:
-        InputError: the benchmark has changed since the run was begun, or the launch file and the
-            config disagree.
+        InputError: the benchmark or the policy to start from has changed since the run was begun,
+            its reference policy is lost, or the launch file and the config disagree.
     """
     run_dir = Path(config.run_dir)
     quiet(trainer)
     arguments = trainer.args
     data = [benchmark_record(benchmark, samples) for benchmark, samples in used]
+    digest = weights_digest(Path(config.policy.path))
+    end = None if checkpoint is None else _end(checkpoint, config, arguments)
     if checkpoint:
         refuse_other_data(run_dir, verb, data)
+        if end is None:
+            refuse_other_start(run_dir, verb, config, digest)
+            refuse_lost_reference(run_dir, verb, config)
     if PartialState().is_main_process:
-        more = {} if augmented is None else {"augmented": augmented.counts()}
+        more: dict[str, Any] = {}
+        if augmented is not None:
+            more["augmented"] = augmented.counts()
+        more["start"] = digest
         runs = write_provenance(run_dir, verb, config, data, feeding=feeding(arguments), **more)
         write_readme(run_dir, runs, config)
         for line in () if augmented is None else augmented.told():
             print(line)
         _tell_few_shots(config, used)
     policy = run_dir / POLICY
-    end = None if checkpoint is None else _end(checkpoint, config, arguments)
     if checkpoint and PartialState().is_main_process:
         notes().print(f"{checkpoint}: {end or 'going on from it'}")
     with postponed("stopping once a checkpoint is written; again: at once") as wish:
@@ -87,10 +103,14 @@ def train_policy(
                 raise _launch_mismatch(error, verb) or error from None
         with published(policy) as folder:
             if end is None:
-                trainer.save_model(str(folder))
-            elif checkpoint and PartialState().is_main_process:
+                trainer.save_policy(str(folder))
+            elif checkpoint:
                 # Only the last lines of an earlier start are left to do.
-                copy_policy(checkpoint, folder, best=arguments.load_best_model_at_end)
+                last = ends_with(checkpoint, best=arguments.load_best_model_at_end)
+                if trainer.learns_wider:
+                    trainer.save_policy(str(folder), str(last))
+                elif PartialState().is_main_process:
+                    copy_policy(last, folder)
             if PartialState().is_main_process:
                 write_exposure(folder, config.policy.path, used, config.prompt)
     return policy

@@ -11,7 +11,7 @@ from trl import SFTConfig, SFTTrainer
 from anomalyr1.config import Config, refuse_without_effect
 from anomalyr1.policy.load import load_policy, lora_config
 from anomalyr1.run_lock import alone_in_its_folder
-from anomalyr1.training.arguments import trl_arguments, trl_defaults
+from anomalyr1.training.arguments import refuse_data_parallel, trl_arguments, trl_defaults
 from anomalyr1.training.augmented_rows import augmented_rows
 from anomalyr1.training.callbacks import HistoryCallback
 from anomalyr1.training.card import model_card
@@ -81,6 +81,7 @@ def finetune(config: Config) -> Path:
         max_length=None,
         completion_only_loss=True,
     )
+    refuse_data_parallel(arguments)
     checkpoint = prepare_run(run_dir, config.resume)
     if checkpoint is not None:
         refuse_changed(run_dir, "sft", config, feeding(arguments))
@@ -103,6 +104,8 @@ def finetune(config: Config) -> Path:
         callbacks=[history, *early_stop(config, history.console)],
         card=model_card("sft", config, used),
         learning_rates=config.policy.learning_rates,
+        freeze_vision=config.policy.freeze_vision,
+        freeze_projector=config.policy.freeze_projector,
         augmented=augmented,
         images=ImageGroups(dataset, by_image(rows)) if grouped else None,
         shared_prefix=grouped and config.policy.shared_prefix,

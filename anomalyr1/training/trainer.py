@@ -24,6 +24,7 @@ from anomalyr1.training.dynamic_sampling import (
     Rollout,
     act_on_zero_variance,
     refuse_entropy_bonus,
+    refuse_own_mean,
     scaled_loss,
 )
 from anomalyr1.training.groups import by_group, zero_variance, zero_variance_groups
@@ -88,6 +89,7 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
         if self.signal.difficulty == "emit":
             require_accuracy(self.reward_func_names)
         refuse_entropy_bonus(self, self.signal)
+        refuse_own_mean(self, self.signal)
         if run_dir is not None and keep_every:
             self.add_callback(KeepCompletions(run_dir, keep_every, self._hand_over))
         rank = self.accelerator.process_index

@@ -106,7 +106,7 @@ def skeleton_of(policy, **options):
     defaults = {
         "dtype": torch.float32,
         "autocast": None,
-        "upcast_adapter": True,
+        "upcast_trained": True,
         "cuda": False,
         "gradients_held": False,
     }
@@ -115,7 +115,8 @@ def skeleton_of(policy, **options):
 
 def test_what_a_large_layer_keeps_by_hand():
     policy = PolicyConfig()
-    skeleton = skeleton_of(policy, dtype=torch.bfloat16, cuda=True)
+    # as under ZeRO, which computes with 16-bit weights
+    skeleton = skeleton_of(policy, dtype=torch.bfloat16, upcast_trained=False, cuda=True)
     length, width, middle, states = 1024, 2048, 11008, 256
     tape = skeleton.layers.language_layer(1, length)
     # Bytes a token. Two norms: the input in float32, its root, the normalised copy, the output.
@@ -172,3 +173,26 @@ def test_the_tile_is_that_of_the_installed_trl():
     assert head.TILE_TOKENS == TOKEN_CHUNK_SIZE
     assert head.TILE_WORDS == utils._CHUNKED_LOGPROB_CHUNK_SIZE
     assert PolicyTrainer.chunk_tokens == pass_shapes.CHUNK_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("section", "autocast", "held"),
+    [
+        # frozen tower and projector in 2 bytes, the language model in 4
+        ({}, torch.bfloat16, {(2, False), (4, True)}),
+        # layers take one dtype where nothing casts
+        ({}, None, {(4, False), (4, True)}),
+        ({"lora": LoraSection(r=4, alpha=8)}, torch.bfloat16, {(2, False), (4, True)}),
+    ],
+    ids=["autocast", "plain", "lora"],
+)
+def test_what_learns_is_counted_in_float32(tiny_policy, section, autocast, held):
+    policy = PolicyConfig(path=str(tiny_policy), freeze_projector=True, **section)
+    skeleton = skeleton_of(policy, dtype=torch.bfloat16, autocast=autocast)
+    assert {(weight.itemsize, weight.trained) for weight in skeleton.weights} == held
+    tape = skeleton.layers.language_layer(2, 40)
+    assert tape.gradients == 4 * sum(
+        p.numel()
+        for p in skeleton.layers._inner.language_model.layers[0].parameters()
+        if p.requires_grad
+    )

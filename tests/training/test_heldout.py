@@ -158,6 +158,19 @@ def test_a_run_that_stopped_early_stays_stopped(config, heldout, tmp_path, capsy
     assert max(entry["step"] for entry in history(tmp_path / "whole", "step")) == ended + 1
 
 
+def test_a_finished_run_keeps_its_last_checkpoint_beside_the_best(config, heldout, tmp_path):
+    data = replace(config.data, heldout=str(heldout), heldout_limit=4)
+    # Steps this long only make it worse: the first checkpoint is the best.
+    section = {**config.sft, "max_steps": 4, "learning_rate": 1.0, "lr_scheduler_type": "constant"}
+    config = replace(config, data=data, sft={**section, "save_total_limit": 1})
+    finetune(config)
+    left = sorted(path.name for path in (tmp_path / "whole/checkpoints").glob("checkpoint-*"))
+    assert left == ["checkpoint-1", "checkpoint-4"]
+    finetune(config)
+    steps = [entry["step"] for entry in history(tmp_path / "whole", "eval_loss")]
+    assert steps == [1, 2, 3, 4]
+
+
 def test_held_out_images_are_not_trained_on(config, heldout, toy_benchmark, tmp_path):
     data = replace(config.data, heldout=config.data.benchmark)
     with pytest.raises(InputError, match=r"found 1 of its 8 in the training set: .*\.png; name"):

@@ -6,14 +6,19 @@ cases have every pair of two settings; `pytest -m slow` runs all thirty-two.
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from itertools import combinations, product
 
 import pytest
 import torch
-from families import second_slow
+from families import in_each_family, second_slow
+from safetensors.torch import load_file
+from tiny_runs import toy_run
 from tiny_trainer import SMALL, WIDE, batch, dataset, greedy, make_trainer
 
 from anomalyr1.config import LoraSection
+from anomalyr1.training.sft import finetune
 
 # A token that stock prefers to ours by less than this, in nats, is a tie at 8 bits.
 TIE = 0.1
@@ -120,3 +125,68 @@ def test_it_samples_and_trains_as_stock_does(case, policy_path, tmp_path):
     ours.train()
     entry = ours.state.log_history[0]
     assert entry["grad_norm"] > 0 and entry["completions/mean_length"] > 0
+
+
+def every_parameter(run) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in run.model.named_parameters()}
+
+
+@in_each_family
+@pytest.mark.parametrize("half", [True, False], ids=["autocast", "plain"])
+@pytest.mark.parametrize("projector", [True, False], ids=["projector-frozen", "projector-learns"])
+def test_small_steps_move_weights_that_are_kept_in_16_bits(half, projector, policy_path, tmp_path):
+    run = make_trainer(
+        policy_path,
+        tmp_path,
+        dataset([[SMALL, WIDE], [WIDE]]),
+        policy_options={
+            "dtype": "bfloat16",
+            "freeze_vision": True,
+            "freeze_projector": projector,
+        },
+        bf16=half,
+        beta=0.01,
+        learning_rate=1e-6,
+    )
+    before = every_parameter(run)
+    run.train()
+    after = every_parameter(run)
+    learn = {name for name, p in run.model.named_parameters() if p.requires_grad}
+    # A word that no row shows has no gradient.
+    layers = [name for name in learn if ".layers." in name and "proj.weight" in name]
+    moved = torch.cat([(after[n] - before[n]).flatten() for n in layers])
+    assert (moved != 0).float().mean() > 0.9
+    assert moved.abs().max() < 2e-6
+    frozen = before.keys() - learn
+    assert frozen and all(after[name].equal(before[name]) for name in frozen)
+    assert {after[name].dtype for name in frozen} == {torch.bfloat16 if half else torch.float32}
+    assert run.state.log_history[0]["kl"] < 1e-3
+
+
+def test_sft_in_16_bits_goes_on_exactly_and_saves_what_it_loaded(
+    tmp_path, tiny_policy, toy_benchmark
+):
+    config = toy_run(tmp_path / "whole", tiny_policy, toy_benchmark)
+    config = replace(
+        config,
+        policy=replace(config.policy, dtype="bfloat16", freeze_vision=True),
+        sft={**config.sft, "bf16": True, "learning_rate": 1e-4, "max_steps": 4, "save_steps": 2},
+    )
+    whole = load_file(finetune(config) / "model.safetensors")
+    assert {weight.dtype for weight in whole.values()} == {torch.bfloat16}
+
+    part = replace(config, run_dir=str(tmp_path / "part"))
+    shutil.copytree(config.run_dir, part.run_dir)
+    shutil.rmtree(tmp_path / "part" / "policy")
+    again = load_file(finetune(part) / "model.safetensors")  # the policy alone is left to save
+    assert all(again[name].equal(weight) for name, weight in whole.items())
+
+    shutil.rmtree(tmp_path / "part" / "checkpoints" / "checkpoint-4")
+    shutil.rmtree(tmp_path / "part" / "policy")
+    again = load_file(finetune(part) / "model.safetensors")
+    assert all(again[name].equal(weight) for name, weight in whole.items())
+    one, two = (
+        load_file(tmp_path / run / "checkpoints" / "checkpoint-4" / "model.safetensors")
+        for run in ("whole", "part")
+    )
+    assert all(two[name].equal(weight) for name, weight in one.items())

@@ -12,7 +12,7 @@ import torch
 from families import both_families
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_runs import history, toy_run
 from tiny_trainer import SMALL, dataset, make_trainer
 from transformers import TrainerCallback
@@ -21,7 +21,7 @@ from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.training.checkpoint_files import FILES
-from anomalyr1.training.checkpoints import prepare_run
+from anomalyr1.training.checkpoints import is_finished, prepare_run
 from anomalyr1.training.grpo import train
 from anomalyr1.training.resuming import (
     EpochSampler,
@@ -292,3 +292,72 @@ def test_a_finished_run_takes_no_further_step(config, tmp_path):
     assert not list(policy.glob("*.pt*")) and not list(policy.glob("trainer_state*"))
     train(replace(config, grpo={**config.grpo, "max_steps": 3}))
     assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("state", "max_steps", "epochs", "finished"),
+    [
+        # global step, max_steps, num_train_epochs and epoch as they were saved
+        ((20, 20, 1, 0.05), -1, 1.0, False),  # a trial of 20 steps out of 400
+        ((20, 20, 1, 0.05), 20, 1.0, True),
+        ((120, 120, 2, 1.2), -1, 2.0, False),  # 1.2 epochs, then 2
+        ((120, 120, 2, 1.2), -1, 1.2, True),
+        ((400, 400, 1, 1.0), -1, 1.0, True),
+        ((399, 400, 1, 0.9975), -1, 1.0, False),  # killed before its last step
+        ((3, 4, 1, 0.9), -1, 0.85, False),  # the same; its steps are not equally long
+        ((400, 800, 2, 1.0), -1, 1.0, True),  # half of what was asked for is enough now
+        ((400, 400, 1, 1.0), 500, 1.0, False),
+    ],
+)
+def test_a_run_is_finished_by_what_is_asked_for_now(tmp_path, state, max_steps, epochs, finished):
+    names = ("global_step", "max_steps", "num_train_epochs", "epoch")
+    saved = json.dumps(dict(zip(names, state, strict=True)))
+    (tmp_path / "trainer_state.json").write_text(saved)
+    assert is_finished(tmp_path, max_steps, epochs) is finished
+
+
+def test_a_trial_is_not_the_whole_run(config, tmp_path):
+    # Three questions, one a step.
+    whole = {**config.sft, "per_device_train_batch_size": 1, "num_train_epochs": 1}
+    finetune(replace(config, sft={**whole, "max_steps": 1}))
+    del whole["max_steps"]
+    finetune(replace(config, sft=whole))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
+    finetune(replace(config, sft=whole))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("lora", "beta", "refused"),
+    [(None, 0.0, False), (None, 0.01, True), (LoraSection(r=4, alpha=8, dropout=0.0), 0.0, True)],
+    ids=["weights", "reference", "adapters"],
+)
+def test_the_policy_to_start_from_has_not_changed_where_it_is_needed(
+    config, tmp_path, lora, beta, refused
+):
+    start = tmp_path / "start"
+    shutil.copytree(config.policy.path, start)
+    policy = replace(config.policy, path=str(start), lora=lora)
+    config = replace(config, policy=policy, grpo={**config.grpo, "beta": beta, "max_steps": 1})
+    train(config)
+    weights = {name: w + 1e-3 for name, w in load_file(start / "model.safetensors").items()}
+    save_file(weights, start / "model.safetensors", {"format": "pt"})
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    if refused:
+        with pytest.raises(InputError, match=r"found other weights; put them back"):
+            train(config)
+        config = replace(config, resume="force")
+    train(config)
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
+
+
+def test_a_reference_that_followed_the_policy_is_in_no_checkpoint(config, tmp_path):
+    more = {"sync_ref_model": True, "ref_model_sync_steps": 1, "max_steps": 1}
+    config = replace(config, grpo={**config.grpo, **more})
+    train(config)
+    train(config)  # nothing is left to train
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    with pytest.raises(InputError, match=r"grpo\.sync_ref_model.*in no checkpoint"):
+        train(config)
+    train(replace(config, resume="force"))
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]

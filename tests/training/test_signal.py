@@ -319,3 +319,22 @@ def test_two_processes(tiny_policy, tmp_path, size):
     """Groups within a process (2 of 4 rows) and across both (4 over 2 x 2 rows)."""
     done = completed(torchrun("tests/launched/two_processes.py", tiny_policy, tmp_path, size))
     assert done.stdout.count("as expected") == 2
+
+
+@pytest.mark.parametrize("zero_variance", ["drop", "resample"])
+@pytest.mark.parametrize(("loss_type", "passes"), [("bnpo", 2), ("bnpo", 1), ("dapo", 2)])
+def test_a_mean_of_each_micro_batch_is_refused_beside_dropped_groups(
+    tiny_policy, tmp_path, zero_variance, loss_type, passes
+):
+    options = {
+        "zero_variance": zero_variance,
+        "loss_type": loss_type,
+        "gradient_accumulation_steps": passes,
+        "per_device_train_batch_size": 8 // passes,
+    }
+    script = Script([1, 0, 1, 1, 0, 0, 0, 1])
+    if loss_type == "bnpo" and passes > 1:
+        with pytest.raises(InputError, match=r"2 micro-batches.*set grpo\.loss_type=dapo"):
+            trainer(tiny_policy, tmp_path, script, **options)
+    else:
+        trainer(tiny_policy, tmp_path, script, **options)
