@@ -34,10 +34,9 @@ def influences(scores: Floats, anomalous: NDArray[np.bool_]) -> Floats:
     found = np.full((len(scores), len(MOVED)), np.nan)
     squares = (scores - anomalous) ** 2
     found[:, 3] = (squares - squares.mean()) / len(scores)
-    if not anomalous.any():
+    if not anomalous.any() or anomalous.all():
         return found
-    if not anomalous.all():
-        found[:, 0] = 100 * _of_auroc(scores, anomalous)
+    found[:, 0] = 100 * _of_auroc(scores, anomalous)
     found[:, 1] = 100 * _of_average_precision(scores, anomalous)
     found[:, 2] = 100 * _of_largest_f1(scores, anomalous)
     return found

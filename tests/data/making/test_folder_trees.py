@@ -286,14 +286,22 @@ def test_masks_in_the_places_where_tools_put_them(tmp_path, name, side):
     assert not any("not read" in note for note in notes)
 
 
-@pytest.mark.parametrize("other", ["photo", "mask"])
-def test_two_files_of_one_name_that_are_no_image_and_mask_are_refused(tmp_path, other):
+def test_two_photos_of_one_name_are_two_images(tmp_path):
     photo(tmp_path / "good/g.png")
-    if other == "photo":
+    photo(tmp_path / "scratch/0.jpg")
+    photo(tmp_path / "scratch/0.png")
+    source = read_source("folder", tmp_path)
+    assert [item.name for item in source.items if not item.normal] == ["0.jpg", "0.png"]
+
+
+@pytest.mark.parametrize("photos", [0, 2])
+def test_files_of_one_name_that_are_no_image_and_mask_are_refused(tmp_path, photos):
+    photo(tmp_path / "good/g.png")
+    marked(tmp_path / "scratch/0.bmp")
+    if photos:
         photo(tmp_path / "scratch/0.jpg")
         photo(tmp_path / "scratch/0.png")
     else:
-        marked(tmp_path / "scratch/0.bmp")
         marked(tmp_path / "scratch/0.png")
     with pytest.raises(
         InputError, match=r"an image and its mask of two values, found .*0\.\w+ and"

@@ -92,12 +92,12 @@ def without_masks(images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
 
 def _is_mask_of_its_name(image: Path, same: list[Path]) -> bool:
     marks = [file for file in same if _is_two_valued(file)]
-    if len(same) != 2 or len(marks) != 1:
+    if marks and (len(same) != 2 or len(marks) != 1):
         raise InputError(
             f"expected an image and its mask of two values, found {' and '.join(map(str, same))}; "
             "give two images other names, or put masks into masks/"
         )
-    return image == marks[0]
+    return image in marks  # without any they are several photos
 
 
 class MaskIndex:
