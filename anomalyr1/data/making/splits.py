@@ -161,7 +161,7 @@ def _assign(
         InputError: a side would be empty at any distance.
     """
     bits, first = options.near_bits, None
-    unavoidable: list[tuple[str, str]] = []
+    unavoidable: list[tuple[str, str]] | None = None
     while True:
         try:
             train, test = assign(samples, prints, groups, replace(options, near_bits=bits))
@@ -172,7 +172,8 @@ def _assign(
         else:
             missing = lacking(samples, train, test) if options.holdout == "image" else []
             if missing and bits >= 0:
-                unavoidable = unavoidable or _lacking_anyway(samples, prints, groups, options)
+                if unavoidable is None:
+                    unavoidable = _lacking_anyway(samples, prints, groups, options)
                 missing = [one for one in missing if one not in unavoidable]
             if not missing or bits < 0:
                 return (train, test), bits

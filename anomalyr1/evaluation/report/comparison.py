@@ -124,8 +124,8 @@ def _unlike(main: Run, other: Run) -> Markup | None:
 
 def _difference(main: Run, other: Run) -> list[Child]:
     metrics = [run.metrics for run in (main, other) if run.metrics is not None]
-    empty = [cell for of in metrics for cell in of.get("empty_cells", ())]
-    found = macro_difference(other.readings, main.readings, empty)
+    of_parts = any(of.get("empty_cells") for of in metrics)  # which have no macro accuracy
+    found = None if of_parts else macro_difference(other.readings, main.readings)
     if found is None:
         return [DASH] * 3
     difference, images = found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anomalyr1.evaluation.cells import Cell
 from anomalyr1.evaluation.figures import (
     Difference,
     Key,
@@ -18,19 +17,9 @@ from anomalyr1.metrics.significance import Discordance
 
 
 def macro_difference(
-    first: Sequence[PredictionReading],
-    second: Sequence[PredictionReading],
-    empty: Sequence[Cell] = (),
+    first: Sequence[PredictionReading], second: Sequence[PredictionReading]
 ) -> tuple[Difference, Discordance] | None:
-    """Compare strict macro accuracy; None where the runs share no question of MMAD's table.
-
-    Args:
-        first: of a run.
-        second: of another.
-        empty: cells that either leaves empty; there is no macro accuracy then.
-    """
-    if empty:
-        return None
+    """Compare strict macro accuracy; None where the runs share no question of MMAD's table."""
     keys = _keys(first) & _keys(second)
     if not keys:
         return None

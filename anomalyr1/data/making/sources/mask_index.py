@@ -75,29 +75,38 @@ def without_masks(images: list[Path]) -> tuple[list[Path], dict[str, Path]]:
     stems: dict[str, list[Path]] = defaultdict(list)
     for image in images:
         stems[_stem(image.name)].append(image)
+    bases = {stem: _MARK.sub("", stem) for stem in stems}
+    marked = {stem: base for stem, base in bases.items() if base != stem and base in stems}
+    same_named = {
+        stem: _mask_among(same)
+        for stem, same in stems.items()
+        if stem not in marked and len({image.name.casefold() for image in same}) > 1
+    }
     kept, masks = [], {}
     for image in images:
         stem = _stem(image.name)
-        base = _MARK.sub("", stem)
-        if base != stem and base in stems:
-            masks[base] = image
-        elif len({name.name.casefold() for name in stems[stem]}) > 1 and _is_mask_of_its_name(
-            image, stems[stem]
-        ):
+        if stem in marked:
+            masks[marked[stem]] = image
+        elif image == same_named.get(stem):
             masks[stem] = image
         else:
             kept.append(image)
     return kept, masks
 
 
-def _is_mask_of_its_name(image: Path, same: list[Path]) -> bool:
+def _mask_among(same: list[Path]) -> Path | None:
+    """The mask among files of one name; None where all are photos.
+
+    Raises:
+        InputError: there are several, or several photos that one could be of.
+    """
     marks = [file for file in same if _is_two_valued(file)]
     if marks and (len(same) != 2 or len(marks) != 1):
         raise InputError(
             f"expected an image and its mask of two values, found {' and '.join(map(str, same))}; "
             "give two images other names, or put masks into masks/"
         )
-    return image in marks  # without any they are several photos
+    return marks[0] if marks else None
 
 
 class MaskIndex:
