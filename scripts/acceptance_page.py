@@ -111,6 +111,23 @@ def _steps(lines: list[dict[str, Any]]) -> list[str]:
     return [*drawn, "", note, "", *table(columns, memory)]
 
 
+def _commands(lines: list[dict[str, Any]]) -> list[str]:
+    """Commands of a user: whether each did what it has to, and how long it took."""
+    rows = []
+    for line in lines:
+        verdict = _why(line) or ("yes" if line["agrees"] else "NO")
+        apart = line.get("apart_by_step")
+        rows.append(
+            (line["what"], verdict, line.get("seconds"), None if apart is None else max(apart))
+        )
+    note = (
+        "A killed training that goes on has to give the figures of an unbroken one to the last "
+        "digit (`grpo.full_determinism`)."
+    )
+    columns = ("command", "as it should be", "seconds", "apart from the unbroken one")
+    return ["", "## Commands", "", note, "", *table(columns, rows)]
+
+
 def _sides(
     title: str, lines: list[dict[str, Any]], main: str, others: tuple[str, ...] = ()
 ) -> list[str]:
@@ -162,4 +179,5 @@ SECTIONS = {
     ("update",): _updates,
     ("rollout",): _rollouts,
     ("step",): _steps,
+    ("random weights", "sft", "train", "train, killed and resumed", "eval"): _commands,
 }

@@ -43,6 +43,7 @@ from anomalyr1.training.trainer import PolicyTrainer
 
 TINY = "data/tiny-policy"
 MIB = 2**20
+LEARNS = {"lora": LoraSection(), "full": None}
 # A phase of the plan, and what is run to see its peak.
 PHASES = {"rollout": "rollout", "training pass": "forward_backward", "step": "step"}
 
@@ -145,6 +146,8 @@ def expected(section: PolicyConfig, case: Case, prompt: int, patches: int) -> di
 def main(
     tiny: Annotated[bool, typer.Option(help="The tiny policy and a small batch.")] = False,
     quick: Annotated[bool, typer.Option(help="Stock and shared prefix alone.")] = False,
+    learns: Annotated[str, typer.Option(help="lora, full or both.")] = "both",
+    side: Annotated[str, typer.Option(help="shared, flex, stock or all.")] = "all",
     repeats: Annotated[int, typer.Option(help="Timings of each; the median counts.")] = 1,
     seconds: Annotated[float, typer.Option(help="Begin nothing new after so many.")] = 600,
     out: Annotated[Path | None, typer.Option(help="File that lines of JSON are added to.")] = None,
@@ -159,15 +162,15 @@ def main(
         path=TINY if tiny else NAME, dtype="bfloat16", min_pixels=pixels, max_pixels=pixels
     )
     policy = policy_of(base, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for lora in (LoraSection(), None):
-        for side in ("shared", "stock") if quick else ("shared", "flex", "stock"):
-            section = replace(base, lora=lora, shared_prefix=side != "stock")
+    sides = [name for name in ("shared", "stock") if quick] or ["shared", "flex", "stock"]
+    for kind in [name for name in LEARNS if learns in ("both", name)]:
+        for name in [name for name in sides if side in ("all", name)]:
+            section = replace(base, lora=LEARNS[kind], shared_prefix=name != "stock")
             found = book.attempt(
-                lambda s=section, n=side: measure(policy, s, case, n, repeats)  # type: ignore[misc]
+                lambda s=section, n=name: measure(policy, s, case, n, repeats)  # type: ignore[misc]
             )
             policy[0].zero_grad()
-            learns = "full" if lora is None else "lora"
-            book.write(what="step", learns=learns, variant=side, **asdict(case), **found)
+            book.write(what="step", learns=kind, variant=name, **asdict(case), **found)
 
 
 if __name__ == "__main__":

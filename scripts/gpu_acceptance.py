@@ -95,6 +95,14 @@ def parts(options: argparse.Namespace) -> list[Part]:
             ("torch", "typer", *TRL),
         ),
         Part(
+            "commands",
+            "sft, train, a killed train that goes on, eval: the whole architecture, random weights",
+            lambda seconds, out: script("whole_commands.py", seconds, out, small),
+            300,
+            None,
+            ("torch", "typer", "cv2", *TRL),
+        ),
+        Part(
             "tests",
             "pytest -m gpu",
             lambda *_: [sys.executable, "-m", "pytest", "-m", "gpu", "-rs", *files_of_gpu_tests()],

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What a machine with a GPU has to show: installs, runs `pytest -m gpu`, holds the shared prefix to
 # stock on the whole Qwen2.5-VL-3B with random weights and times both, compares peak memory with
-# `anomalyr1 plan`, makes two steps with vLLM beside the trainer where it installs, and writes
-# acceptance.json and acceptance.md of what was seen.
+# `anomalyr1 plan`, runs a user's commands (sft, train, killed and resumed, eval), makes two steps
+# with vLLM beside the trainer where it installs, and writes acceptance.json and acceptance.md.
 #
-#   ./scripts/gpu_acceptance.sh                       installs first; then at most eleven minutes
+#   ./scripts/gpu_acceptance.sh                       installs first; then at most sixteen minutes
 #   ./scripts/gpu_acceptance.sh --no-install          with the environment that is there ($PYTHON)
 #   ./scripts/gpu_acceptance.sh --no-install --quick  two and a half minutes
 #

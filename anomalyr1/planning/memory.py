@@ -24,6 +24,7 @@ CUDA_CONTEXT = GIB
 PARTS = (
     "weights",
     "gathered weights",
+    "cast weights",
     "reference policy",
     "optimiser state",
     "gradients",
@@ -161,16 +162,19 @@ def _phases(
         "CUDA context": 0 if settings.cpu else CUDA_CONTEXT,
     }
     stay = {"gradients": states.gradients} if sharding.kind == "ZeRO-3" else {}
+    # Those of a pass with gradients are kept for its backward half, among its activations.
+    cast = {"cast weights": _cast_weights(skeleton)}
     phases: dict[str, dict[str, int]] = {}
     if settings.vllm is None:
         cache, working = _rollout(skeleton, settings, prompt, own.shared)
         gathered = states.gathered_rollout
         rollout = {"gathered weights": gathered, "KV cache": cache, "working set": working}
-        phases["rollout"] = held | stay | rollout
+        phases["rollout"] = held | stay | cast | rollout
     if settings.beta or settings.scores_old:
         shape = scoring_shape(settings, prompt, shared=own.shared, chunk_tokens=chunk)
         worst = worst_moment(skeleton, shape, checkpointing=False, backward=False)
-        phases["scoring"] = held | stay | {"gathered weights": states.gathered} | _parts(worst)
+        gathered_too = {"gathered weights": states.gathered}
+        phases["scoring"] = held | stay | cast | gathered_too | _parts(worst)
     phases["training pass"] = (
         held
         | {"gathered weights": states.gathered}
@@ -182,6 +186,18 @@ def _phases(
         "float32 gradients": states.step,
     }
     return phases
+
+
+def _cast_weights(skeleton: Skeleton) -> int:
+    """Bytes of the copies that autocast keeps of weights that learn until the model has answered.
+
+    It makes them without gradients too; what is frozen is cast anew each time and let go.
+    """
+    narrow = skeleton.layers.autocast
+    if narrow is None:
+        return 0
+    wide = (w.number for w in skeleton.weights if w.trained and w.itemsize > narrow.itemsize)
+    return sum(wide) * narrow.itemsize
 
 
 def _parts(worst: Moment) -> dict[str, int]:

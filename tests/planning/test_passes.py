@@ -9,12 +9,15 @@ from anomalyr1.config import Config, LoraSection, PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
 from anomalyr1.planning.head import Head
 from anomalyr1.planning.live import LiveBytes, nbytes
+from anomalyr1.planning.memory import estimate
 from anomalyr1.planning.pass_shapes import groups_in_a_pass, scoring_shape, training_shape
 from anomalyr1.planning.passes import worst_moment
 from anomalyr1.planning.settings import read_settings
+from anomalyr1.planning.sharding import Sharding
 from anomalyr1.planning.skeleton import build_skeleton
 from anomalyr1.planning.tokens import PromptTokens, sharing_ratio
 from anomalyr1.policy.load import load_policy, lora_config
+from anomalyr1.policy.precision import learn_in_float32
 
 PROMPT = PromptTokens("made up", 1, 100, 100.0, 0, 2, 200)
 
@@ -196,3 +199,25 @@ def test_what_learns_is_counted_in_float32(tiny_policy, section, autocast, held)
         for p in skeleton.layers._inner.language_model.layers[0].parameters()
         if p.requires_grad
     )
+
+
+def test_autocast_keeps_copies_of_what_learns_while_it_samples(tiny_policy):
+    policy = PolicyConfig(path=str(tiny_policy), dtype="bfloat16", freeze_projector=True)
+    model = load_policy(policy, trainable=True).model
+    learn_in_float32(model, autocast=True)
+    ids = torch.randint(100, 250, (1, 8))
+    casting = torch.autocast("cpu", dtype=torch.bfloat16)
+    with torch.no_grad(), casting, LiveBytes() as live:
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        kept = live.now
+
+    def planned(**keys):
+        config = Config(policy=policy, grpo={"use_cpu": True, "beta": 0.04, **keys})
+        phases = estimate(
+            config, read_architecture(policy), read_settings(config, 1), Sharding(), PROMPT
+        ).phases
+        return {phases[phase]["cast weights"] for phase in ("rollout", "scoring")}
+
+    [copies] = planned(bf16=True)
+    assert copies == pytest.approx(kept, rel=0.01)  # norms are not cast
+    assert planned(bf16=False) == {0}
