@@ -7,6 +7,7 @@ al., Eurospeech 1997), on plain axes in percent. The closer to the lower left co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from anomalyr1.metrics.bootstrap import ratios, variances
 from anomalyr1.metrics.operating_point import threshold_for
-from anomalyr1.metrics.rare_shares import is_rare, share_ends
+from anomalyr1.metrics.rare_shares import by_image, is_rare, share_ends
 
 # What an inspection that stops a line may at most cost; a threshold of one's own is chosen by
 # `anomalyr1 calibrate`, on other images than those it is judged by.
@@ -67,7 +68,10 @@ def overkill_curve(
 
 
 def operating_points(
-    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], weights: Floats | None
+    scores: NDArray[np.float64],
+    anomalous: NDArray[np.bool_],
+    weights: Floats | None,
+    image: Sequence[int] | None = None,
 ) -> dict[str, dict[str, Any] | None]:
     """What comes of two thresholds: `even`, 0.5, and `chosen`, for 5 % of overkill at most.
 
@@ -75,10 +79,12 @@ def operating_points(
         scores: (n,) from 0 to 1.
         anomalous: (n,) gold labels.
         weights: (R, n), how often each image is drawn; None for no intervals.
+        image: (n,) the number of the image of each; None where every score has its own.
 
     Returns:
         Of each `threshold`, `overkill` and `miss` in percent, and their 95 % `intervals`
-        (`rare_shares.share_ends`): the threshold is held, the images are drawn. The chosen one is
+        (`rare_shares.share_ends`; None from fewer than two images of the class): the threshold is
+        held, the images are drawn. The chosen one is
         the lowest that keeps overkill on these same images at `WANTED_OVERKILL`
         (`metrics.operating_point`), so that on others it will be somewhat higher. None without
         images of both classes, or where no threshold up to 1 keeps it.
@@ -89,7 +95,7 @@ def operating_points(
     chosen = threshold_for(scores[~anomalous], scores[anomalous], overkill=WANTED_OVERKILL)
     for name, threshold in (("even", EVEN), ("chosen", chosen)):
         if threshold <= 1:
-            found[name] = _at(threshold, scores, anomalous, weights)
+            found[name] = _at(threshold, scores, anomalous, weights, image)
     return found
 
 
@@ -98,6 +104,7 @@ def _at(
     scores: NDArray[np.float64],
     anomalous: NDArray[np.bool_],
     weights: Floats | None,
+    image: Sequence[int] | None,
 ) -> dict[str, Any]:
     wrong = (scores >= threshold) != anomalous
     sides = {"overkill": ~anomalous, "miss": anomalous}
@@ -105,10 +112,13 @@ def _at(
     if weights is not None:
         columns = np.stack([part for of in sides.values() for part in (wrong & of, of)], axis=1)
         sums = (weights @ columns.astype(np.float32)).astype(np.float64)
-        parts = columns.reshape(-1, 2, 2).astype(np.float64)
-        images, rare = parts[..., 1].sum(axis=0), is_rare(parts[..., 0], parts[..., 1])
+        parts = by_image(columns.reshape(-1, 2, 2), image)
+        images = (parts[..., 1] > 0).sum(axis=0).astype(np.float64)
+        rare = is_rare(parts[..., 0], parts[..., 1])
         varied = variances(ratios(sums.reshape(-1, 2, 2)))
         ends = share_ends(ratios(parts.sum(axis=0)), varied, images, rare)
-        intervals = {name: [float(e) for e in ends[:, i]] for i, name in enumerate(sides)}
+        for number, name in enumerate(sides):
+            if images[number] > 1:
+                intervals[name] = [float(end) for end in ends[:, number]]
     values = {name: float(100 * wrong[of].mean()) for name, of in sides.items()}
     return {"threshold": threshold, **values, "intervals": intervals}

@@ -12,7 +12,9 @@ Where a handful of images decides, the variance is not known either, and images 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,23 @@ LEVEL = 0.95
 FEW = 10  # images; with fewer that lost something, or that won something, a variance says little
 
 _DEVIATE = NormalDist().inv_cdf(0.5 + LEVEL / 2)
+
+
+def by_image(parts: NDArray[Any], image: Sequence[int] | None) -> NDArray[np.float64]:
+    """Numerators and denominators of questions, added up by image: (images, ...) of (n, ...).
+
+    Args:
+        parts: (n, ...) of each question.
+        image: (n,) the number of its image, from 0; None where every question has its own.
+
+    >>> by_image(np.array([[1, 1], [0, 1], [1, 1]]), [0, 0, 1]).tolist()
+    [[1.0, 2.0], [1.0, 1.0]]
+    """
+    if image is None:
+        return np.asarray(parts, dtype=np.float64)
+    summed = np.zeros((max(image) + 1, *parts.shape[1:]))
+    np.add.at(summed, np.asarray(image), parts)
+    return summed
 
 
 def is_rare(won: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.bool_]:

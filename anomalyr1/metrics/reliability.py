@@ -10,13 +10,14 @@ confidence).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomalyr1.metrics.bootstrap import variances
-from anomalyr1.metrics.rare_shares import FEW, share_ends
+from anomalyr1.metrics.rare_shares import by_image, is_rare, share_ends
 
 BINS = 15
 _COUNT, _SAID, _ANOMALOUS = range(3)
@@ -37,12 +38,18 @@ def bin_sums(
     Returns:
         (R, `BINS`, 3): images, the sum of their scores, how many of them are anomalous.
     """
+    columns = _columns(scores, anomalous)
+    summed = weights @ columns.reshape(len(scores), BINS * 3)
+    return np.asarray(summed, dtype=np.float64).reshape(len(weights), BINS, 3)
+
+
+def _columns(scores: NDArray[np.float64], anomalous: NDArray[np.bool_]) -> Floats:
+    """(n, `BINS`, 3): each score in its bin."""
     columns = np.zeros((len(scores), BINS, 3), dtype=np.float32)
     row, bins = np.arange(len(scores)), np.minimum((scores * BINS).astype(int), BINS - 1)
     for column, values in ((_COUNT, 1.0), (_SAID, scores), (_ANOMALOUS, anomalous)):
         columns[row, bins, column] = values
-    summed = weights @ columns.reshape(len(scores), BINS * 3)
-    return np.asarray(summed, dtype=np.float64).reshape(len(weights), BINS, 3)
+    return columns
 
 
 def calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -52,28 +59,36 @@ def calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def reliability(
-    sums: NDArray[np.float64], drawn: NDArray[np.float64] | None
+    scores: NDArray[np.float64],
+    anomalous: NDArray[np.bool_],
+    weights: Floats | None = None,
+    image: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """The bins, lowest first.
 
     Args:
-        sums: (`BINS`, 3), of all images once.
-        drawn: (R, `BINS`, 3), of images drawn with replacement; None for no intervals.
+        scores: (n,) from 0 to 1.
+        anomalous: (n,) gold labels.
+        weights: (R, n), how often each image is drawn; None for no intervals.
+        image: (n,) the number of the image of each; None where every score has its own.
 
     Returns:
-        Of each bin `from` and `to` (0 to 1), `images`, and in percent `said` (their mean score),
-        `anomalous` (their share) and its 95 % `interval` (`rare_shares.share_ends`).
+        Of each bin `from` and `to` (0 to 1), `images` (scores in it), and in percent `said` (their
+        mean), `anomalous` (their share) and its 95 % `interval` (`rare_shares.share_ends`).
         None where there is none, and no interval from fewer than two images.
 
-    >>> sums = bin_sums(np.array([0.5, 0.5]), np.array([True, False]), np.ones((1, 2), np.float32))
-    >>> reliability(sums[0], None)[7]["said"], reliability(sums[0], None)[7]["anomalous"]
+    >>> found = reliability(np.array([0.5, 0.5]), np.array([True, False]))
+    >>> found[7]["said"], found[7]["anomalous"]
     (50.0, 50.0)
     """
-    count, anomalous = sums[:, _COUNT], sums[:, _ANOMALOUS]
+    columns = _columns(scores, anomalous)
+    sums = columns.sum(axis=0, dtype=np.float64)
+    parts = by_image(columns[..., [_ANOMALOUS, _COUNT]], image)
+    trials = (parts[..., 1] > 0).sum(axis=0).astype(np.float64)
     ends = None
-    if drawn is not None:
-        rare = np.minimum(anomalous, count - anomalous) < FEW
-        ends = share_ends(_shares(sums), variances(_shares(drawn)), count, rare)
+    if weights is not None:
+        varied = variances(_shares(bin_sums(scores, anomalous, weights)))
+        ends = share_ends(_shares(sums), varied, trials, is_rare(parts[..., 0], parts[..., 1]))
     found = []
     for number, (images, said, _) in enumerate(sums):
         found.append(
@@ -84,7 +99,7 @@ def reliability(
                 "said": float(100 * said / images) if images else None,
                 "anomalous": float(_shares(sums[number])) if images else None,
                 "interval": None
-                if ends is None or images < 2
+                if ends is None or trials[number] < 2
                 else [float(end) for end in ends[:, number]],
             }
         )

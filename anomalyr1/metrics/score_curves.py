@@ -135,20 +135,18 @@ def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping
     if weights is None:
         nothing: dict[str, Any] = dict.fromkeys(MEASURES)
         return {**result, **nothing, "intervals": dict(nothing), **_drawings(scores, anomalous)}
+    image = _numbers([one.image for one in scored])
     once = np.ones((1, len(scored)), dtype=np.float32)
     values = weighted_measures(scores, anomalous, once)[0]
     ends = None
-    if len({one.image for one in scored}) > 1:
+    if len(set(image)) > 1:
         chunk = max(1, _CHUNK // len(scored))
         drawn = [
             weighted_measures(scores, anomalous, weights[start : start + chunk])
             for start in range(0, len(weights), chunk)
         ]
-        groups = (
-            _numbers([one.image for one in scored]),
-            _numbers([one.dataset for one in scored]),
-        )
-        ends = score_ends(scores, anomalous, *groups, values, np.concatenate(drawn))
+        dataset = _numbers([one.dataset for one in scored])
+        ends = score_ends(scores, anomalous, image, dataset, values, np.concatenate(drawn))
     intervals: dict[str, Any] = {}
     for number, name in enumerate(MEASURES):
         known = not np.isnan(values[number])
@@ -156,18 +154,19 @@ def _with_intervals(scored: Sequence[Scored], weights: Floats | None) -> Mapping
         intervals[name] = (
             [float(end) for end in ends[:, number]] if known and ends is not None else None
         )
-    drawings = _drawings(scores, anomalous, None if ends is None else weights)
+    drawings = _drawings(scores, anomalous, None if ends is None else weights, image)
     return {**result, "intervals": intervals, **drawings}
 
 
 def _drawings(
-    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], weights: Floats | None = None
+    scores: NDArray[np.float64],
+    anomalous: NDArray[np.bool_],
+    weights: Floats | None = None,
+    image: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """What is drawn of a score, in numbers."""
-    once = np.ones((1, len(scores)), dtype=np.float32)
-    drawn = None if weights is None else bin_sums(scores, anomalous, weights)
     return {
-        "reliability": reliability(bin_sums(scores, anomalous, once)[0], drawn),
+        "reliability": reliability(scores, anomalous, weights, image),
         "curve": overkill_curve(scores, anomalous),
-        "operating_points": operating_points(scores, anomalous, weights),
+        "operating_points": operating_points(scores, anomalous, weights, image),
     }

@@ -46,6 +46,18 @@ def split_list(text: str) -> tuple[str, str | None]:
     return _FENCE.sub("", around).strip(), text[start:end]
 
 
+def only_word(text: str) -> str | None:
+    """The one string that a list or a record holds; None where it holds anything else.
+
+    >>> only_word('{"answer": "B"}'), only_word('["B"]'), only_word('[[1, 2, 3, 4]]')
+    ('B', 'B', None)
+    """
+    value = _load(text)
+    held = list(value.values()) if isinstance(value, dict) else value
+    alone = isinstance(held, list) and len(held) == 1 and isinstance(held[0], str)
+    return held[0] if alone else None
+
+
 def read_boxes(text: str) -> tuple[tuple[Box, ...] | None, set[str]]:
     """The boxes of a list and what is wrong with them; None where the list cannot be read.
 

@@ -114,7 +114,8 @@ def _opened(text: str, texts: Mapping[str, str]) -> str | None:
     others = [option for letter, option in texts.items() if letter != begun[0] and option]
     if any(_speaks_of(said, option) for option in others):
         return None
-    return None if any(other != begun[0] for other in _ANOTHER.findall(text)) else begun[0]
+    named = (other for other in _ANOTHER.findall(text) if other in texts)
+    return None if any(other != begun[0] for other in named) else begun[0]
 
 
 def _speaks_of(said: str, option: str) -> bool:

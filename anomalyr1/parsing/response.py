@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from anomalyr1.parsing import faults
-from anomalyr1.parsing.box_lists import read_boxes, split_list
+from anomalyr1.parsing.box_lists import only_word, read_boxes, split_list
 from anomalyr1.parsing.letters import read_letter
 from anomalyr1.parsing.statements import conclude
 from anomalyr1.parsing.tags import Blocks, released_blocks, split_blocks
@@ -56,6 +56,9 @@ def _read(blocks: Blocks, options: Mapping[str, str], passed: bool) -> Response:
     boxes: tuple[Box, ...] | None = None
     if answer_text is not None:
         around, listed = split_list(answer_text)
+        if options and listed is not None and not around:
+            word = only_word(listed)  # a letter in JSON
+            around, listed = (around, listed) if word is None else (word, None)
         if listed is not None:
             boxes, box_faults = read_boxes(listed)
             found |= box_faults

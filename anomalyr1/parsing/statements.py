@@ -55,12 +55,15 @@ _END = re.compile(
     r"|in)\b)"
 )
 _FULL_STOP = re.compile(r"[\"')\]}」】>]*(?:$|[.!。！\n])")
+# Behind "right" it is a place that is meant.
+_PLACE = r"(?:side|edge|half|part|end|corner|hand|third|top|bottom|upper|lower|of)"
 # A verdict on named options; matched against the text as written.
 _VERDICT = re.compile(
     rf"(?<![A-Za-z0-9_'-])(?P<list>[A-Z](?:(?:{_SEPARATOR}| ){_SINGLE}){{0,25}})\)?(?:"
     r" (?:is|are|was|were|must be|seems?|looks?|(?P<can>can) not be|can be)(?P<not> not)?"
     r"(?: (?:the|all|both|clearly|therefore|also|obviously|definitely|most|only|simply)\b)*"
-    r" (?:(?P<good>correct|right|true|best|answer)|(?P<bad>wrong|incorrect|false|ruled out|excluded"
+    rf" (?:(?P<good>correct|right(?! {_PLACE}\b|-)|true|best|answer)"
+    r"|(?P<bad>wrong|incorrect|false|ruled out|excluded"
     r"|eliminated|impossible|invalid|out|inaccurate))\b"
     r"|(?:选项|项)?[都均也]?[是为]?都?"
     r"(?:(?P<zh_bad>不正确|不对|错|排除|不符合?|不是)|(?P<zh_good>正确|对(?![于比应]))))"
@@ -70,7 +73,8 @@ _REJECTED = re.compile(
     r"(?![A-Za-z0-9_'-])"
 )
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless)\b|如果|假如|假设|若|是否"
+    r"(?<!\bas )\bif\b|\bwhether\b(?![^,]*, (?:so |therefore |then )?(?:the )?$)"
+    r"|\b(?:suppose|supposing|assume|assuming|unless)\b|如果|假如|假设|若|是否"
 )
 _DENIED = re.compile(
     r"(?:\b(?:not|never)(?: (?:think|believe|say|agree|mean|true|sure|that|the|correct|right|final"

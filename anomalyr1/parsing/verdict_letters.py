@@ -19,6 +19,11 @@ _ASKS_DEFECT = re.compile(
     rf"\b(?:{NOUN}|{BAD}|irregularit(?:y|ies)|problems?|issues?|wrong|unusual|unexpected"
     r"|differ(?:s|ent|ently|ences?)?\b|deviat(?:es?|ed|ions?)\b|changed)|缺陷|异常|瑕疵|损坏"
 )
+# Asks for what is absent, beside what `ABSENCE` knows.
+_ASKS_FREE = re.compile(
+    r"\bfree (?:of|from)\b|\b(?:no|without)(?: [\w-]+){0,3}?"
+    r" (?:irregularit(?:y|ies)|problems?|issues?|scratch(?:es)?|dents?|cracks?)\b"
+)
 # "Does it differ from the normal sample?" asks nothing of the sample.
 _SAMPLE = (
     rf"(?:(?:the|a|an|any|its|given|first|same|other) ){{0,3}}(?:{GOOD}|good)(?: [\w-]+){{0,2}}?"
@@ -77,7 +82,7 @@ def _said(option: str, yes: Verdict) -> Verdict | None:
 
 def _meant_by_yes(question: str) -> Verdict:
     text = tidy(question).lower()
-    if ABSENCE.search(text):
+    if ABSENCE.search(text) or _ASKS_FREE.search(text):
         return "normal"
     if _ASKS_DEFECT.search(text):
         return "abnormal"

@@ -220,4 +220,10 @@ def _number(value: Any) -> float | None:
         return None
     if not isinstance(value, numbers.Real) and not hasattr(value, "__float__"):
         raise TypeError(f"{value!r:.40}")
-    return None if math.isnan(float(value)) else float(value)
+    try:
+        number = float(value)
+    except (ValueError, RuntimeError):  # an array or a tensor of several
+        raise TypeError(f"{value!r:.40}") from None
+    if math.isinf(number):
+        raise TypeError(f"{number}")
+    return None if math.isnan(number) else number

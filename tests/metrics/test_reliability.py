@@ -16,7 +16,7 @@ def test_by_hand():
     scores = np.array([0.0, 0.05, 0.2, 0.99, 1.0, 1.0])
     anomalous = np.array([False, True, True, True, True, False])
     sums = bin_sums(scores, anomalous, np.ones((1, 6), np.float32))
-    found = reliability(sums[0], None)
+    found = reliability(scores, anomalous)
     assert [cell["images"] for cell in found] == [2, 0, 0, 1, *[0] * 10, 3]
     assert (found[0]["from"], found[0]["to"]) == (0, 1 / 15)
     assert found[0]["said"] == pytest.approx(2.5) and found[0]["anomalous"] == 50

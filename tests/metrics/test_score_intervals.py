@@ -9,13 +9,17 @@ from anomalyr1.metrics.rare_shares import wilson
 from anomalyr1.metrics.score_curves import Scored, score_measures
 
 
-def intervals(scores, anomalous, image=None, resamples=300):
+def measures(scores, anomalous, image=None, resamples=300):
     image = range(len(scores)) if image is None else image
     made = [
         Scored(f"d/{of}", "d", not bad, float(score))
         for of, bad, score in zip(image, anomalous, scores, strict=True)
     ]
-    return score_measures(made, resamples)["pooled"]["intervals"]
+    return score_measures(made, resamples)["pooled"]
+
+
+def intervals(*given):
+    return measures(*given)["intervals"]
 
 
 def test_a_perfect_score_is_not_certain():
@@ -43,6 +47,26 @@ def test_five_scores_an_image_that_are_alike_say_what_one_says():
     for name in ("auroc", "average_precision", "f1_max", "brier"):
         assert again[name] == pytest.approx(once[name], rel=0.02), name
     assert again["ece"] == pytest.approx(once["ece"], rel=0.15)
+
+
+def test_five_alike_are_no_five_trials_of_a_threshold_or_a_bin():
+    """20 normal images at 0.1 and 20 anomalous ones at 0.9, five times each."""
+    anomalous = np.arange(40) < 20
+    once = (np.where(anomalous, 0.9, 0.1), anomalous, np.arange(40))
+    again = measures(*(np.repeat(part, 5) for part in once))
+    of_twenty = [float(end) for end in wilson(np.array(0.0), np.array(20))]
+    even = again["operating_points"]["even"]["intervals"]
+    assert even["overkill"] == even["miss"] == pytest.approx(of_twenty)
+    low, high = again["reliability"][1], again["reliability"][13]
+    assert low["images"] == high["images"] == 100
+    assert low["interval"] == pytest.approx(of_twenty)
+    assert high["interval"] == pytest.approx([100 - end for end in reversed(of_twenty)])
+
+
+def test_one_image_of_a_class_has_no_interval():
+    found = measures(np.array([0.1, 0.2, 0.9]), np.array([False, False, True]))
+    assert found["operating_points"]["even"]["intervals"]["miss"] is None
+    assert found["operating_points"]["even"]["intervals"]["overkill"] is not None
 
 
 def test_auroc_has_the_width_of_its_variance():

@@ -29,6 +29,15 @@ CHOICE = [
     (PLACES, "The answer is a scratch on the surface.", None),
     (PLACES, "The answer is A scratch on the surface.", None),
     (PLACES, "So a scratch can be seen.", None),
+    # A place on the right side is no right answer.
+    (PLACES, "Option A is the top, option B is the right side, option C is the rim.", None),
+    (PLACES, "Option B is right-hand of it.", None),
+    (PLACES, "Option B is right.", "B"),
+    # Supposed is what follows the condition, not every sentence that has the word.
+    (PLACES, "It looks as if the rim is chipped, so the answer is C.", "C"),
+    (PLACES, "Since the question asks whether there is a dent, the answer is B.", "B"),
+    (PLACES, "I wonder whether the answer is B.", None),
+    (PLACES, "If the rim is chipped, the answer is C.", None),
     # The released code reads B here.
     (PLACES, "the answer is C because A B D are wrong", "C"),
     (PLACES, "The answer is C, because A, B and D are wrong.", "C"),
@@ -204,6 +213,31 @@ GROUNDING = [
     ("The part seems not to have a flaw.", "normal"),
     ("It never shows a defect.", "normal"),
     ("It appears to have a defect.", "abnormal"),
+    # A part that is missing is the defect.
+    ("The nut has no hole, which is a defect.", None),
+    ("There is no screw, indicating a defect.", None),
+    ("The absence of the cap indicates a defect.", None),
+    ("The lack of a cable tie is a defect.", None),
+    ("There are no visible marks indicating damage.", "normal"),
+    ("There is no sign that there is a defect.", "normal"),
+    ("It is by no means a defect.", "normal"),
+    # A list of what is absent has any length.
+    ("No scratches, dents, cracks, chips, stains, or other defects are visible.", "normal"),
+    ("There are no scratches, dents, cracks, discoloration, or other defects visible.", "normal"),
+    # The subject denies it.
+    ("No part of the capsule is damaged.", "normal"),
+    ("None of the components show any damage.", "normal"),
+    ("There is no sign that the bottle is damaged.", "normal"),
+    ("Nothing in the image appears damaged.", "normal"),
+    ("Not a single defect is visible.", "normal"),
+    ("There is no cap and the bottle is damaged.", "abnormal"),
+    ("No cap means the bottle is damaged.", "abnormal"),
+    # What is normal is not the product.
+    ("One candle is damaged. The other candles look normal.", "abnormal"),
+    ("No defects are visible, except for a scratch on the rim.", None),
+    ("In the normal images, the surface is intact, but here it is scratched.", None),
+    ("The rim is not as smooth as normal.", None),
+    ("In other words the product is normal.", "normal"),
     # What is well with the rest makes no product normal.
     ("No other defects are visible.", None),
     ("There are no additional defects.", None),

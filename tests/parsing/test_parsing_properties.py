@@ -82,6 +82,7 @@ HOSTILE = [
     "A, ", "A and ", "A/", "B", "answer is ", "answer is the ", "the answer is B ", "so ",
     "so, B. ", "it is ", "it is just ", "not B ", "choose option ", "if the answer is ",
     "A is the ", "no ", "no defect ", "no defect or ", "defect is ", "there is ", "is not ",
+    "no scratches, ", "no sign that ", "no part of it ", "other parts ", "as if ", "whether, ",
     "is normal ", "is really ", "is damaged and ", "compared to the ", "a-", "no-", "n't ", "it's ",
     ": \n", "*", "# ", "1e", "1", "=>", "(((B", "B. ", "Left. ", "\ufdfa", "ab",
     "答案", "答案是", "答案是B", "选", "不", "没有", "没有任何", "正常", "，",

@@ -21,6 +21,9 @@ N, D = "normal", "abnormal"
         ("Is the product not normal?", ["Yes.", "No."], [D, N]),
         ("Is the object free of defects?", ["Yes.", "No."], [N, D]),
         ("Does the object have no visible damage?", ["Yes.", "No."], [N, D]),
+        ("Is the surface free of scratches?", ["Yes.", "No."], [N, D]),
+        ("Is the product free of problems?", ["Yes.", "No."], [N, D]),
+        ("Is it without any irregularity?", ["Yes.", "No."], [N, D]),
         # The normal sample of a comparison is not what is asked about.
         ("Does the product differ from the normal sample?", ["Yes.", "No."], [D, N]),
         (

@@ -1,5 +1,6 @@
 """Rewards of the user's own: named by a dotted path, called as TRL calls them, replayed."""
 
+import math
 import pickle
 import subprocess
 import sys
@@ -55,6 +56,14 @@ def one_too_few(completions, **columns):
 
 def nothing(completions, **columns):
     return None
+
+
+def endless(completions, **columns):
+    return [-math.inf] * len(completions)
+
+
+def pairs(completions, **columns):
+    return torch.ones(len(completions), 2)
 
 
 def texts(completions, **columns):
@@ -205,6 +214,8 @@ def test_two_of_one_name_and_two_weights_of_one_term_are_refused(tmp_path, monke
         ("one_too_few", "a list of 2 numbers or nulls, found 1"),
         ("nothing", "a list of 2 numbers or nulls, found None"),
         ("texts", "found 'good' among them"),
+        ("endless", "found -inf among them"),
+        ("pairs", "found tensor.* among them"),
         ("needs_prompts", "asking for prompts"),
         ("needs_limit", "asking for limit"),
     ],
