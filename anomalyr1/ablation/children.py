@@ -75,6 +75,16 @@ def end(process: psutil.Process) -> None:
             one.kill()
 
 
+def end_all_left_behind(folder: Path) -> list[Path]:
+    """End what killed ablations left at work in any run folder below theirs; those folders.
+
+    All at once, whatever config they were of: one may hold the GPU that another run is about to
+    get.
+    """
+    runs = sorted(record.parent for record in folder.glob(f"*/{PROCESS}"))
+    return [run for run in runs if end_left_behind(run)]
+
+
 def end_left_behind(folder: Path) -> bool:
     """End what a killed ablation left at work in a run folder; True where there was something."""
     record = folder / PROCESS

@@ -153,7 +153,9 @@ def _contrasts(
     values = [(_values(one), _values(other)) for one, other in pairs]
     intervals = {}
     shared = answers.shared([_key(run) for pair in pairs for run in pair]) if answers else None
-    if shared is not None:
+    if shared is not None:  # what these questions do not give is a figure of other questions
+        values = [(_unfigured(one), _unfigured(other)) for one, other in values]
+    if shared:
         intervals = differences(shared[::2], shared[1::2])
         on_shared = zip(values, shared[::2], shared[1::2], strict=True)
         values = [
@@ -190,6 +192,11 @@ def _values(run: Result) -> dict[str, float]:
     if run.stage is not None:
         return {}
     return {**run.measures, MINUTES: run.seconds / 60}
+
+
+def _unfigured(values: Mapping[str, float]) -> dict[str, float]:
+    """Without the figures of the evaluation."""
+    return {name: value for name, value in values.items() if name not in FIGURES}
 
 
 def _key(run: Result) -> tuple[str, int]:

@@ -12,18 +12,24 @@ THREADS = "OMP_NUM_THREADS"
 
 
 def places(
-    jobs: int, gpus: int, environment: Mapping[str, str], *, launched: bool = False
+    jobs: int,
+    gpus: int,
+    environment: Mapping[str, str],
+    *,
+    launched: bool = False,
+    on_cpu: bool = False,
 ) -> list[dict[str, str]]:
     """The variables that `jobs` runs at once are started with, one mapping each.
 
-    A single run is left what it has. Several get one GPU each, or divide the cores of a machine
-    without one.
+    Each gets one GPU, as a process that trains may see no more, and several on the CPU divide its
+    cores. A single run is left what it has where that is one GPU, or nothing that it uses.
 
     Args:
         jobs: runs at once.
         gpus: that this process may use.
         environment: of this process.
         launched: trainings are started by a command that takes devices itself.
+        on_cpu: no training uses a GPU (`use_cpu`).
 
     Raises:
         InputError: there are fewer GPUs, or each run would take them all.
@@ -33,17 +39,18 @@ def places(
     """
     if jobs < 1:
         raise InputError(f"expected --jobs of at least 1, found {jobs}; raise it")
-    if jobs == 1:
+    if jobs == 1 and (launched or on_cpu or gpus < 2):
         return [{}]
     if launched:
         raise InputError(
             f"expected --jobs 1 beside the `launch` of the ablation, which takes devices for "
             f"itself, found --jobs {jobs}; leave one of the two out"
         )
-    if gpus == 0:
+    if gpus == 0 or on_cpu:
         share = max(1, cores() // jobs)
         asked = environment.get(THREADS, "")
-        return [{THREADS: str(min(share, int(asked)) if asked.isdigit() else share)}] * jobs
+        threads = str(min(share, int(asked)) if asked.isdigit() else share)
+        return [{THREADS: threads} | ({VISIBLE: ""} if gpus else {})] * jobs
     if jobs > gpus:
         raise InputError(f"expected --jobs of at most {gpus}, a GPU each, found {jobs}; lower it")
     visible = environment.get(VISIBLE, "")

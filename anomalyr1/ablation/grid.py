@@ -68,6 +68,7 @@ class Ablation:
         runs: every variant with every seed.
         baseline: the variant that the others are compared with.
         launched: a training is started by a command of the file's own, on devices of its choice.
+        on_cpu: no training uses a GPU.
         scale: where the variants (the baseline may be apart) differ in one number.
     """
 
@@ -77,6 +78,7 @@ class Ablation:
     baseline: str
     launched: bool
     scale: Scale | None
+    on_cpu: bool = False
 
 
 def plan(path: Path, overrides: Sequence[str] = ()) -> Ablation:
@@ -103,6 +105,7 @@ def plan(path: Path, overrides: Sequence[str] = ()) -> Ablation:
     evaluation = path.parent / str(raw["eval"])
     variants = _variants(raw, path)
     runs: list[Run] = []
+    on_cpu: list[bool] = []  # of each training
     for name, changes in variants.items():
         verb = _verb(changes.get("verb", raw.get("verb", "train")), path, name)
         base = path.parent / str(changes.get("base", raw["base"]))
@@ -115,6 +118,9 @@ def plan(path: Path, overrides: Sequence[str] = ()) -> Ablation:
             folder = Path(raw["run_dir"]) / f"{label}-{found.digest[:8]}"
             commands = _commands(found, launch, folder)
             runs.append(Run(name, seed, folder, found.digest, commands))
+            if verb != "none":
+                given = found.training.grpo if verb == "train" else found.training.sft
+                on_cpu.append(bool(given.get("use_cpu")))
     return Ablation(
         path,
         Path(raw["run_dir"]),
@@ -122,6 +128,7 @@ def plan(path: Path, overrides: Sequence[str] = ()) -> Ablation:
         _baseline(raw, variants, path),
         launch != _PYTHON,
         _scale(variants),
+        bool(on_cpu) and all(on_cpu),
     )
 
 

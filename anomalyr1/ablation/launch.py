@@ -53,7 +53,8 @@ def ablate(
     """
     console = console or notes()
     ablation = plan(path, overrides)
-    slots = places(jobs, _gpus(), os.environ, launched=ablation.launched)
+    kinds = {"launched": ablation.launched, "on_cpu": ablation.on_cpu}
+    slots = places(jobs, _gpus(), os.environ, **kinds)
     answers = Answers({(run.variant, run.seed): run.folder for run in ablation.runs})
 
     def write(results: Sequence[Result]) -> None:
@@ -63,6 +64,8 @@ def ablate(
     with run_lock(ablation.folder):
         commands = [("goes on where ablate was stopped", again)]
         write_page(ablation.folder, command_of(again), contents_of_ablation(), commands)
+        for folder in children.end_all_left_behind(ablation.folder):
+            _say(console, f"{folder}: ended the process that an earlier ablation left")
         results = execute(ablation.runs, slots, answers, console, write)
     return ablation, results, answers
 
@@ -100,6 +103,8 @@ class _Attempt:
         if self.status:
             lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             message = lines[-1] if lines else f"exit status {self.status}"
+            if self.status < 0:  # out of memory, say: what it printed last is no reason
+                message = f"ended by signal {-self.status} after: {message}"
             return replace(made, stage=self.stage, message=message)
         measures = {**training_measures(run.folder), **answers.of(run.folder).values}
         return replace(made, measures=measures)
@@ -140,7 +145,7 @@ def execute(
         ]
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(console, text)
 
     for number, run in enumerate(runs, start=1):
         name = f"[{number}/{len(runs)}] {run.variant}, seed {run.seed}"
@@ -163,8 +168,6 @@ def execute(
                     attempt = waiting.popleft()
                     attempt.place, attempt.started = free.popleft(), time.monotonic()
                     attempt.run.folder.mkdir(parents=True, exist_ok=True)
-                    if children.end_left_behind(attempt.run.folder):
-                        say(f"{attempt.name}: ended the process that an earlier ablation left")
                     say(f"{attempt.name}: {attempt.run.folder}")
                     at_work.append(attempt)
                     attempt.next_stage()
@@ -190,6 +193,10 @@ def execute(
             for process in _alive(at_work):
                 children.end(process)
     return so_far()
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _alive(attempts: Sequence[_Attempt]) -> list[psutil.Process]:

@@ -32,7 +32,7 @@ def files_of(ablation: Ablation) -> list[Path]:
 def write_outputs(ablation: Ablation, results: Sequence[Result], answers: Answers) -> None:
     """Write `table.md`, `.csv` and `.tex`, `bars.svg`, `curves.svg` and `scale.svg`.
 
-    A plot that there is nothing for yet is left out.
+    A plot that there is nothing for yet is left out, and an earlier one of that name taken away.
 
     Args:
         ablation: as planned.
@@ -62,6 +62,9 @@ def write_outputs(ablation: Ablation, results: Sequence[Result], answers: Answer
     texts |= {file: plot for file, plot in zip(PLOTS, drawn, strict=True) if plot}
     for file, text in texts.items():
         write_text(ablation.folder / file, text)
+    for file in PLOTS:
+        if file not in texts:  # of variants that there are no longer
+            (ablation.folder / file).unlink(missing_ok=True)
 
 
 def unlike_baseline(ablation: Ablation, results: Sequence[Result]) -> dict[str, list[str]]:

@@ -90,13 +90,17 @@ def _kind(verb: str) -> type | None:
 
 
 def _contents(training: Config, evaluation: Config, verb: str) -> list[str | None]:
-    """Hashes of the weights and the benchmarks; None for what is not there."""
+    """Hashes of the weights, the benchmarks and what else is shown; None for what is not there."""
     data = training.data
     files: list[str | None] = [evaluation.eval.benchmark]
     if verb != "none":
         files += [data.benchmark, data.heldout, data.mixture]
+        if training.prompt.domain_knowledge is not None:
+            files.append(training.prompt.domain_knowledge)
         if data.mixture is not None and Path(data.mixture).is_file():
             files += [str(part.path) for part in read_mixture(Path(data.mixture))]
+    if evaluation.prompt.domain_knowledge is not None:
+        files.append(evaluation.prompt.domain_knowledge)
     return [weights_digest(Path(training.policy.path)), *map(_sha256, files)]
 
 

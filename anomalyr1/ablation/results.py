@@ -68,7 +68,9 @@ def training_measures(folder: Path) -> dict[str, float]:
         return {}
     history = read_jsonl(folder / HISTORY, "a training log")
     last = max((row["step"] for row in history), default=0)
-    late = [row for row in history if row["step"] > last - LAST_STEPS]
+    # The line that closes a log has no rewards, and may come long after the last that has.
+    rewarded = max((row["step"] for row in history if row.get("reward") is not None), default=last)
+    late = [row for row in history if rewarded - LAST_STEPS < row["step"] <= rewarded]
     measures = {}
     for key in dict.fromkeys(key for row in late for key in row):
         term = re.fullmatch(r"reward|rewards/(\w+)/mean", key)

@@ -32,14 +32,17 @@ class Answers:
         return self._whole[folder]
 
     def shared(self, runs: Sequence[RunKey]) -> list[Counts] | None:
-        """Of the questions that all of these runs answered; None where they tell of none."""
+        """Of the questions that all of these runs answered, nothing where there are none.
+
+        None where the completions of a run are not there any more.
+        """
         folders = [self.folders[run] for run in runs]
         if not all((folder / PREDICTIONS).is_file() for folder in folders):
             return None  # taken away since
         whole = [self.of(folder) for folder in folders]
         common = frozenset.intersection(*(counts.questions for counts in whole))
         if not common:
-            return None
+            return []
         return [
             counts if counts.questions == common else _count(folder, common)
             for folder, counts in zip(folders, whole, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from anomalyr1.cli import panels
@@ -44,11 +45,11 @@ def ablate(
     wide = standard_output(160)
 
     def show(title: str, grid: Grid) -> None:
-        table = Table(title=title, title_justify="left")
+        table = Table(title=escape(title), title_justify="left")
         for name, words in zip(grid.header, grid.is_words, strict=True):
             table.add_column(name, justify="left" if words else "right")
         for row in grid.rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         wide.print(table)
 
     for names in divided(lines):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anomalyr1.cli.showing import print_table
+from anomalyr1.inspection.result import weighed_probability
 from anomalyr1.values import printable
 
 _SHOWN = 40  # rows of the table
@@ -47,7 +48,7 @@ class Summary:
                 (
                     printable(row["image"]),
                     verdict_of(row),
-                    "-" if row["probability"] is None else f"{row['probability']:.3f}",
+                    "-" if (said := weighed_probability(row)) is None else f"{said:.3f}",
                     "-" if row["boxes"] is None else len(row["boxes"]),
                     printable(row["defect_type"] or _labels(row)),
                     f"{row['seconds']:.2f}",

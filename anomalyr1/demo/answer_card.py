@@ -10,7 +10,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from anomalyr1.schema import Weigh
+from anomalyr1.inspection.result import weighed_probability
 from anomalyr1.values import in_words, printable
 
 _TEMPLATE_SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "{}$`\\@"}
@@ -53,8 +53,7 @@ def answer_card(row: Mapping[str, Any]) -> str:
 
 
 def _probability(row: Mapping[str, Any]) -> str:
-    weighed: Weigh = row["settings"]["weigh"]
-    shown = row["probability_at_once"] if weighed == "at_once" else row["probability"]
+    shown = weighed_probability(row)
     if shown is None:
         return ""
     return (

@@ -69,7 +69,9 @@ def build_page(desk: Desk) -> gr.Blocks:
             knowledge or "",
             types or "",
         )
-        yield {message: "", verdict: waiting_card("looking ..."), reasoning: ""}
+        # Not what was recalled from the history beside it.
+        seen = {**look(file), beside: look_at_references(references)[0]}
+        yield {**seen, message: "", verdict: waiting_card("looking ...")}
         coming = desk.answer(request)
         try:
             while True:

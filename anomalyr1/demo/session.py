@@ -23,7 +23,7 @@ from anomalyr1.data.rle import decode_mask
 from anomalyr1.demo.upload_limits import Limits, open_upload, shown_name
 from anomalyr1.errors import InputError, unknown
 from anomalyr1.geometry import Frame
-from anomalyr1.inspection.result import Inspection
+from anomalyr1.inspection.result import Inspection, weighed_probability
 from anomalyr1.schema import Box
 from anomalyr1.segmentation.overlay import draw_overlay
 from anomalyr1.storage import write_json
@@ -56,7 +56,7 @@ class Entry:
     @property
     def caption(self) -> str:
         """One line of the history."""
-        probability, name = self.row["probability"], shown_name(self.file)
+        probability, name = weighed_probability(self.row), shown_name(self.file)
         return f"{name}: {self.row['verdict'] or 'no verdict'}" + (
             "" if probability is None else f" ({probability:.2f})"
         )
@@ -130,7 +130,7 @@ def export(entries: Sequence[Entry], form: str, folder: Path) -> Path:
         write_json(file, [entry.row for entry in oldest_first])
         return file
     proposals = [
-        Proposal(_key(number, entry.file), entry.file, entry.boxes, entry.row["probability"])
+        Proposal(_key(number, entry.file), entry.file, entry.boxes, weighed_probability(entry.row))
         for number, entry in enumerate(oldest_first, start=1)
     ]
     tree, archive = folder / form, folder / f"{form}.zip"

@@ -185,10 +185,10 @@ def differences(first: Sequence[Counts], second: Sequence[Counts]) -> dict[str, 
     assert len({run.questions for run in (*first, *second)}) == 1
     before, after = (_means([run.values for run in runs]) for runs in (first, second))
     drawn_before, drawn_after = (_means([run.draws for run in runs]) for runs in (first, second))
-    several = len(first[0].answers) > 1
     found = {}
     for name in (name for name in FIGURES if name in before and name in after):
         drawn = drawn_after[name] - drawn_before[name]
+        several = _images([*first, *second], name) > 1
         found[name] = Difference(
             float(after[name] - before[name]),
             _ends(drawn) if several else None,
@@ -230,6 +230,13 @@ def signed(value: float, ends: Sequence[float] | None) -> str:
 def question_key(reading: PredictionReading) -> Key:
     """Names the question of a reading."""
     return reading.prediction.image, reading.prediction.question_index
+
+
+def _images(runs: Sequence[Counts], name: str) -> int:
+    """How many count in a figure."""
+    if name in _COLUMNS:
+        return len(runs[0].answers)
+    return int(np.count_nonzero(np.sum([run.parts(name) for run in runs], axis=0)[:, 1]))
 
 
 def _means(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

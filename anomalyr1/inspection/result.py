@@ -21,6 +21,18 @@ Verdict = Literal["normal", "anomalous"]
 DecidedBy = Literal["threshold", "answer", "likelihood"]
 
 
+def weighed_probability(row: Mapping[str, Any]) -> float | None:
+    """P(anomalous) as the verdict weighs it, out of what `Inspection.as_dict` gives.
+
+    >>> row = {"probability": 0.01, "probability_at_once": 0.6, "settings": {"weigh": "at_once"}}
+    >>> weighed_probability(row)
+    0.6
+    """
+    at_once = row["settings"]["weigh"] == "at_once"
+    found: float | None = row["probability_at_once" if at_once else "probability"]
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
     """What the policy says of one image.

@@ -128,6 +128,23 @@ def test_the_hash_is_of_the_policy_and_the_data_too(ablation_configs, tmp_path):
     assert len(set(digests)) == 5
 
 
+def test_the_hash_is_of_what_the_prompt_knows_too(ablation_configs, tmp_path):
+    knowledge = tmp_path / "knowledge.json"
+    path = ablation(ablation_configs, f"list: {{a: {{prompt.domain_knowledge: {knowledge}}}}}")
+    digests = set()
+    for content in ("{}", '{"cable": "Three wires."}'):
+        knowledge.write_text(content)
+        digests.add(plan(path).runs[0].digest)
+    assert len(digests) == 2
+
+
+def test_an_ablation_knows_whether_it_uses_a_gpu(ablation_configs):
+    """As the configs of the laptop say it."""
+    assert plan(ablation(ablation_configs, "list: {a: {}}")).on_cpu
+    both = "list: {a: {}, b: {grpo.use_cpu: false}}"
+    assert not plan(ablation(ablation_configs, both)).on_cpu
+
+
 def test_a_training_can_be_launched_otherwise(ablation_configs):
     text = "grid: {reward.preset: [roam]}\nlaunch: accelerate launch -m anomalyr1\n"
     path = ablation(ablation_configs, text)

@@ -166,6 +166,35 @@ def test_only_questions_that_all_answered_are_compared(two_variants, tmp_path):
     assert contrast.ends is None and contrast.difference == pytest.approx(50 / 3)  # as recorded
 
 
+def test_figures_of_other_questions_are_not_compared(two_variants):
+    """One side was asked more, or both were asked nothing alike."""
+    results, answers = two_variants
+    results = [replace(r, measures={**r.measures, "AD accuracy": 50.0}) for r in results]
+    whole = answers.shared
+
+    def contrasts(shared):
+        answers.shared = shared
+        lines = {line.variant: line for line in summarize(results, "roam", answers)}
+        return {name: cell.contrast for name, cell in lines["paper"].cells.items() if cell}
+
+    def without_strict(runs):
+        found = whole(runs)
+        return found and [
+            SimpleNamespace(
+                questions=one.questions, answers=one.answers, choices=one.choices, draws=one.draws,
+                parts=one.parts, values={n: v for n, v in one.values.items() if "strict" not in n},
+            )
+            for one in found
+        ]  # fmt: skip
+
+    found = contrasts(lambda runs: whole(runs) if len(runs) < 6 else without_strict(runs))
+    assert found["strict accuracy"] is None and found["reward"].difference == 0
+    assert found["unreadable"] is not None
+    found = contrasts(lambda runs: whole(runs) if len(runs) < 6 else [])
+    assert found["strict accuracy"] is found["unreadable"] is None
+    assert found["reward"].difference == 0
+
+
 def ablation(folder: Path, results: list[Result], scale: Scale | None = None) -> Ablation:
     runs = tuple(Run(r.variant, r.seed, folder / f"{r.variant}-{r.seed}", r.digest, ())
                  for r in results)  # fmt: skip
@@ -192,6 +221,16 @@ def test_plots_are_files_that_stand_alone(two_variants, tmp_path):
     assert bars_shown.count("<circle") == 6 * len(measured)
     assert "Reward term: iou" in (tmp_path / "curves.svg").read_text()
     assert "grpo.beta" in (tmp_path / "scale.svg").read_text()
+
+
+def test_a_plot_of_variants_that_are_gone_is_taken_away(two_variants, tmp_path):
+    results, answers = two_variants
+    scale = Scale("grpo.beta", {"roam": 0.0, "paper": 0.1})
+    write_outputs(ablation(tmp_path, results, scale), results, answers)
+    assert (tmp_path / "scale.svg").exists()
+    planned = ablation(tmp_path, results)
+    write_outputs(planned, results, answers)
+    assert "scale.svg" not in [file.name for file in files_of(planned)]
 
 
 def test_nothing_is_drawn_of_nothing():

@@ -47,7 +47,11 @@ def made(runs, slots) -> tuple[list, str, list[int]]:
 
 def test_one_run_is_left_what_it_has_and_several_divide_it(monkeypatch):
     monkeypatch.setattr("anomalyr1.ablation.devices.cores", lambda: 8)
-    assert places(1, 4, {}) == [{}] and places(1, 0, {}, launched=True) == [{}]
+    assert places(1, 0, {}) == places(1, 1, {}) == places(1, 4, {}, launched=True) == [{}]
+    assert places(1, 4, {}) == [{"CUDA_VISIBLE_DEVICES": "0"}]  # a training may see no more
+    assert places(1, 4, {}, on_cpu=True) == [{}]
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "4"}
+    assert places(2, 1, {}, on_cpu=True) == [hidden] * 2
     assert places(2, 4, {}) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     assert places(2, 2, {"CUDA_VISIBLE_DEVICES": "3, 5"})[1] == {"CUDA_VISIBLE_DEVICES": "5"}
     assert places(3, 0, {}) == [{"OMP_NUM_THREADS": "2"}] * 3
@@ -137,6 +141,20 @@ def test_the_rewards_are_those_of_the_last_ten_steps(tmp_path):
     assert training_measures(tmp_path / "none") == {}
 
 
+def test_rewards_that_are_logged_rarely_are_those_of_the_last_log(tmp_path):
+    entries = [{"step": 50, "reward": 1.0}, {"step": 100, "reward": 2.0}, {"step": 120}]
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (tmp_path / "log_history.jsonl").write_text(text)
+    assert training_measures(tmp_path) == {"reward": 2.0, "steps": 120}
+
+
+def test_a_run_that_was_killed_is_not_told_by_its_last_progress(tmp_path):
+    dies = "import os\nprint('step 12/50', flush=True)\nos.kill(os.getpid(), 9)"
+    runs = [run(tmp_path, "v", 0, ("train", program(dies)))]
+    (result,), _, _ = made(runs, [{}])
+    assert result.message == "ended by signal 9 after: step 12/50"
+
+
 def start_ablation(folder: Path) -> tuple[psutil.Popen, list[psutil.Process]]:
     """An ablation with two runs at work, and their processes, each with one of its own."""
     paths = ("", "tests", "tests/evaluation")
@@ -177,12 +195,14 @@ def test_a_killed_ablation_goes_on_and_ends_what_it_left_behind(tmp_path):
     assert all(process.is_running() for process in processes)
     with run_lock(tmp_path):  # the dead hold nothing
         pass
+    # All before the first run begins, whether it is planned any more or not.
+    assert children.end_all_left_behind(tmp_path) == [tmp_path / "a-0", tmp_path / "b-0"]
+    assert gone(processes)
     for name in ("a", "b"):
         left(tmp_path / f"{name}-0", right=3)
     runs = [run(tmp_path, name, 0, ("train", program(""))) for name in ("a", "b")]
-    results, said, _ = made(runs, deque([{}]))
+    results, _, _ = made(runs, deque([{}]))
     assert [result.stage for result in results] == [None, None]
-    assert said.count("ended the process that an earlier ablation left") == 2 and gone(processes)
 
 
 def test_a_number_that_another_process_has_now_is_left_alone(tmp_path):

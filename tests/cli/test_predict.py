@@ -89,6 +89,7 @@ class Row(dict):
 
 def test_a_summary_of_many_keeps_the_rows_of_its_table_alone(capsys):
     rest = {"probability": None, "boxes": None, "defect_type": None, "seconds": 0.5}
+    rest["settings"] = {"weigh": "reasoning"}
     summary, rows = Summary(), weakref.WeakSet()
     for number in range(500):
         verdict = "anomalous" if number % 50 == 49 else "normal"
@@ -103,6 +104,16 @@ def test_a_summary_of_many_keeps_the_rows_of_its_table_alone(capsys):
     shown = re.findall(r"\d+\.png", said)
     assert shown[:11] == [f"{n:03d}.png" for n in (*range(49, 500, 50), 0)] and len(shown) == 40
     assert "and 460 more\n501 images: 10 anomalous, 490 normal, 1 not inspected\n" in said
+
+
+def test_a_summary_has_the_probability_that_decided(capsys):
+    row = {"boxes": None, "defect_type": None, "seconds": 0.5, "probability": 0.91}
+    row |= {"probability_at_once": 0.25, "settings": {"weigh": "at_once"}}
+    summary = Summary()
+    summary.add({"image": "a.png", "verdict": "normal", **row})
+    summary.show()
+    said = capsys.readouterr().out
+    assert "0.250" in said and "0.910" not in said
 
 
 @pytest.mark.slow

@@ -2,12 +2,15 @@
 
 import html
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from anomalyr1.demo.answer_card import answer_card, as_text, message_card
+from anomalyr1.demo.session import Entry
 from anomalyr1.values import printable
 
 ROW = {
@@ -55,8 +58,10 @@ def test_it_says_what_was_found():
         "0.250 at once",
     ):
         assert said in text
-    at_once = answer_card(ROW | {"settings": {"weigh": "at_once"}})
-    assert "P(anomalous) = 0.250" in at_once
+    row = ROW | {"settings": {"weigh": "at_once"}}
+    assert "P(anomalous) = 0.250" in answer_card(row)
+    entry = Entry(Path("part.png"), (), row, (), Image.new("RGB", (4, 4)))
+    assert entry.caption == "part.png: anomalous (0.25)"  # the history says the same
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,15 @@ def test_what_was_not_asked_is_left_out() -> None:
     assert ends_of(one) == {} and differences(one, one)["unreadable"].ends is None
 
 
+def test_a_difference_that_rests_on_one_image_has_no_interval() -> None:
+    letters = [question(str(i), 0, letter("A")) for i in range(5)]
+    box = question("5", 0, boxes(), type=GROUNDING)
+    one = [count(readings_of([*letters, box]))]
+    found = differences(one, one)
+    assert found["set IoU"].ends is None and found["set IoU"].detectable is None
+    assert found["unreadable"].ends is not None
+
+
 def test_the_images_that_differ_are_those_of_the_twin() -> None:
     """Right answers counted image by image: of the verdict alone, and of both letters."""
     first, second = (readings_of(run(seed)) for seed in (5, 6))
