@@ -116,8 +116,12 @@ def estimate(
         gradients_held=splits or settings.accumulation > 1,
     )
     total = sum(count.total for count in skeleton.parameters.values())
-    wanted = settings.beta > 0 and not skeleton.layers.adapted
-    states = hold(skeleton, sharding, settings, reference=total * dtype.itemsize * wanted)
+    # Without autocast all of a model is widened where what learns is, and so is its reference.
+    size = dtype.itemsize if splits or mixed else max(4, dtype.itemsize)
+    reference = 0 if skeleton.layers.adapted else total * size
+    if architecture.adapter is not None:  # the adapter as it was, beside the one that learns
+        reference = skeleton.parameters["LoRA"].total * (dtype.itemsize if splits else 4)
+    states = hold(skeleton, sharding, settings, reference=reference * (settings.beta > 0))
     own = (shares_prefix(config), settings.checkpointing)
     forms = [own]
     if other_forms:
@@ -161,7 +165,8 @@ def _phases(
         "images": skeleton.layers.pixels(settings.rollout_rows * prompt.patches),
         "CUDA context": 0 if settings.cpu else CUDA_CONTEXT,
     }
-    stay = {"gradients": states.gradients} if sharding.kind == "ZeRO-3" else {}
+    between = sharding.kind == "ZeRO-3" or settings.samples_between
+    stay = {"gradients": states.gradients} if between else {}
     # Those of a pass with gradients are kept for its backward half, among its activations.
     cast = {"cast weights": _cast_weights(skeleton)}
     phases: dict[str, dict[str, int]] = {}

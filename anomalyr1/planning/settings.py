@@ -31,6 +31,7 @@ class Settings:
         mixed: dtype of autocast, or of the weights under DeepSpeed and FSDP.
         beta: weight of the KL term; above 0 it needs a reference policy.
         optimizer: TRL's `optim`.
+        samples_between: a rollout may come between the passes of an update, whose gradients wait.
         scores_old: log-probabilities are computed once more before the first pass.
         vllm: where vLLM samples; None samples with transformers.
         vllm_share: of a card that a colocated vLLM keeps.
@@ -48,6 +49,7 @@ class Settings:
     mixed: Mixed
     beta: float
     optimizer: str
+    samples_between: bool
     scores_old: bool
     vllm: str | None
     vllm_share: float
@@ -91,17 +93,24 @@ def read_settings(config: Config, processes: int, launcher_mixed: str = "no") ->
     vllm = str(key("vllm_mode", "colocate")) if key("use_vllm", False) else None
     optimizer = key("optim", "adamw_torch_fused")
     every = steps * int(key("num_iterations", 1))
+    # What `training.sharing` leaves where TRL's shuffle puts it.
+    torn = (
+        float(key("top_entropy_quantile", 1.0)) < 1
+        or float(key("entropy_coef", 0.0)) != 0
+        or bool(key("use_adaptive_entropy", False))
+    )
     return Settings(
         rows=rows,
         generations=size,
         rollout_rows=rows * steps,
-        update_rows=rows * (accumulation if steps % accumulation == 0 else 1),
+        update_rows=rows * (accumulation if steps % accumulation == 0 and not torn else 1),
         completion=int(key("max_completion_length", 256)),
         accumulation=accumulation,
         checkpointing=bool(key("gradient_checkpointing", True)),
         mixed=_mixed(given, launcher_mixed),
         beta=float(key("beta", 0.0)),
         optimizer=str(getattr(optimizer, "value", optimizer)),
+        samples_between=every % accumulation != 0,
         scores_old=accumulation % every != 0 or vllm is not None,
         vllm=vllm,
         vllm_share=float(key("vllm_gpu_memory_utilization", 0.3)) if vllm == "colocate" else 0.0,

@@ -95,7 +95,10 @@ def read_sharding(
     )
     kind = str(content.get("distributed_type") or "NO")
     if kind in _DATA_PARALLEL:
-        return base
+        if deepspeed is None:
+            return base
+        section = {"deepspeed_config_file": deepspeed}
+        return _deepspeed(replace(base, source=deepspeed), section, Path(deepspeed))
     if kind == "DEEPSPEED":
         return _deepspeed(base, content.get("deepspeed_config") or {}, path)
     if kind == "FSDP":

@@ -29,10 +29,11 @@ class SharedLayer(DynamicLayer):  # type: ignore[misc]
     def __init__(self, prefix: DynamicLayer, rows: int, room: int) -> None:
         super().__init__()
         self.lazy_initialization(prefix.keys, prefix.values)
-        self.prefix_keys, self.prefix_values = prefix.keys, prefix.values
+        kind = _computed_in(prefix.keys)
+        self.prefix_keys, self.prefix_values = prefix.keys.to(kind), prefix.values.to(kind)
         heads, _, width = prefix.keys.shape[1:]
         self._filled = 0
-        self._keys = prefix.keys.new_empty(rows, heads, room, width)
+        self._keys = prefix.keys.new_empty(rows, heads, room, width, dtype=kind)
         self._values = torch.empty_like(self._keys)
         self._show()
 
@@ -138,7 +139,7 @@ class SharedCache(Cache):  # type: ignore[misc]
         repeats = heads // key_heads
         scale = width**-0.5 if scaling is None else scaling
         # The query heads of one key head, and the rows of one prefix, are further queries to it.
-        query = query.reshape(rows, key_heads, repeats * count, width)
+        query = query.to(key.dtype).reshape(rows, key_heads, repeats * count, width)
         common = self._grouped(query) @ held.prefix_keys.mT
         if self._prefix_bias is not None:
             common = common + self._prefix_bias
@@ -165,6 +166,12 @@ class SharedCache(Cache):  # type: ignore[misc]
         apart = states.view(prefixes, key_heads, size, queries // size, -1)
         apart = apart.transpose(1, 2).flatten(0, 1)
         return apart if self._in_order else apart[self._place]
+
+
+def _computed_in(states: Tensor) -> torch.dtype:
+    """What attention multiplies such states in: autocast would cast them anew for every token."""
+    device = states.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
 
 
 def _bias(seen: Tensor) -> Tensor:

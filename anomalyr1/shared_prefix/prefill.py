@@ -185,7 +185,8 @@ def prefill(
     if kept is not None:
         inputs = _behind(kept.prompt, inputs)
         cache = _select(kept.cache, torch.zeros(len(own), dtype=torch.long))
-        rows = [] if images is None else [images.grids[row] for row in firsts]
+        none = kept.grids[:0]
+        rows = [none if images is None else images.grids[row] for row in firsts]
         grids = torch.cat([grid for row in rows for grid in (kept.grids, row)])
     backbone = backbone_of(model)
     positions, deltas = backbone.get_rope_index(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from torch import Tensor
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
@@ -125,11 +127,24 @@ def sample_shared(
         ) as model,
         torch.no_grad(),
         trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
+        _cast_once(trainer),
     ):
         alike = cheapest_beginnings if trainer.sharing.by_image else group_equal
         groups = alike(prompts, row_images)
         settings = trainer.generation_config
         return generate_shared(model, prompts, row_images, groups, generation_config=settings)
+
+
+def _cast_once(trainer: Any) -> AbstractContextManager[Any]:
+    """Autocast around a whole rollout instead of each of its passes alone.
+
+    Where the outermost autocast is left, the 16-bit copies of weights that learn in float32 are let
+    go: each token would make those of the whole model anew. Adapters are decoded without autocast
+    (`prefill.decoder_of`), and FSDP casts by itself.
+    """
+    own = is_peft_model(trainer.model) or trainer.is_fsdp_enabled
+    casting: AbstractContextManager[Any] = trainer.accelerator.autocast()
+    return nullcontext() if own else casting
 
 
 def score_shared(

@@ -133,10 +133,12 @@ class PolicyTrainer(RunTrainer, GRPOTrainer):  # type: ignore[misc]
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """The next micro-batch; the completions of a prompt are kept together."""
-        before = self._buffered_inputs
+        every = self.args.steps_per_generation * self.num_iterations
+        fresh = self.model.training and (self._buffered_inputs is None or self._step % every == 0)
+        if fresh:
+            self._buffered_inputs = None  # the last rollout's pictures make room for the next one's
         inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
-        fresh = self._buffered_inputs is not before
-        if not self.sharing.regroups or not self.model.training or not fresh:
+        if not self.sharing.regroups or not fresh:
             return inputs
         self._buffered_inputs = regroup(
             self._buffered_inputs,

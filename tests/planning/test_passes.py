@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from peft import get_peft_model
 
 from anomalyr1.config import Config, LoraSection, PolicyConfig
 from anomalyr1.planning.architecture import read_architecture
@@ -51,6 +52,50 @@ def settings(rows=8, generations=8, accumulation=1, steps=None, **keys):
 )
 def test_prompts_of_a_pass(given, expected):
     assert groups_in_a_pass(settings(**given)) == expected
+
+
+def test_prompts_of_a_pass_that_stays_as_it_was_shuffled():
+    """Eight of 64 rows of eight prompts: no prompt has a pass of its own."""
+    assert groups_in_a_pass(settings(accumulation=8)) == (1, 8)
+    for torn in ({"top_entropy_quantile": 0.2}, {"entropy_coef": 0.01}):
+        prompts, largest = groups_in_a_pass(settings(accumulation=8, **torn))
+        assert prompts == 8 and 1 < largest < 8
+
+
+def phases_of(policy, **keys):
+    config = Config(policy=policy, grpo={"use_cpu": True, "bf16": False, **keys})
+    made = read_settings(config, 1)
+    return estimate(config, read_architecture(policy), made, Sharding(), PROMPT).phases
+
+
+def test_gradients_wait_while_a_rollout_comes_between(tiny_policy):
+    policy = PolicyConfig(path=str(tiny_policy))
+    keys = {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 8}
+    between = phases_of(policy, steps_per_generation=2, **keys)
+    assert between["rollout"]["gradients"] > 0
+    assert "gradients" not in phases_of(policy, steps_per_generation=4, **keys)["rollout"]
+
+
+def test_a_reference_is_as_wide_as_it_is_held(tiny_policy, tmp_path):
+    """In float32 where nothing casts, like the policy; of an adapter a copy of its own."""
+    half = tmp_path / "half"
+    load_policy(PolicyConfig(path=str(tiny_policy), dtype="bfloat16")).model.save_pretrained(half)
+    policy = PolicyConfig(path=str(half), dtype="bfloat16")
+    count = parameters_of(policy)
+    for bf16, size in ((False, 4), (True, 2)):
+        assert phases_of(policy, beta=0.1, bf16=bf16)["scoring"]["reference policy"] == size * count
+    section = PolicyConfig(path=str(tiny_policy), lora=LoraSection(r=4, alpha=8))
+    adapter = get_peft_model(load_policy(section).model, lora_config(section))
+    adapter.save_pretrained(tmp_path / "adapter")
+    trained = sum(p.numel() for p in adapter.parameters() if p.requires_grad)
+    policy = PolicyConfig(path=str(tmp_path / "adapter"))
+    assert phases_of(policy, beta=0.1)["rollout"]["reference policy"] == 4 * trained
+    assert phases_of(policy, beta=0.0)["rollout"]["reference policy"] == 0
+
+
+def parameters_of(policy) -> int:
+    """Parameters of the whole policy."""
+    return sum(weight.number for weight in skeleton_of(policy).weights)
 
 
 def test_shapes_by_hand():
@@ -212,10 +257,7 @@ def test_autocast_keeps_copies_of_what_learns_while_it_samples(tiny_policy):
         kept = live.now
 
     def planned(**keys):
-        config = Config(policy=policy, grpo={"use_cpu": True, "beta": 0.04, **keys})
-        phases = estimate(
-            config, read_architecture(policy), read_settings(config, 1), Sharding(), PROMPT
-        ).phases
+        phases = phases_of(policy, beta=0.04, **keys)
         return {phases[phase]["cast weights"] for phase in ("rollout", "scoring")}
 
     [copies] = planned(bf16=True)

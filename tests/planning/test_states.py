@@ -103,6 +103,12 @@ def test_launch_files_of_the_project():
     assert read_sharding(None, 2).kind == "DDP"
 
 
+def test_a_deepspeed_file_of_the_config_counts_beside_a_launch_for_ddp():
+    zero2 = str(REPOSITORY / "configs/deepspeed/zero2.json")
+    found = read_sharding(LAUNCHES / "ddp.yaml", None, zero2)
+    assert found.kind == "ZeRO-2" and found.processes == 4
+
+
 def test_a_deepspeed_file_named_by_the_config():
     file = LAUNCHES.parent / "deepspeed" / "zero2.json"
     found = read_sharding(None, 4, str(file))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -54,6 +56,28 @@ def test_it_attends_like_the_stock_cache(name):
         # What stands on padding is never read, whatever it is.
         real = mask[:, -count:].bool()
         torch.testing.assert_close(attended[real], expected[real])
+
+
+def test_under_autocast_it_holds_what_attention_multiplies():
+    """Keys leave M-RoPE in float32, values in bfloat16: what is held is what would be cast."""
+    generator = torch.Generator().manual_seed(0)
+    prefill = DynamicCache()
+    keys, values = torch.randn(2, 1, KEY_HEADS, PREFIX, WIDTH, generator=generator)
+    prefill.update(keys, values.bfloat16(), 0)
+    query = torch.randn(2, HEADS, 1, WIDTH, generator=generator)
+    key, value = torch.randn(2, 2, KEY_HEADS, 1, WIDTH, generator=generator)
+    casting = torch.autocast("cpu", torch.bfloat16)
+    results = []
+    for within in (True, False):  # autocast is there when the cache is made, or later alone
+        with casting if within else nullcontext():
+            cache = SharedCache(prefill, torch.ones(1, PREFIX), [[0, 1]], room=1)
+        with casting:
+            cache.look_at(None, 1)
+            own = cache.update(key, value.bfloat16(), 0)
+            results.append(cache.attend(0, query, *own, None))
+        kind = torch.bfloat16 if within else torch.float32
+        assert {part.dtype for part in (*own, cache.layers[0].prefix_keys)} == {kind}
+    assert torch.equal(*results)
 
 
 def test_without_a_mask_nothing_is_padding():

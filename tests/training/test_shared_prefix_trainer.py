@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from families import both_families, second_slow
 from tiny_trainer import SMALL, WIDE, batch, dataset, greedy, make_trainer, reorder
 from torch.nn.attention import flex_attention as library
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from anomalyr1.config import LoraSection
 from anomalyr1.shared_prefix import flex_attention as flex
 from anomalyr1.shared_prefix.packing import chunked
 from anomalyr1.shared_prefix.prefixes import Prompt, group_equal
 from anomalyr1.shared_prefix.vision import RowImages
+from anomalyr1.training import sharing
 
 CASES = {
     "one image": ([[SMALL], [SMALL]], {}, {}),
@@ -270,6 +275,53 @@ def test_bf16_autocast_is_no_less_exact_than_stock(policy_path, tmp_path):
     stock, ours = ((values[shared, True] - exact).abs().max() for shared in (False, True))
     assert 0 < stock < 0.1
     assert ours <= 2 * stock
+
+
+class CastsOfWeights(TorchDispatchMode):
+    """Counts copies in another dtype that are made of a model's weights."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.count += args[0].untyped_storage().data_ptr() in self.weights
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_rollout_casts_each_weight_once_however_long_it_is(tiny_policy, tmp_path, monkeypatch):
+    counts, tokens = {}, {}
+    for once in (True, False):
+        if not once:
+            monkeypatch.setattr(sharing, "_cast_once", lambda _: nullcontext())
+        for length in (4, 12):
+            AcceleratorState._reset_state(True)
+            run = make_trainer(
+                tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), bf16=True,
+                max_completion_length=length, generation_kwargs={"min_new_tokens": length},
+            )  # fmt: skip
+            run.model = run.model_wrapped = run.accelerator.prepare_model(run.model)
+            with CastsOfWeights(run.model) as casts:
+                tokens[once, length] = greedy(run)
+            counts[once, length] = casts.count
+    AcceleratorState._reset_state(True)
+    assert 0 < counts[True, 4] == counts[True, 12] < counts[False, 4] < counts[False, 12]
+    assert all(tokens[True, length] == tokens[False, length] for length in (4, 12))
+
+
+def test_a_rollout_does_not_hold_the_one_before(tiny_policy, tmp_path):
+    run = make_trainer(tiny_policy, tmp_path, dataset([[SMALL], [WIDE]]), max_steps=2)
+    sampled, held = run._sampled, []
+
+    def spied(inputs):
+        held.append(run._buffered_inputs)
+        return sampled(inputs)
+
+    run._sampled = spied
+    run.train()
+    assert held == [None, None]
 
 
 @pytest.mark.parametrize(
