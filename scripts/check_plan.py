@@ -46,6 +46,7 @@ class Case:
     lora: bool = False
     attention: str = "sdpa"
     chunk: int | None = None
+    half: bool = False  # autocast to bfloat16, in a pass behind another one of its update
 
     @property
     def rows(self) -> int:
@@ -55,7 +56,8 @@ class Case:
     @property
     def label(self) -> str:
         """The case in words."""
-        notes = [name for name in ("checkpointing", "frozen", "lora") if getattr(self, name)]
+        names = ("checkpointing", "frozen", "lora", "half")
+        notes = [name for name in names if getattr(self, name)]
         notes += [self.attention] if self.attention != "sdpa" else []
         notes += [f"{self.questions} questions"] if self.questions > 1 else []
         notes += [f"chunks of {self.chunk}"] if self.chunk else []
@@ -75,6 +77,8 @@ def cases(policy: str) -> list[Case]:
             Case(policy, frozen=True, lora=True),
             Case(policy, frozen=True, lora=True, checkpointing=True),
             Case(policy, side=224, frozen=True, attention="eager"),
+            Case(policy, side=224, half=True),
+            Case(policy, side=224, half=True, checkpointing=True),
         ]
     else:
         small = Case(policy, side=224, generations=4)
@@ -96,6 +100,8 @@ def trees(policy: str) -> list[Case]:
         Case(policy, prompts=2, questions=3, side=224, generations=4, checkpointing=True),
         replace(many, chunk=400),
         replace(many, chunk=400, checkpointing=True),
+        replace(many, chunk=400, half=True),
+        replace(many, chunk=400, half=True, checkpointing=True),
         replace(many, chunk=400, questions=2, generations=8, frozen=True, lora=True),
     ]
 
@@ -146,7 +152,7 @@ def measure(case: Case, policy: str) -> dict[str, float]:
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    optimizer.zero_grad()
+    optimizer.zero_grad(set_to_none=not case.half)
     reset_high_water()
     before = memory_status("VmRSS")
     with LiveBytes() as live:
@@ -203,7 +209,7 @@ def build_trainer(case: Case, section: Any, scratch: str) -> Any:
             max_completion_length=case.completion,
             gradient_checkpointing=case.checkpointing,
             use_cpu=True,
-            bf16=False,
+            bf16=case.half,
             report_to="none",
         ),
         train_dataset=data,
@@ -214,6 +220,8 @@ def build_trainer(case: Case, section: Any, scratch: str) -> Any:
     )
     if case.checkpointing:
         run.model.gradient_checkpointing_enable(run.args.gradient_checkpointing_kwargs)
+    if case.half:
+        run.model = run.model_wrapped = run.accelerator.prepare_model(run.model)
     run.model.train()
     return run
 
@@ -265,7 +273,9 @@ def plan(case: Case, section: Any, tokens: Any, mask: Any, vision: dict[str, Any
         "num_generations": case.generations,
         "max_completion_length": case.completion,
         "gradient_checkpointing": case.checkpointing,
-        "bf16": False,
+        "bf16": case.half,
+        "gradient_accumulation_steps": 1 + case.half,
+        "steps_per_generation": 1,
         "use_cpu": True,
     }
     patches = int(vision["image_grid_thw"][: case.images].prod(-1).sum())
@@ -275,7 +285,7 @@ def plan(case: Case, section: Any, tokens: Any, mask: Any, vision: dict[str, Any
     asked = Prompt.of_batch({name: given[name][:, :prompt] for name in names})
     shared = beginning(asked[:: case.generations][: case.questions])
     phases = planned_phases(section, grpo, prompt, case.images, patches, shared, case.questions)
-    held = ("weights", "optimiser state", "images")
+    held = {"weights", "optimiser state", "images"} | ({"gradients"} if case.half else set())
     return max(
         sum(size for part, size in phases[phase].items() if part not in held)
         for phase in ("training pass", "optimiser step")

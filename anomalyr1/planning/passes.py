@@ -37,11 +37,20 @@ class Moment:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a pass: `mask` bytes of its tape are the layer's own copy of the mask."""
+    """One step of a pass.
+
+    Attributes:
+        name: of it.
+        tape: what it takes and keeps.
+        mask: bytes of its tape that are the layer's own copy of the mask.
+        cast: bytes of the copies that autocast keeps of its weights until the forward pass is over,
+            where its tape does not keep them for longer.
+    """
 
     name: str
     tape: Tape
     mask: int = 0
+    cast: int = 0
 
 
 def worst_moment(
@@ -61,10 +70,11 @@ def worst_moment(
     layers = skeleton.layers
     stages = _stages(skeleton, shape, checkpointing=checkpointing, backward=backward)
     resident = _mask(layers, shape)
-    kept, masks = _inputs(layers, shape), 0
+    kept, masks, cast = _inputs(layers, shape), 0, 0
     moments = []
     for stage in stages:
-        moments.append(Moment(stage.name, kept, resident + masks, stage.tape.forward, 0))
+        moments.append(Moment(stage.name, kept, resident + masks, stage.tape.forward + cast, 0))
+        cast += stage.cast
         kept += stage.tape.kept - stage.mask
         masks += stage.mask
     gradients = 0
@@ -94,7 +104,7 @@ def _stages(
             )
             inputs, again = layers.vision_input(patches), flows and checkpointing
             tape = _checkpointed(taped, untaped, inputs, again)
-            blocks[whole] = Stage("vision block", tape)
+            blocks[whole] = Stage("vision block", tape, cast=_cast(layers, tape) * again)
         stages += [blocks[index in layers.full_attention] for index in range(layers.vision_depth)]
         merger = layers.merger(patches, backward=backward, flows=flows)
         stages.append(Stage("projector", merger))
@@ -109,10 +119,10 @@ def _stages(
             layers.language_layer(shape.sequences, shape.length, shape.parts, backward=b)
             for b in (backward, False)
         )
+        tape = _checkpointed(taped, untaped, inputs, again)
+        copies = layers.mask_copy(shape.sequences, shape.length, shape.parts)
         layer = Stage(
-            "language layer",
-            _checkpointed(taped, untaped, inputs, again),
-            layers.mask_copy(shape.sequences, shape.length, shape.parts) * (backward and not again),
+            "language layer", tape, copies * (backward and not again), _cast(layers, tape) * again
         )
         stages += [layer] * layers.text_depth
         if backward:
@@ -145,7 +155,9 @@ def _in_chunks(
         tape = replace(tape, kept=tape.kept + held)
     copies = layers.mask_copy(trees, parts.trunk, alone) * (backward and not again)
     # The weights' gradients are those that the chunks, which come first, have made.
-    stages = [Stage("language layer", replace(tape, gradients=0), copies)] * depth
+    cast = _cast(layers, tape)
+    layer = Stage("language layer", replace(tape, gradients=0), copies, cast * again)
+    stages = [layer] * depth
     taped, untaped = (
         layers.chunk_layer(parts, trees, shape.ends, backward=b) for b in (backward, False)
     )
@@ -164,7 +176,8 @@ def _in_chunks(
             Tape(untaped.forward, others * inputs, others * inputs + recomputed, 0),
         )
     )
-    last = replace(one, backward=one.backward + coming)
+    # Without checkpointing the trunk keeps the weights' copies that this chunk is computed with.
+    last = replace(one, kept=one.kept - cast * (not again), backward=one.backward + coming)
     stages += [Stage("layer of the last chunk", last)] * depth
     return [*stages, Stage("final norm", layers.final_norm(1, trunk + shape.ends * size))]
 
@@ -177,6 +190,11 @@ def _checkpointed(taped: Tape, untaped: Tape, inputs: int, again: bool) -> Tape:
     return Tape(
         untaped.forward, inputs, max(taped.forward, taped.backward) + inputs, taped.gradients
     )
+
+
+def _cast(layers: Layers, tape: Tape) -> int:
+    """Bytes of a layer's weights that learn, in autocast's dtype: its gradients are in float32."""
+    return 0 if layers.autocast is None else tape.gradients * layers.autocast.itemsize // 4
 
 
 def _mask(layers: Layers, shape: PassShape) -> int:

@@ -12,7 +12,7 @@ from anomalyr1.planning.head import Head
 from anomalyr1.planning.live import LiveBytes, nbytes
 from anomalyr1.planning.memory import estimate
 from anomalyr1.planning.pass_shapes import groups_in_a_pass, scoring_shape, training_shape
-from anomalyr1.planning.passes import worst_moment
+from anomalyr1.planning.passes import _cast, _stages, worst_moment
 from anomalyr1.planning.settings import read_settings
 from anomalyr1.planning.sharding import Sharding
 from anomalyr1.planning.skeleton import build_skeleton
@@ -263,3 +263,30 @@ def test_autocast_keeps_copies_of_what_learns_while_it_samples(tiny_policy):
     [copies] = planned(bf16=True)
     assert copies == pytest.approx(kept, rel=0.01)  # norms are not cast
     assert planned(bf16=False) == {0}
+
+
+def test_checkpointed_layers_leave_autocasts_copies_until_the_pass_is_over(tiny_policy):
+    """A forward half under autocast, weights in float32: what is left of it before it is over."""
+    policy = PolicyConfig(path=str(tiny_policy), freeze_projector=True)
+    model = load_policy(policy, trainable=True).model.train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    layers = model.model.language_model.layers
+    states = torch.randn(1, 4, model.config.text_config.hidden_size, requires_grad=True)
+    places = torch.arange(4).expand(3, 1, 4)
+    sines = model.model.language_model.rotary_emb(states, places)
+    with torch.autocast("cpu", torch.bfloat16), LiveBytes() as live:
+        for layer in layers:
+            states = layer(states, position_embeddings=sines, attention_mask=None)
+        kept = live.now
+    skeleton = skeleton_of(policy, autocast=torch.bfloat16, gradients_held=True)
+    copies = _cast(skeleton.layers, skeleton.layers.language_layer(1, 4)) * len(layers)
+    assert copies == pytest.approx(kept, rel=0.05)
+    assert _cast(skeleton_of(policy).layers, skeleton_of(policy).layers.language_layer(1, 4)) == 0
+
+    few = PromptTokens("made up", 1, 4, 4.0, 0, 0, 0)
+    shape = training_shape(settings(2, 2, max_completion_length=2), few, shared=True)
+    stages = _stages(skeleton, shape, checkpointing=True, backward=True)
+    assert sum(stage.cast for stage in stages) == copies
+    assert not any(
+        stage.cast for stage in _stages(skeleton, shape, checkpointing=False, backward=True)
+    )
