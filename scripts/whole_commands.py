@@ -12,7 +12,6 @@ something to learn, if nothing worth it. Each command is a line of JSON.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -27,6 +26,9 @@ from typing import Annotated, Any
 
 import typer
 from result_lines import Book
+
+from anomalyr1.run_folder import CHECKPOINTS, HISTORY, POLICY, PREDICTIONS
+from anomalyr1.storage import read_jsonl
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY = REPOSITORY / "data" / "tiny-policy"
@@ -111,8 +113,7 @@ def kill_after(checkpoint: Path, limit: float, *arguments: str) -> float:
 
 def history(run: Path) -> list[dict[str, Any]]:
     """The figures of each step of a training."""
-    lines = (run / "log_history.jsonl").read_text("utf-8").splitlines()
-    return [line for line in map(json.loads, lines) if "loss" in line]
+    return [line for line in read_jsonl(run / HISTORY, "a training log") if "loss" in line]
 
 
 def figures(run: Path) -> list[dict[str, float]]:
@@ -151,7 +152,7 @@ def grpo(arguments: list[str], run: Path) -> dict[str, Any]:
 
 def resumed(arguments: list[str], run: Path, whole: Path, limit: float) -> dict[str, Any]:
     """The same training, killed and resumed; how far its steps are from those of the first."""
-    checkpoint = run / "checkpoints" / f"checkpoint-{KILLED_AFTER}"
+    checkpoint = run / CHECKPOINTS / f"checkpoint-{KILLED_AFTER}"
     before = kill_after(checkpoint, limit, *arguments)
     seconds, ours, theirs = call(*arguments), figures(run), figures(whole)
     pairs = zip(ours, theirs, strict=True)
@@ -170,7 +171,7 @@ def evaluated(overrides: list[str], run: Path, policy: Path, test: Path) -> dict
         *(f"policy.path={policy}", f"eval.benchmark={test}"),
         *("eval.limit=2", "eval.max_new_tokens=32", "eval.gallery=0"),
     )
-    count = len((run / "predictions.jsonl").read_text("utf-8").splitlines())
+    count = len(read_jsonl(run / PREDICTIONS, "predictions"))
     return {"seconds": seconds, "predictions": count, "agrees": count > 0}
 
 
@@ -210,7 +211,7 @@ def main(
         again = training(trained, killed, tokens, ordered)
         book.check("train, killed and resumed", "", lambda _: resumed(again, killed, whole, 240))
         test = benchmark / "test"
-        book.check("eval", "", lambda _: evaluated(pixels, work / "eval", whole / "policy", test))
+        book.check("eval", "", lambda _: evaluated(pixels, work / "eval", whole / POLICY, test))
     raise typer.Exit(int(book.disagreed))
 
 

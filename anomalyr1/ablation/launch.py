@@ -53,8 +53,7 @@ def ablate(
     """
     console = console or notes()
     ablation = plan(path, overrides)
-    kinds = {"launched": ablation.launched, "on_cpu": ablation.on_cpu}
-    slots = places(jobs, _gpus(), os.environ, **kinds)
+    slots = places(jobs, _gpus(), os.environ, launched=ablation.launched, on_cpu=ablation.on_cpu)
     answers = Answers({(run.variant, run.seed): run.folder for run in ablation.runs})
 
     def write(results: Sequence[Result]) -> None:

@@ -81,10 +81,7 @@ def read_sharding(
             count,
             source=f"no accelerate file: {count} process{'es' if count > 1 else ''}",
         )
-        if deepspeed is None:
-            return base
-        section = {"deepspeed_config_file": deepspeed}
-        return _deepspeed(replace(base, source=deepspeed), section, Path(deepspeed))
+        return _named_by_config(base, deepspeed)
     content = _load(path)
     count = processes or int(content.get("num_processes") or 1)
     base = Sharding(
@@ -95,15 +92,20 @@ def read_sharding(
     )
     kind = str(content.get("distributed_type") or "NO")
     if kind in _DATA_PARALLEL:
-        if deepspeed is None:
-            return base
-        section = {"deepspeed_config_file": deepspeed}
-        return _deepspeed(replace(base, source=deepspeed), section, Path(deepspeed))
+        return _named_by_config(base, deepspeed)
     if kind == "DEEPSPEED":
         return _deepspeed(base, content.get("deepspeed_config") or {}, path)
     if kind == "FSDP":
         return _fsdp(base, content.get("fsdp_config") or {})
     raise unknown(f"distributed_type in {path}", kind, (*_DATA_PARALLEL, "DEEPSPEED", "FSDP"))
+
+
+def _named_by_config(base: Sharding, deepspeed: str | None) -> Sharding:
+    """Data parallel, unless the config names a DeepSpeed file: transformers follows that."""
+    if deepspeed is None:
+        return base
+    section = {"deepspeed_config_file": deepspeed}
+    return _deepspeed(replace(base, source=deepspeed), section, Path(deepspeed))
 
 
 def _deepspeed(base: Sharding, section: dict[str, Any], path: Path) -> Sharding:
