@@ -188,6 +188,21 @@ def without_images(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     ]
 
 
+def option_lines(options: Mapping[str, str]) -> list[str]:
+    """Options as a question lists them, a line each."""
+    return [f"{letter}. {text}" for letter, text in options.items()]
+
+
+def fitting(text: str) -> str:
+    """What gold reasoning says of the option that it chooses, by its text."""
+    return f"This fits: {text.rstrip('.')}."
+
+
+def concluding(letter: str) -> str:
+    """What closes gold reasoning about options."""
+    return f"So the answer is {letter}."
+
+
 def question_text(question: Question, template: Template, unit: BoxUnit = "pixels") -> str:
     """The question, its options a line each, and what the answer must look like.
 
@@ -196,7 +211,7 @@ def question_text(question: Question, template: Template, unit: BoxUnit = "pixel
     ['Is there a defect?', 'A. Yes.', 'B. No.']
     """
     lines = [question.text]
-    lines += [f"{letter}. {text}" for letter, text in question.options.items()]
+    lines += option_lines(question.options)
     lines.append(_instruction(template, unit))
     return "\n".join(lines)
 
@@ -277,7 +292,7 @@ def gold_completion(
     if template == "grounding":
         verdict = f"So the product is {'abnormal' if boxes else 'normal'}."
     else:
-        verdict = f"So the answer is {conclusion or question.answer}."
+        verdict = concluding(conclusion or question.answer or "")
     reasoning = " ".join([_observation(sample, question, boxes, frame), verdict])
     return (
         f"<think>{reasoning}</think>\n<answer>{format_answer(question, template, boxes)}</answer>"
@@ -308,8 +323,7 @@ def _seen(sample: Sample, box: Box, frame: Frame) -> str:
 
 
 def _chosen(question: Question) -> str:
-    chosen = question.options.get(question.answer or "", "")
-    return f"This fits: {chosen.rstrip('.')}."
+    return fitting(question.options.get(question.answer or "", ""))
 
 
 def _text(text: str) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 python scripts/make_tiny_policy.py --out data/tiny-policy     (under three hours on two cores)
 
-Seven stages, each with a held-out figure and a curve: sight where a defect is, sight at every
-token, the language side on text, both together; then sight at several sizes and of bare boards and
-magnetic tiles too, and both together on all of that, half the references differing from the image
-in the defect alone; at last a letter and boxes in one answer too. Run again after an interruption,
-it goes on where it stopped.
+Eight stages, each with a held-out figure and a curve: sight where a defect is, sight at every
+token, the language side on options and their letters and then on text, both together; then sight at
+several sizes and of bare boards and magnetic tiles too, and both together on all of that, half the
+references differing from the image in the defect alone; at last a letter and boxes in one answer
+too. Run again after an interruption, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from anomalyr1.training.curriculum.lessons import (
     LanguageLesson,
     SightLesson,
 )
+from anomalyr1.training.curriculum.letters import LetterHeads
 from anomalyr1.training.curriculum.sight import Heads, Names
 from anomalyr1.training.curriculum.stage import Plan, run_stage
 
@@ -59,8 +60,9 @@ AT_112 = 0.4  # of the last stage's steps show the images of the first four
 PLANS = {
     "sight": Plan(800, 1e-3),
     "everywhere": Plan(1200, 1e-3),
+    "letters": Plan(600, 1.5e-3),
     "language": Plan(800, 1e-3),
-    "both": Plan(2400, 1e-3),
+    "both": Plan(2000, 1e-3),
     "sizes": Plan(2800, 8e-4),
     "resolutions": Plan(1500, 5e-4),
     "forms": Plan(400, 4e-4),
@@ -99,6 +101,7 @@ class Making:
         self.console = Console(soft_wrap=True)
         self.policy: Policy
         self.heads: Heads
+        self.letters: LetterHeads
 
     def load(self, pictures: Pictures, sets: list[Set]) -> None:
         """Random weights and a tokenizer, and the heads that fit the pictures."""
@@ -112,6 +115,7 @@ class Making:
         width = self.policy.model.config.text_config.hidden_size
         torch.manual_seed(0)
         self.heads = Heads(width, Names().and_of(pictures.samples)).to(self.device)
+        self.letters = LetterHeads(width).to(self.device)
 
     def run(
         self,
@@ -135,7 +139,8 @@ class Making:
                 )
             )
 
-        modules = nn.ModuleDict({"model": self.policy.model, "heads": self.heads})
+        parts = {"model": self.policy.model, "heads": self.heads, "letters": self.letters}
+        modules = nn.ModuleDict(parts)
         run_stage(name, self.work / name, plan, modules, lesson, batches, figures, self.console)
 
     def answers(
@@ -173,7 +178,7 @@ class Making:
 
 
 def learn_at_112(making: Making, pictures: Pictures, test: Path) -> None:
-    """The four stages on the small images: sight, everywhere, language, both.
+    """The five stages on the small images: sight, everywhere, letters, language, both.
 
     Args:
         making: what the stages share.
@@ -185,9 +190,20 @@ def learn_at_112(making: Making, pictures: Pictures, test: Path) -> None:
         sight = SightLesson(policy, pictures, heads, batch=64, seed=seed, everywhere=everywhere)
         making.run(name, sight, lambda lesson=sight: lesson.figures(held_out, SIDE))  # type: ignore[misc]
     asking = Asking(policy.processor, SIDE, SIDE)
-    language = LanguageLesson(policy, pictures.samples, asking, batch=32, seed=seed)
-    told = LanguageLesson(policy, held_out.samples, asking, batch=120, seed=seed)
-    making.run("language", language, lambda: told.figures(told[0]))
+    for name, batch, look_ups in (("letters", 0, 32), ("language", 32, 16)):
+        lesson, told = (
+            LanguageLesson(
+                policy,
+                samples,
+                asking,
+                making.letters,
+                batch=batch * held,
+                look_ups=look_ups * held,
+                seed=seed,
+            )
+            for samples, held in ((pictures.samples, 1), (held_out.samples, 4))
+        )
+        making.run(name, lesson, lambda told=told: told.figures(told[0]))  # type: ignore[misc]
     both = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
     making.run("both", both, lambda: making.answers("both", test, SIDE))
 

@@ -24,6 +24,7 @@ from anomalyr1.training.curriculum.lessons import (
     LanguageLesson,
     SightLesson,
 )
+from anomalyr1.training.curriculum.letters import LetterHeads
 from anomalyr1.training.curriculum.shared_questions import answered, asked_for, readings
 from anomalyr1.training.curriculum.sight import COVERED, Facts, Heads, Names, covered_cells, turned
 from anomalyr1.training.curriculum.stage import CURVE, Plan, run_stage
@@ -156,7 +157,7 @@ def test_every_question_of_a_sample_is_asked_and_told_in_words(policy, pictures)
     sample = next(sample for sample in pictures.samples if sample.boxes)
     rows = asking.about_pictures([sample], [(0, 1)], random.Random(0))
     assert len(rows.ids) == len(sample.questions) and rows.images == ((0, 1),) * len(rows.ids)
-    told = asking.about_words([sample] * 5, random.Random(0))
+    told = asking.about_words([sample] * 5, random.Random(0)).rows
     decode = policy.processor.tokenizer.decode
     box = sample.boxes[0]
     for ids, labels in zip(told.ids, told.labels, strict=True):
@@ -223,7 +224,13 @@ def test_sight_and_language_learn(policy, pictures, heads):
     """A few steps on one batch lower each lesson's losses."""
     sight = SightLesson(policy, pictures, heads, batch=8, seed=0, everywhere=1.0)
     language = LanguageLesson(
-        policy, pictures.samples, Asking(policy.processor, 168, SIDE), batch=4, seed=0
+        policy,
+        pictures.samples,
+        Asking(policy.processor, 168, SIDE),
+        LetterHeads(policy.model.config.text_config.hidden_size),
+        batch=4,
+        look_ups=2,
+        seed=0,
     )
     for lesson, batch in ((sight, sight[1]), (language, language[1])):
         optimizer = torch.optim.AdamW(lesson.parameters(), lr=3e-3)

@@ -16,6 +16,7 @@ from anomalyr1.geometry import Frame
 from anomalyr1.prompts import Template, build_messages, gold_completion, template_for
 from anomalyr1.schema import Question, Sample
 from anomalyr1.shared_prefix.packing import IGNORED
+from anomalyr1.training.curriculum.letters import Span, lines_in, look_ups, said_in
 from anomalyr1.values import in_words
 
 
@@ -43,6 +44,26 @@ class Rows:
             self.labels.to(device),
             self.images,
         )
+
+
+@dataclass(frozen=True)
+class Lettered:
+    """Rows of text alone, with what is known of the options' letters in them.
+
+    Attributes:
+        rows: no images.
+        letters: (rows, length), number of the option whose line, or whose text in the reasoning,
+            a token is of; `IGNORED` elsewhere.
+        closing: (rows, length), whether a token is the letter that closes a reasoning.
+    """
+
+    rows: Rows
+    letters: Tensor
+    closing: Tensor
+
+    def to(self, device: torch.device) -> Lettered:
+        """On another device."""
+        return Lettered(self.rows.to(device), self.letters.to(device), self.closing.to(device))
 
 
 class Asking:
@@ -92,7 +113,7 @@ class Asking:
                 shown.append(numbers)
         return self._rows(prompts, completions, shown)
 
-    def about_words(self, samples: Sequence[Sample], rng: random.Random) -> Rows:
+    def about_words(self, samples: Sequence[Sample], rng: random.Random) -> Lettered:
         """One question of each sample, which is told in words in place of the image.
 
         What the image would show (the defect with its box, or that there is none; the product;
@@ -106,7 +127,12 @@ class Asking:
             mark = f"<|vision_start|>{self.widened}<|vision_end|>"
             prompts.append(prompt.replace(mark, told))
             completions.append(self._completion(sample, asked))
-        return self._rows(prompts, completions, [])
+        return self._lettered(prompts, completions)
+
+    def about_options(self, texts: Sequence[str], count: int, rng: random.Random) -> Lettered:
+        """Rows of options and nothing else, in which some are named with their letters."""
+        drawn = [look_ups(texts, rng) for _ in range(count)]
+        return self._lettered([a for a, _ in drawn], [b + self.end for _, b in drawn])
 
     def _prompt(self, sample: Sample, question: Question, references: int) -> str:
         template = template_for(question, self.template)
@@ -135,18 +161,51 @@ class Asking:
             labels[row, len(a) : len(whole)] = whole[len(a) :]
         return Rows(ids, mask, labels, tuple(images))
 
+    def _lettered(self, prompts: list[str], completions: list[str]) -> Lettered:
+        rows = self._rows(prompts, completions, [])
+        letters = torch.full_like(rows.ids, IGNORED)
+        closing = torch.zeros_like(rows.ids, dtype=torch.bool)
+        for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            start = int((rows.labels[row] == IGNORED).long().argmin())
+            said = said_in(completion)
+            texts = [span for span, _ in said]
+            self._mark(letters[row], prompt, lines_in(prompt))
+            self._mark(letters[row, start:], completion, texts)
+            for place, (first, last) in enumerate(self._spans(completion), start):
+                closing[row, place] = any(first <= at < last for _, at in said)
+        return Lettered(rows, letters, closing)
 
-def completion_loss(model: Any, hidden: Tensor, labels: Tensor) -> Tensor:
+    def _mark(self, letters: Tensor, text: str, known: list[Span]) -> None:
+        for place, (first, last) in enumerate(self._spans(text)):
+            for begin, end, letter in known:
+                if begin <= first and last <= end:
+                    letters[place] = letter
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        spans: list[tuple[int, int]] = self.tokenizer(text, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
+        return spans
+
+
+def completion_loss(
+    model: Any, hidden: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy of the completions' tokens.
 
     Args:
         model: whose head is asked, at those tokens alone.
         hidden: (rows, length, width), the last layer's.
         labels: (rows, length).
+        weights: (rows, length), of each token in the mean; all the same where none are given.
     """
     wanted = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[:, :-1][wanted]).float()
-    return cross_entropy(logits, labels[:, 1:][wanted])
+    if weights is None:
+        return cross_entropy(logits, labels[:, 1:][wanted])
+    each = cross_entropy(logits, labels[:, 1:][wanted], reduction="none")
+    weight = weights[:, 1:][wanted]
+    return (each * weight).sum() / weight.sum()
 
 
 def _shuffled(question: Question, sample: Sample, rng: random.Random) -> Question:

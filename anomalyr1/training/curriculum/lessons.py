@@ -15,8 +15,9 @@ from anomalyr1.policy.load import Policy
 from anomalyr1.prompts import Template
 from anomalyr1.schema import Sample
 from anomalyr1.shared_prefix.packing import IGNORED
-from anomalyr1.training.curriculum.asking import Asking, Rows, completion_loss
+from anomalyr1.training.curriculum.asking import Asking, Lettered, Rows, completion_loss
 from anomalyr1.training.curriculum.image_sets import Pictures, patches
+from anomalyr1.training.curriculum.letters import CLOSING_WEIGHT, LetterHeads, texts_of
 from anomalyr1.training.curriculum.shared_questions import (
     Reading,
     answered,
@@ -96,14 +97,16 @@ class SightLesson(Dataset[int]):
         return [*tower, *self.heads.parameters()]
 
 
-class LanguageLesson(Dataset[Rows]):
+class LanguageLesson(Dataset[list[Lettered]]):
     """The language side alone, on text that tells what the image would show.
 
     Args:
         policy: learns.
         samples: one question of each is asked.
         asking: writes the rows.
+        heads: learn along.
         batch: rows a step.
+        look_ups: rows of options alone a step.
         seed: of their order.
     """
 
@@ -112,42 +115,76 @@ class LanguageLesson(Dataset[Rows]):
         policy: Policy,
         samples: Sequence[Sample],
         asking: Asking,
+        heads: LetterHeads,
         *,
         batch: int,
+        look_ups: int,
         seed: int,
     ) -> None:
-        self.policy, self.samples, self.asking = policy, samples, asking
-        self.batch, self.seed = batch, seed
+        self.policy, self.samples, self.asking, self.heads = policy, samples, asking, heads
+        self.batch, self.look_ups, self.seed = batch, look_ups, seed
+        self.texts = texts_of(samples)
 
-    def __getitem__(self, step: int) -> Rows:
-        rng = random.Random(f"{self.seed} language {step}")
-        chosen = [rng.choice(self.samples) for _ in range(self.batch)]
-        return self.asking.about_words(chosen, rng)
+    def __getitem__(self, step: int) -> list[Lettered]:
+        rng = random.Random(f"{self.seed} language {self.batch} {step}")
+        rows = []
+        if self.look_ups:
+            rows.append(self.asking.about_options(self.texts, self.look_ups, rng))
+        if self.batch:
+            chosen = [rng.choice(self.samples) for _ in range(self.batch)]
+            rows.append(self.asking.about_words(chosen, rng))
+        return rows
 
-    def backward(self, rows: Rows) -> dict[str, float]:
+    def backward(self, step: list[Lettered]) -> dict[str, float]:
         """Gradients of one step."""
-        loss = completion_loss(self.policy.model, *self._hidden(rows))
-        torch.autograd.backward(loss)
-        return {"completion": float(loss.detach())}
+        found: dict[str, float] = {}
+        for part in step:
+            told = part.to(self.policy.model.device)
+            hidden, layers = self._hidden(told.rows)
+            weights = 1 + (CLOSING_WEIGHT - 1) * told.closing
+            labels = told.rows.labels
+            completion = completion_loss(self.policy.model, hidden, labels, weights)
+            losses = {"completion": completion, **self.heads.losses(layers, told.letters, labels)}
+            torch.autograd.backward(sum(losses.values(), completion.new_zeros(())) / len(step))
+            for key, value in losses.items():
+                found[key] = found.get(key, 0.0) + float(value.detach()) / len(step)
+        return found
 
     @torch.no_grad()
-    def figures(self, rows: Rows) -> dict[str, float]:
-        """Share of the completions' tokens foretold, and of the completions foretold wholly."""
-        hidden, labels = self._hidden(rows)
-        wanted = labels[:, 1:] != IGNORED
-        found = self.policy.model.lm_head(hidden[:, :-1]).argmax(-1) == labels[:, 1:]
-        whole = (found | ~wanted).all(1)
-        return {"tokens": found[wanted].float().mean().item(), "whole": whole.float().mean().item()}
+    def figures(self, step: list[Lettered]) -> dict[str, float]:
+        """What is foretold of the last kind of rows.
 
-    def _hidden(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        Shares of the completions' tokens, of the letters that close a reasoning, and of whole
+        completions.
+        """
+        told = step[-1].to(self.policy.model.device)
+        labels = told.rows.labels[:, 1:]
+        hidden, _ = self._hidden(told.rows)
+        right = self.policy.model.lm_head(hidden[:, :-1]).argmax(-1) == labels
+        wanted = labels != IGNORED
+        return {
+            "tokens": _share(right[wanted]),
+            "letters": _share(right[told.closing[:, 1:]]),
+            "whole": _share((right | ~wanted).all(1)),
+        }
+
+    def _hidden(self, rows: Rows) -> tuple[Tensor, tuple[Tensor, ...]]:
         model: Any = self.policy.model
-        rows = rows.to(model.device)
-        return model.model(input_ids=rows.ids, attention_mask=rows.mask)[0], rows.labels
+        output = model.model(
+            input_ids=rows.ids, attention_mask=rows.mask, output_hidden_states=True
+        )
+        return output[0], output.hidden_states
 
     def parameters(self) -> list[nn.Parameter]:
         """Those that learn."""
         part_of = self.policy.family.part_of
-        return [p for n, p in self.policy.model.named_parameters() if part_of(n) == "language"]
+        named = self.policy.model.named_parameters()
+        language = [p for name, p in named if part_of(name) == "language"]
+        return [*language, *self.heads.parameters()]
+
+
+def _share(found: Tensor) -> float:
+    return found.float().mean().item()
 
 
 @dataclass(frozen=True)
