@@ -25,11 +25,11 @@ LINE_AFTER, TEXT_AFTER = 1, 3
 SENTENCES = 4  # look-ups a row
 CLOSING_WEIGHT = 5.0  # of a letter that closes a reasoning, beside other tokens of a completion
 
-_LINE = re.compile(rf"^([{''.join(OPTION_LETTERS)}])\. .*$", re.MULTILINE)
+_LINE = re.compile(rf"^([{OPTION_LETTERS}])\. .*$", re.MULTILINE)
 _SAID = re.compile(
     re.escape(f"{fitting('TEXT')} {concluding('LETTER')}")
     .replace("TEXT", "(?P<text>.+?)")
-    .replace("LETTER", f"(?P<letter>[{''.join(OPTION_LETTERS)}])")
+    .replace("LETTER", f"(?P<letter>[{OPTION_LETTERS}])")
 )
 Span = tuple[int, int, int]  # first character, the one after the last, number of the letter
 
