@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from curriculum_figures import draw_curves
-from curriculum_sets import SIDE, Set, sets
+from curriculum_sets import SIDE, Set, corpus, sets
 from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
@@ -31,16 +31,9 @@ from anomalyr1.config import PolicyConfig, PromptConfig, load_config
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.evaluation.pipeline import evaluate
 from anomalyr1.exposure import write_exposure
-from anomalyr1.geometry import Frame
 from anomalyr1.policy.load import Policy, load_policy
 from anomalyr1.policy.tiny import build_tiny_policy
-from anomalyr1.prompts import (
-    FIXED_PHRASES,
-    Template,
-    build_messages,
-    gold_completion,
-    template_for,
-)
+from anomalyr1.prompts import FIXED_PHRASES, Template
 from anomalyr1.run_folder import METRICS, POLICY, TRAINING_DATA
 from anomalyr1.storage import read_json
 from anomalyr1.training.curriculum.asking import Asking
@@ -51,12 +44,12 @@ from anomalyr1.training.curriculum.lessons import (
     LanguageLesson,
     SightLesson,
 )
-from anomalyr1.training.curriculum.letters import LetterHeads
+from anomalyr1.training.curriculum.look_ups import LetterHeads
 from anomalyr1.training.curriculum.sight import Heads, Names
 from anomalyr1.training.curriculum.stage import Plan, run_stage
 
 SIDES = (112, 168, 224, 280, 336)
-AT_112 = 0.4  # of the last stage's steps show the images of the first four
+AT_112 = 0.4  # of the last two stages' steps show the images of the first five
 PLANS = {
     "sight": Plan(800, 1e-3),
     "everywhere": Plan(1200, 1e-3),
@@ -77,19 +70,6 @@ KEPT = (
     "tokenizer_config.json",
     TRAINING_DATA,
 )
-
-
-def corpus(benchmark: Path) -> list[str]:
-    """Everything the policy will read and write on this benchmark."""
-    texts = []
-    for sample in load_benchmark(benchmark).samples:
-        frame = Frame(224, 224, 112, 112)
-        for question in sample.questions:
-            template = template_for(question)
-            for message in build_messages(sample, question, template, references=1):
-                texts += [part["text"] for part in message["content"] if part["type"] == "text"]
-            texts.append(gold_completion(sample, question, template, frame))
-    return texts
 
 
 class Making:
@@ -190,19 +170,14 @@ def learn_at_112(making: Making, pictures: Pictures, test: Path) -> None:
         sight = SightLesson(policy, pictures, heads, batch=64, seed=seed, everywhere=everywhere)
         making.run(name, sight, lambda lesson=sight: lesson.figures(held_out, SIDE))  # type: ignore[misc]
     asking = Asking(policy.processor, SIDE, SIDE)
+
+    def words(of: Pictures, batch: int, look_ups: int) -> LanguageLesson:
+        rows = {"batch": batch, "look_ups": look_ups}
+        return LanguageLesson(policy, of.samples, asking, making.letters, **rows, seed=seed)
+
     for name, batch, look_ups in (("letters", 0, 32), ("language", 32, 16)):
-        lesson, told = (
-            LanguageLesson(
-                policy,
-                samples,
-                asking,
-                making.letters,
-                batch=batch * held,
-                look_ups=look_ups * held,
-                seed=seed,
-            )
-            for samples, held in ((pictures.samples, 1), (held_out.samples, 4))
-        )
+        told = words(held_out, 4 * batch, 4 * look_ups)
+        lesson = words(pictures, batch, look_ups)
         making.run(name, lesson, lambda told=told: told.figures(told[0]))  # type: ignore[misc]
     both = JointLesson(policy, pictures, heads, images=16, seed=seed, sides=(SIDE,))
     making.run("both", both, lambda: making.answers("both", test, SIDE))

@@ -24,7 +24,7 @@ from anomalyr1.training.curriculum.lessons import (
     LanguageLesson,
     SightLesson,
 )
-from anomalyr1.training.curriculum.letters import LetterHeads
+from anomalyr1.training.curriculum.look_ups import LetterHeads
 from anomalyr1.training.curriculum.shared_questions import answered, asked_for, readings
 from anomalyr1.training.curriculum.sight import COVERED, Facts, Heads, Names, covered_cells, turned
 from anomalyr1.training.curriculum.stage import CURVE, Plan, run_stage

@@ -16,7 +16,7 @@ from anomalyr1.geometry import Frame
 from anomalyr1.prompts import Template, build_messages, gold_completion, template_for
 from anomalyr1.schema import Question, Sample
 from anomalyr1.shared_prefix.packing import IGNORED
-from anomalyr1.training.curriculum.letters import Span, lines_in, look_ups, said_in
+from anomalyr1.training.curriculum.look_ups import Span, lines_in, look_ups, said_in
 from anomalyr1.values import in_words
 
 
@@ -111,7 +111,7 @@ class Asking:
                 prompts.append(self._prompt(sample, asked, len(numbers) - 1))
                 completions.append(self._completion(sample, asked))
                 shown.append(numbers)
-        return self._rows(prompts, completions, shown)
+        return self._rows(self._ids(prompts), self._ids(completions), shown)
 
     def about_words(self, samples: Sequence[Sample], rng: random.Random) -> Lettered:
         """One question of each sample, which is told in words in place of the image.
@@ -147,11 +147,16 @@ class Asking:
         gold = gold_completion(sample, question, template, self.frame)
         return f"{gold}{self.end}"
 
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(texts, padding=False)["input_ids"]
+        return ids
+
     def _rows(
-        self, prompts: list[str], completions: list[str], images: list[tuple[int, ...]]
+        self,
+        before: list[list[int]],
+        after: list[list[int]],
+        images: Sequence[tuple[int, ...]] = (),
     ) -> Rows:
-        before = self.tokenizer(prompts, padding=False)["input_ids"]
-        after = self.tokenizer(completions, padding=False)["input_ids"]
         length = max(len(a) + len(b) for a, b in zip(before, after, strict=True))
         ids = torch.full((len(before), length), self.tokenizer.pad_token_id)
         mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
@@ -162,30 +167,28 @@ class Asking:
         return Rows(ids, mask, labels, tuple(images))
 
     def _lettered(self, prompts: list[str], completions: list[str]) -> Lettered:
-        rows = self._rows(prompts, completions, [])
+        before, after = (
+            self.tokenizer(texts, padding=False, return_offsets_mapping=True)
+            for texts in (prompts, completions)
+        )
+        rows = self._rows(before["input_ids"], after["input_ids"])
         letters = torch.full_like(rows.ids, IGNORED)
         closing = torch.zeros_like(rows.ids, dtype=torch.bool)
         for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            start = int((rows.labels[row] == IGNORED).long().argmin())
+            asked, told = before["offset_mapping"][row], after["offset_mapping"][row]
             said = said_in(completion)
-            texts = [span for span, _ in said]
-            self._mark(letters[row], prompt, lines_in(prompt))
-            self._mark(letters[row, start:], completion, texts)
-            for place, (first, last) in enumerate(self._spans(completion), start):
+            _mark(letters[row], asked, lines_in(prompt))
+            _mark(letters[row, len(asked) :], told, [span for span, _ in said])
+            for place, (first, last) in enumerate(told, len(asked)):
                 closing[row, place] = any(first <= at < last for _, at in said)
         return Lettered(rows, letters, closing)
 
-    def _mark(self, letters: Tensor, text: str, known: list[Span]) -> None:
-        for place, (first, last) in enumerate(self._spans(text)):
-            for begin, end, letter in known:
-                if begin <= first and last <= end:
-                    letters[place] = letter
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
-        spans: list[tuple[int, int]] = self.tokenizer(text, return_offsets_mapping=True)[
-            "offset_mapping"
-        ]
-        return spans
+def _mark(letters: Tensor, tokens: Sequence[tuple[int, int]], known: Sequence[Span]) -> None:
+    for place, (first, last) in enumerate(tokens):
+        for begin, end, letter in known:
+            if begin <= first and last <= end:
+                letters[place] = letter
 
 
 def completion_loss(

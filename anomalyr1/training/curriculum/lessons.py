@@ -17,14 +17,14 @@ from anomalyr1.schema import Sample
 from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.training.curriculum.asking import Asking, Lettered, Rows, completion_loss
 from anomalyr1.training.curriculum.image_sets import Pictures, patches
-from anomalyr1.training.curriculum.letters import CLOSING_WEIGHT, LetterHeads, texts_of
+from anomalyr1.training.curriculum.look_ups import CLOSING_WEIGHT, LetterHeads, texts_of
 from anomalyr1.training.curriculum.shared_questions import (
     Reading,
     answered,
     asked_for,
     readings,
 )
-from anomalyr1.training.curriculum.sight import Facts, Heads, turned
+from anomalyr1.training.curriculum.sight import Facts, Heads, share, turned
 from anomalyr1.training.curriculum.tower import features
 
 PART_TOKENS = 32_000  # computed at once; more are computed in parts
@@ -160,12 +160,13 @@ class LanguageLesson(Dataset[list[Lettered]]):
         told = step[-1].to(self.policy.model.device)
         labels = told.rows.labels[:, 1:]
         hidden, _ = self._hidden(told.rows)
-        right = self.policy.model.lm_head(hidden[:, :-1]).argmax(-1) == labels
-        wanted = labels != IGNORED
+        found = self.policy.model.lm_head(hidden[:, :-1]).argmax(-1)
+        wanted, closing = labels != IGNORED, told.closing[:, 1:]
+        whole = ((found == labels) | ~wanted).all(1)
         return {
-            "tokens": _share(right[wanted]),
-            "letters": _share(right[told.closing[:, 1:]]),
-            "whole": _share((right | ~wanted).all(1)),
+            "tokens": share(found[wanted], labels[wanted]),
+            "letters": share(found[closing], labels[closing]),
+            "whole": whole.float().mean().item(),
         }
 
     def _hidden(self, rows: Rows) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -181,10 +182,6 @@ class LanguageLesson(Dataset[list[Lettered]]):
         named = self.policy.model.named_parameters()
         language = [p for name, p in named if part_of(name) == "language"]
         return [*language, *self.heads.parameters()]
-
-
-def _share(found: Tensor) -> float:
-    return found.float().mean().item()
 
 
 @dataclass(frozen=True)

@@ -159,21 +159,22 @@ class Heads(nn.Module):
         product = self.product(tokens).softmax(-1).mean(1).argmax(-1)
         error = (self.corners_here(tokens) - facts.corners[:, None]).abs()
         figures = {
-            "kind here": _share(found[covered], facts.kinds[:, None].expand_as(found)[covered]),
+            "kind here": share(found[covered], facts.kinds[:, None].expand_as(found)[covered]),
             "corners here": error[covered].mean().item(),
-            "product": _share(product, facts.products),
+            "product": share(product, facts.products),
         }
         if everywhere:
             kind = self.kind(tokens).softmax(-1).mean(1).argmax(-1)
             error = (self.corners(tokens).mean(1) - facts.corners).abs()
             figures |= {
-                "kind": _share(kind, facts.kinds),
+                "kind": share(kind, facts.kinds),
                 "corners": error[facts.kinds > 0].mean().item(),
             }
         return figures
 
 
-def _share(found: Tensor, wanted: Tensor) -> float:
+def share(found: Tensor, wanted: Tensor) -> float:
+    """Of what was asked, how much was found; both of one shape."""
     return (found == wanted).float().mean().item()
 
 

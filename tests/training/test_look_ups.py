@@ -14,7 +14,7 @@ from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.training.curriculum.asking import Asking, completion_loss
 from anomalyr1.training.curriculum.image_sets import read_pictures
 from anomalyr1.training.curriculum.lessons import LanguageLesson
-from anomalyr1.training.curriculum.letters import CLOSING_WEIGHT, LetterHeads, look_ups, texts_of
+from anomalyr1.training.curriculum.look_ups import CLOSING_WEIGHT, LetterHeads, look_ups, texts_of
 
 SIDE = 112
 

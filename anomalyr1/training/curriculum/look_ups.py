@@ -52,9 +52,11 @@ def said_in(text: str) -> list[tuple[Span, int]]:
     [((10, 15, 1), 34)]
     """
     return [
-        ((found.start("text") - 1, found.end("text"), OPTION_LETTERS.index(found["letter"])), at)
+        (
+            (found.start("text") - 1, found.end("text"), OPTION_LETTERS.index(found["letter"])),
+            found.start("letter"),
+        )
         for found in _SAID.finditer(text)
-        for at in [found.start("letter")]
     ]
 
 
