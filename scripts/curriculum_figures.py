@@ -13,6 +13,7 @@ from anomalyr1.storage import read_jsonl
 from anomalyr1.training.curriculum.stage import CURVE
 
 NOT_A_LOSS = ("step", "seconds")
+ACROSS = 4  # panels beside one another
 
 
 def draw_curves(work: Path, stages: Sequence[str], out: Path) -> None:
@@ -22,8 +23,15 @@ def draw_curves(work: Path, stages: Sequence[str], out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(stages), figsize=(3.6 * len(stages), 3.4))
-    for panel, stage in zip(panels, stages, strict=True):
+    columns = min(len(stages), ACROSS)
+    rows = -(-len(stages) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(3.6 * columns, 3.4 * rows), squeeze=False
+    )
+    panels = list(grid.flat)
+    for panel in panels[len(stages) :]:
+        panel.set_axis_off()
+    for panel, stage in zip(panels, stages, strict=False):
         lines = read_jsonl(work / stage / CURVE)
         for key in (key for key in lines[0] if key not in NOT_A_LOSS):
             panel.plot([line["step"] for line in lines], [line[key] for line in lines], label=key)
@@ -36,8 +44,7 @@ def draw_curves(work: Path, stages: Sequence[str], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw_curves(
-        Path(sys.argv[1]),
-        [path.parent.name for path in sorted(Path(sys.argv[1]).glob(f"*/{CURVE}"))],
-        Path(sys.argv[2]),
-    )
+    from make_tiny_policy import PLANS
+
+    done = [stage for stage in PLANS if (Path(sys.argv[1]) / stage / CURVE).is_file()]
+    draw_curves(Path(sys.argv[1]), done, Path(sys.argv[2]))
