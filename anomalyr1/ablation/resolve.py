@@ -16,6 +16,7 @@ from anomalyr1.data.mixture import read_mixture
 from anomalyr1.data.mmad import BENCHMARK_NAME
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.rewards.build import build_rewards
+from anomalyr1.rewards.own import hashes_of_own
 from anomalyr1.training.arguments import trl_defaults, trl_keys
 
 VERBS = ("train", "sft", "none")
@@ -52,9 +53,9 @@ class Resolved:
 def resolve(verb: str, base: Path, evaluation: Path, shared: Sequence[str], seed: int) -> Resolved:
     """Read and check both configs of a run.
 
-    The hash is of what the verbs read of them, and of the contents of the benchmarks and of the
-    weights that the run starts from, as far as they are there: a policy that was made anew is
-    trained and evaluated anew.
+    The hash is of what the verbs read of them, and of the contents of the benchmarks, of the
+    weights that the run starts from and of the user's own rewards, as far as they are there: a
+    policy that was made anew is trained and evaluated anew.
 
     Raises:
         InputError: a config cannot be used.
@@ -78,6 +79,8 @@ def resolve(verb: str, base: Path, evaluation: Path, shared: Sequence[str], seed
         for section in (*_NOT_OF_TRAINING, *_UNREAD[verb]):
             del trained[section]
     decides = [verb, trained, asked, _contents(training, asked_config, verb)]
+    if own_hashes := hashes_of_own(terms):
+        decides.append(own_hashes)
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     return Resolved(verb, base, own, evaluation, shared, training, digest)
 

@@ -13,12 +13,17 @@ Naming a callable runs its module: a config is trusted as much as the code that 
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from anomalyr1.errors import InputError, nearest
@@ -66,6 +71,26 @@ class OwnTerm:
         """TRL names a reward after its `__name__`."""
         return self.name
 
+    @property
+    def sha256(self) -> str:
+        """Of the module that the path names and of the file that the callable is written in.
+
+        What else those import is not seen.
+        """
+        written = self.function
+        while isinstance(written, partial):
+            written = written.func
+        written = inspect.unwrap(written)
+        if not inspect.isroutine(written):
+            written = type(written)
+        files = [getattr(sys.modules.get(self.path.rpartition(".")[0]), "__file__", None)]
+        with suppress(TypeError):  # compiled
+            files.append(inspect.getsourcefile(written))
+        digest = hashlib.sha256()
+        for file in dict.fromkeys(filter(None, files)):
+            digest.update(Path(file).read_bytes())
+        return digest.hexdigest()
+
     def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """Score a batch.
 
@@ -104,6 +129,11 @@ class OwnTerm:
             return [_number(value) for value in found]
         except TypeError as error:
             raise InputError(f"{expected}, found {error} among them; correct its return") from None
+
+
+def hashes_of_own(terms: Iterable[object]) -> dict[str, str]:
+    """Path -> sha256 of the source, for the user's own among the terms of a reward."""
+    return {term.path: term.sha256 for term in terms if isinstance(term, OwnTerm)}
 
 
 def own_term(path: str, options: Mapping[str, Any], gate: Gate) -> OwnTerm:

@@ -163,6 +163,30 @@ def refuse_other_start(run_dir: Path, verb: str, config: Config, digest: str | N
         )
 
 
+def refuse_other_rewards(
+    run_dir: Path, verb: str, config: Config, hashes: Mapping[str, str]
+) -> None:
+    """The user's own rewards are written as they were.
+
+    Args:
+        run_dir: the run folder.
+        verb: train or sft.
+        config: of this start; `resume: force` goes on with others.
+        hashes: of them by path; one that the record does not have passes.
+
+    Raises:
+        InputError: another source stands where that of the record stood.
+    """
+    before = _last(_runs(run_dir), verb).get("own_rewards", {})
+    other = [path for path, sha in hashes.items() if before.get(path, sha) != sha]
+    if other and config.resume != "force":
+        raise InputError(
+            f"expected the rewards that the run at {run_dir} was begun with, found the source of "
+            f"{', '.join(other)} changed; put it back, or choose another run_dir (resume=force "
+            "goes on with it as it is)"
+        )
+
+
 def refuse_lost_reference(run_dir: Path, verb: str, config: Config) -> None:
     """A reference policy that followed the policy is in no checkpoint.
 

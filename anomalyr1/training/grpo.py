@@ -107,4 +107,4 @@ def train(config: Config) -> Path:
     )
     served = arguments.steps_per_generation * arguments.num_iterations
     trainer.add_callback(RolloutBoundary(served, trainer.passes_behind))
-    return train_policy(trainer, "train", config, used, checkpoint, augmented)
+    return train_policy(trainer, "train", config, used, checkpoint, augmented, reward_funcs)

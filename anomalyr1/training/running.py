@@ -16,6 +16,8 @@ from anomalyr1.errors import InputError, listed
 from anomalyr1.exposure import write_exposure
 from anomalyr1.policy.weights import weights_digest
 from anomalyr1.provenance import write_provenance
+from anomalyr1.rewards.build import Term
+from anomalyr1.rewards.own import hashes_of_own
 from anomalyr1.rows import benchmark_record
 from anomalyr1.run_folder import POLICY
 from anomalyr1.run_readme import write_readme
@@ -37,6 +39,7 @@ from anomalyr1.training.continuing import (
     feeding,
     refuse_lost_reference,
     refuse_other_data,
+    refuse_other_rewards,
     refuse_other_start,
 )
 from anomalyr1.training.run_trainer import RunTrainer
@@ -50,6 +53,7 @@ def train_policy(
     used: Sequence[tuple[Benchmark, Sequence[Sample]]],
     checkpoint: Path | None,
     augmented: AugmentedRows | None = None,
+    terms: Sequence[Term] = (),
 ) -> Path:
     """Train to the end and save the policy with the record of what it has seen.
 
@@ -60,30 +64,36 @@ def train_policy(
         used: what is trained on, as `training_rows` gave it.
         checkpoint: where to go on from; None for a start from step 0.
         augmented: the rows as they are shown; None shows them as they are.
+        terms: of the reward.
 
     Returns:
         `<run_dir>/policy`.
 
     Raises:
-        InputError: the benchmark or the policy to start from has changed since the run was begun,
-            its reference policy is lost, or the launch file and the config disagree.
+        InputError: the benchmark, the policy to start from or a reward of the user's own has
+            changed since the run was begun, its reference policy is lost, or the launch file and
+            the config disagree.
     """
     run_dir = Path(config.run_dir)
     quiet(trainer)
     arguments = trainer.args
     data = [benchmark_record(benchmark, samples) for benchmark, samples in used]
     digest = weights_digest(Path(config.policy.path))
+    own = hashes_of_own(terms)
     end = None if checkpoint is None else _end(checkpoint, config, arguments)
     if checkpoint:
         refuse_other_data(run_dir, verb, data)
         if end is None:
             refuse_other_start(run_dir, verb, config, digest)
+            refuse_other_rewards(run_dir, verb, config, own)
             refuse_lost_reference(run_dir, verb, config)
     if PartialState().is_main_process:
         more: dict[str, Any] = {}
         if augmented is not None:
             more["augmented"] = augmented.counts()
         more["start"] = digest
+        if own:
+            more["own_rewards"] = own
         runs = write_provenance(run_dir, verb, config, data, feeding=feeding(arguments), **more)
         write_readme(run_dir, runs, config)
         for line in () if augmented is None else augmented.told():

@@ -128,6 +128,17 @@ def test_the_hash_is_of_the_policy_and_the_data_too(ablation_configs, tmp_path):
     assert len(set(digests)) == 5
 
 
+def test_the_hash_is_of_the_source_of_a_reward_too(ablation_configs, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "varied_reward.py"
+    path = ablation(ablation_configs, "list: {a: {reward.terms: {varied_reward.f: {weight: 1}}}}")
+    digests = set()
+    for value in ("1.0", "2.0"):
+        source.write_text(f"def f(completions, **columns): return [{value}] * len(completions)\n")
+        digests.add(plan(path).runs[0].digest)
+    assert len(digests) == 2
+
+
 def test_the_hash_is_of_what_the_prompt_knows_too(ablation_configs, tmp_path):
     knowledge = tmp_path / "knowledge.json"
     path = ablation(ablation_configs, f"list: {{a: {{prompt.domain_knowledge: {knowledge}}}}}")

@@ -1,5 +1,6 @@
 """Rewards of the user's own: named by a dotted path, called as TRL calls them, replayed."""
 
+import hashlib
 import math
 import pickle
 import subprocess
@@ -14,6 +15,7 @@ from anomalyr1.config import load_config
 from anomalyr1.config.reward import RewardConfig, TermConfig
 from anomalyr1.errors import InputError
 from anomalyr1.rewards.build import build_rewards
+from anomalyr1.rewards.own import hashes_of_own
 from anomalyr1.rewards.replay import score_completions
 from anomalyr1.storage import read_jsonl, write_jsonl
 
@@ -227,6 +229,31 @@ def test_a_wrong_return_or_a_column_that_is_not_there_is_named(name, message):
     assert "\n" not in str(caught.value)
     assert built("needs_prompts")[0][-1]([GOOD], prompts=["?"]) == [0.0]
     assert built("needs_limit", options={"limit": 2})[0][-1]([GOOD]) == [2.0]
+
+
+def test_the_hash_is_of_the_module_named_and_of_the_file_written_in(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    written, named = tmp_path / "hashed_writing.py", tmp_path / "hashed_naming.py"
+    written.write_text(
+        "class Kept:\n    def __call__(self, completions, **columns): ...\n"
+        "def plain(completions, **columns): ...\n"
+    )
+    named.write_text(
+        "from functools import partial, wraps\n"
+        "from hashed_writing import Kept, plain\n"
+        "@wraps(plain)\ndef wrapped(*given, **columns): ...\n"
+        "bound = partial(plain, limit=3)\n"
+        "def own(completions, **columns): ...\n"
+    )
+    names = ["Kept", "plain", "wrapped", "bound", "own"]
+    terms, _ = build_rewards(
+        RewardConfig(terms={f"hashed_naming.{name}": TermConfig() for name in names})
+    )
+    both = hashlib.sha256(named.read_bytes() + written.read_bytes()).hexdigest()
+    alone = hashlib.sha256(named.read_bytes()).hexdigest()
+    assert hashes_of_own(terms) == {
+        f"hashed_naming.{name}": alone if name == "own" else both for name in names
+    }
 
 
 def test_a_module_that_does_not_import_says_why(tmp_path, monkeypatch):

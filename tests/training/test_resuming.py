@@ -18,6 +18,7 @@ from tiny_trainer import SMALL, dataset, make_trainer
 from transformers import TrainerCallback
 
 from anomalyr1.config import Config, DataConfig, LearningRates, LoraSection
+from anomalyr1.config.reward import TermConfig
 from anomalyr1.errors import InputError
 from anomalyr1.policy.load import load_policy
 from anomalyr1.training.checkpoint_files import FILES
@@ -348,6 +349,23 @@ def test_the_policy_to_start_from_has_not_changed_where_it_is_needed(
             train(config)
         config = replace(config, resume="force")
     train(config)
+    assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
+
+
+def test_a_reward_of_the_users_own_has_not_been_rewritten(config, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "rewritten_reward.py"
+    source.write_text("def constant(completions, **columns): return [1.0] * len(completions)\n")
+    reward = replace(config.reward, terms={"rewritten_reward.constant": TermConfig()})
+    config = replace(config, reward=reward, grpo={**config.grpo, "max_steps": 1})
+    train(config)
+    config = replace(config, grpo={**config.grpo, "max_steps": 2})
+    source.write_text(source.read_text().replace("1.0", "2.0"))
+    train(replace(config, grpo={**config.grpo, "max_steps": 1}))  # nothing is left to train
+    source.write_text(source.read_text().replace("2.0", "3.0"))
+    with pytest.raises(InputError, match=r"source of rewritten_reward\.constant changed"):
+        train(config)
+    train(replace(config, resume="force"))
     assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
 
 
