@@ -1,4 +1,4 @@
-"""Named prompt templates: what the policy is shown, and what a perfect completion looks like.
+"""Named prompt templates: what the policy is shown.
 
 SFT, GRPO, evaluation and prediction all build their messages here. The order is fixed so that the
 questions of one image share everything up to the question: system text, reference images, the image
@@ -7,20 +7,18 @@ to inspect, domain knowledge, then the question.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
 from anomalyr1.errors import InputError, unknown
-from anomalyr1.geometry import BoxUnit, Frame, grid_cell
+from anomalyr1.geometry import BoxUnit, Frame
 from anomalyr1.published_prompts import (
     WITHOUT_REASONING,
     Published,
     merged_text,
     published_messages,
 )
-from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
-from anomalyr1.values import in_words
+from anomalyr1.schema import Box, Question, Sample
 
 Template = Literal["choice", "grounding", "inspect", "mmad", "iad_r1", "robustmad"]
 TEMPLATES: tuple[Template, ...] = get_args(Template)
@@ -193,16 +191,6 @@ def option_lines(options: Mapping[str, str]) -> list[str]:
     return [f"{letter}. {text}" for letter, text in options.items()]
 
 
-def fitting(text: str) -> str:
-    """What gold reasoning says of the option that it chooses, by its text."""
-    return f"This fits: {text.rstrip('.')}."
-
-
-def concluding(letter: str) -> str:
-    """What closes gold reasoning about options."""
-    return f"So the answer is {letter}."
-
-
 def question_text(question: Question, template: Template, unit: BoxUnit = "pixels") -> str:
     """The question, its options a line each, and what the answer must look like.
 
@@ -233,6 +221,7 @@ def gold_in_model(
     Returns:
         None where the prompt asks for no boxes, or where the gold boxes are not known.
 
+    >>> from anomalyr1.schema import GROUNDING
     >>> question = Question("Locate.", GROUNDING)
     >>> gold_in_model([Box(0, 0, 20, 20)], question, "grounding", Frame(200, 200, 100, 50))
     (Box(x1=0.0, y1=0.0, x2=10.0, y2=5.0, label=None),)
@@ -242,88 +231,6 @@ def gold_in_model(
     if frame is None:
         return tuple(gold_in_image)
     return tuple(frame.to_model(box) for box in gold_in_image)
-
-
-def format_boxes(boxes: Sequence[Box]) -> str:
-    """The form of Qwen2.5-VL and Qwen3-VL, corners rounded to whole numbers.
-
-    A box without a label is written as a "defect".
-
-    >>> format_boxes([Box(1, 2, 3, 4, "scratch")])
-    '[{"bbox_2d": [1, 2, 3, 4], "label": "scratch"}]'
-    """
-    return json.dumps(
-        [
-            {"bbox_2d": [round(value) for value in box.xyxy], "label": box.label or "defect"}
-            for box in boxes
-        ],
-        ensure_ascii=False,
-    )
-
-
-def format_answer(question: Question, template: Template, boxes: Sequence[Box]) -> str:
-    """The text between the answer tags of a correct completion; `boxes` in the model frame."""
-    if template == "grounding":
-        return format_boxes(boxes)
-    if template == "inspect":
-        return f"{question.answer}\n{format_boxes(boxes)}"
-    return str(question.answer)
-
-
-def gold_completion(
-    sample: Sample,
-    question: Question,
-    template: Template,
-    frame: Frame | None,
-    *,
-    conclusion: str | None = None,
-) -> str:
-    """A completion that earns the full reward: the target of supervised fine-tuning.
-
-    The reasoning states what the annotation knows (defect, place, boxes in the model frame), then
-    names its conclusion. Where the boxes are not on record, or the policy's frame is not known
-    (`frame` is None), it speaks of none. With a `conclusion` it names that option in place of the
-    answer's.
-    """
-    if not asks_for_reasoning(template):
-        return format_answer(question, template, ())
-    gold = sample.gold_boxes(question)
-    boxes = [] if gold is None or frame is None else [frame.to_model(box) for box in gold]
-    if template == "grounding":
-        verdict = f"So the product is {'abnormal' if boxes else 'normal'}."
-    else:
-        verdict = concluding(conclusion or question.answer or "")
-    reasoning = " ".join([_observation(sample, question, boxes, frame), verdict])
-    return (
-        f"<think>{reasoning}</think>\n<answer>{format_answer(question, template, boxes)}</answer>"
-    )
-
-
-def _observation(
-    sample: Sample, question: Question, boxes: Sequence[Box], frame: Frame | None
-) -> str:
-    if question.subtask not in (ANOMALY_DETECTION, GROUNDING) and not question.presupposes_defect:
-        return _chosen(question)
-    if not boxes or frame is None:
-        return (
-            _chosen(question)
-            if not sample.is_normal
-            else "The surface is even, no defect is visible."
-        )
-    seen = "; ".join(_seen(sample, box, frame) for box in boxes)
-    if question.presupposes_defect:
-        return f"{seen}. {_chosen(question)}"
-    return f"{seen}."
-
-
-def _seen(sample: Sample, box: Box, frame: Frame) -> str:
-    corners = ", ".join(str(round(value)) for value in box.xyxy)
-    name = in_words(box.label or sample.defect)
-    return f"{name} at [{corners}], {grid_cell(box, frame.model_width, frame.model_height)}"
-
-
-def _chosen(question: Question) -> str:
-    return fitting(question.options.get(question.answer or "", ""))
 
 
 def _text(text: str) -> dict[str, str]:

@@ -9,7 +9,8 @@ from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.making.synthetic.products import LOOKALIKES, PRODUCTS
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.geometry import Frame
-from anomalyr1.prompts import build_messages, gold_completion, template_for
+from anomalyr1.gold_completions import gold_completion
+from anomalyr1.prompts import build_messages, template_for
 
 SIDE, LARGE = 112, 336  # of the images of the first five stages, and of the others
 A_SET = 500  # images drawn by one process

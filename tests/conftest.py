@@ -147,7 +147,8 @@ def toy_texts(toy_benchmark: Path) -> list[str]:
     """Prompts and gold completions of the toy benchmark."""
     from anomalyr1.data.mmad import load_benchmark
     from anomalyr1.geometry import Frame
-    from anomalyr1.prompts import build_messages, gold_completion, template_for
+    from anomalyr1.gold_completions import gold_completion
+    from anomalyr1.prompts import build_messages, template_for
 
     texts = []
     for sample in load_benchmark(toy_benchmark).samples:

@@ -4,8 +4,9 @@ import pytest
 
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
+from anomalyr1.gold_completions import gold_completion
 from anomalyr1.parsing import parse_response
-from anomalyr1.prompts import build_messages, gold_completion
+from anomalyr1.prompts import build_messages
 from anomalyr1.schema import Box, Question, Sample
 
 BOXES = (Box(20, 10, 40, 30, "scratch"),)

@@ -7,8 +7,9 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from anomalyr1.gold_completions import gold_completion
 from anomalyr1.parsing import parse_response
-from anomalyr1.prompts import asks_for_reasoning, build_messages, gold_completion
+from anomalyr1.prompts import asks_for_reasoning, build_messages
 from anomalyr1.schema import Question, Sample
 
 ASK = Question("Any flaw?", "Anomaly Detection", {"A": "Yes.", "B": "No."}, "B")

@@ -19,7 +19,8 @@ from anomalyr1.data.conversations import kept_boxes
 from anomalyr1.data.mmad import Benchmark, choose_references
 from anomalyr1.data.turns import IMAGE
 from anomalyr1.errors import InputError, unknown
-from anomalyr1.prompts import SYSTEM, Template, build_messages, format_answer, template_for
+from anomalyr1.gold_completions import format_answer
+from anomalyr1.prompts import SYSTEM, Template, build_messages, template_for
 from anomalyr1.schema import Question, Sample
 from anomalyr1.storage import write_jsonl, write_text
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
-from anomalyr1.prompts import gold_completion
+from anomalyr1.gold_completions import gold_completion
 from anomalyr1.rows import Row
 from anomalyr1.schema import OPTION_LETTERS
 from anomalyr1.training.row_pictures import RowPicture

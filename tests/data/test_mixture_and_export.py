@@ -8,7 +8,8 @@ from anomalyr1.data.export import export_benchmark
 from anomalyr1.data.mixture import Part, balanced, mix, read_mixture, sample_part, write_mixture
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.errors import InputError
-from anomalyr1.prompts import format_answer, template_for
+from anomalyr1.gold_completions import format_answer
+from anomalyr1.prompts import template_for
 from anomalyr1.schema import GROUNDING, Box, Question
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pictures import save
 
 from anomalyr1.evaluation.prediction_lines import prediction_to_row
-from anomalyr1.prompts import format_boxes
+from anomalyr1.gold_completions import format_boxes
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Prediction
 from anomalyr1.storage import write_jsonl
 

@@ -27,10 +27,10 @@ from anomalyr1.evaluation.backends import in_process
 from anomalyr1.evaluation.pipeline import evaluate
 from anomalyr1.evaluation.prediction_lines import read_predictions
 from anomalyr1.geometry import Frame, set_iou
+from anomalyr1.gold_completions import gold_completion
 from anomalyr1.parsing import parse_response
 from anomalyr1.policy.family import QWEN2_5_VL, QWEN3_VL
 from anomalyr1.policy.load import load_policy
-from anomalyr1.prompts import gold_completion
 from anomalyr1.rewards.build import build_rewards
 from anomalyr1.rewards.completion_lines import read_completions
 from anomalyr1.rewards.reading import read_batch

@@ -2,8 +2,8 @@
 
 import pytest
 
+from anomalyr1.gold_completions import format_boxes
 from anomalyr1.parsing import faults, parse_response
-from anomalyr1.prompts import format_boxes
 from anomalyr1.schema import Box, Question
 
 GROUNDING = Question("Where?", "Defect Grounding")

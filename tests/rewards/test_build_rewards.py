@@ -9,7 +9,7 @@ from commands import assert_torch_free
 from anomalyr1.config.reward import LengthOptions, RepetitionOptions, RewardConfig
 from anomalyr1.errors import InputError
 from anomalyr1.geometry import Frame
-from anomalyr1.prompts import gold_completion
+from anomalyr1.gold_completions import gold_completion
 from anomalyr1.rewards.build import PRESETS, TERMS, build_rewards
 from anomalyr1.schema import Box, Question, Sample
 

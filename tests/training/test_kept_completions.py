@@ -27,8 +27,8 @@ from anomalyr1.evaluation.backends.answering import prediction_of
 from anomalyr1.evaluation.image_readings import readings_of
 from anomalyr1.evaluation.prediction_lines import prediction_to_row, read_predictions
 from anomalyr1.geometry import Frame
+from anomalyr1.gold_completions import gold_completion
 from anomalyr1.policy.generate import Completion
-from anomalyr1.prompts import gold_completion
 from anomalyr1.rewards.build import PRESETS, TERMS, build_rewards
 from anomalyr1.rewards.completion_lines import read_completions
 from anomalyr1.rewards.luggage import COLUMNS, of_lines

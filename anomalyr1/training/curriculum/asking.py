@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 
 from anomalyr1.data.shuffling import shuffle_options
 from anomalyr1.geometry import Frame
-from anomalyr1.prompts import Template, build_messages, gold_completion, template_for
+from anomalyr1.gold_completions import gold_completion
+from anomalyr1.prompts import Template, build_messages, template_for
 from anomalyr1.schema import Question, Sample
 from anomalyr1.shared_prefix.packing import IGNORED
 from anomalyr1.training.curriculum.look_ups import Span, lines_in, look_ups, said_in

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from anomalyr1.prompts import concluding, fitting, option_lines
+from anomalyr1.gold_completions import concluding, fitting
+from anomalyr1.prompts import option_lines
 from anomalyr1.schema import OPTION_LETTERS, Sample
 from anomalyr1.shared_prefix.packing import IGNORED
 
