@@ -49,7 +49,7 @@ from anomalyr1.training.curriculum.sight import Heads, Names
 from anomalyr1.training.curriculum.stage import Plan, run_stage
 
 SIDES = (112, 168, 224, 280, 336)
-AT_112 = 0.4  # of the last two stages' steps show the images of the first five
+AT_112 = {"resolutions": 0.4, "forms": 0.7}  # of their steps show the images of the first five
 PLANS = {
     "sight": Plan(800, 1e-3),
     "everywhere": Plan(1200, 1e-3),
@@ -58,7 +58,7 @@ PLANS = {
     "both": Plan(2000, 1e-3),
     "sizes": Plan(2800, 8e-4),
     "resolutions": Plan(1500, 5e-4),
-    "forms": Plan(400, 4e-4),
+    "forms": Plan(800, 4e-4),
 }
 KEPT = (
     "chat_template.jinja",
@@ -201,6 +201,9 @@ def learn_at_all_sizes(
     sizes = SightLesson(policy, views, heads, batch=64, seed=seed, everywhere=1.0, sides=SIDES)
     making.run("sizes", sizes, lambda: sizes.figures(held_out, 224))
 
+    def shares(name: str) -> tuple[float, float]:
+        return AT_112[name], 1 - AT_112[name]
+
     def lessons(template: Template, seed: int) -> list[JointLesson]:
         alike = {"images": 16, "seed": seed, "template": template}
         near = JointLesson(policy, pictures, heads, sides=(SIDE,), **alike)
@@ -219,11 +222,11 @@ def learn_at_all_sizes(
             f"{key}, letter and boxes at once": value for key, value in at_once.items()
         }
 
-    shares = (AT_112, 1 - AT_112)
-    resolutions = InTurns(lessons("choice", seed), shares, seed)
+    resolutions = InTurns(lessons("choice", seed), shares("resolutions"), seed)
     making.run("resolutions", resolutions, lambda: answers("resolutions", "choice"))
     both_forms = [*lessons("choice", seed + 1), *lessons("inspect", seed + 2)]
-    making.run("forms", InTurns(both_forms, (*shares, *shares), seed + 1), in_both_forms)
+    turns = InTurns(both_forms, 2 * shares("forms"), seed + 1)
+    making.run("forms", turns, in_both_forms)
 
 
 def record(policy: Path, start: Path, small: list[Set], wide: list[Set]) -> None:
