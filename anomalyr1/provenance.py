@@ -41,6 +41,7 @@ def write_provenance(
     verb: str,
     config: Config,
     data: Sequence[Mapping[str, Any]] = (),
+    trained: bool | None = None,
     **more: Any,
 ) -> list[dict[str, Any]]:
     """Write the config and `provenance.json` into the run folder.
@@ -54,6 +55,8 @@ def write_provenance(
         verb: what is being run: train, sft, eval.
         config: the resolved config.
         data: benchmark path, root, sha256 and manifest; a list where several are mixed.
+        trained: of a verb that trains, whether this start has anything to train. Where it has not,
+            the config on record stays: it is the one that the policy came of.
         more: what else this verb keeps of a run.
 
     Returns:
@@ -72,11 +75,13 @@ def write_provenance(
             "python": platform.python_version(),
             "platform": platform.platform(),
             "versions": versions(),
+            **({} if trained is None else {"trained": trained}),
             **more,
         }
     )
-    first = record["runs"][0]["verb"]
-    write_text(run_dir / run_folder.config_of(verb, first), dump_config(config))
+    kept = run_dir / run_folder.config_of(verb, record["runs"][0]["verb"])
+    if trained is not False or not kept.exists():
+        write_text(kept, dump_config(config))
     write_json(path, record)
     return list(record["runs"])
 

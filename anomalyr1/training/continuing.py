@@ -210,8 +210,12 @@ def _runs(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _last(runs: Sequence[dict[str, Any]], verb: str) -> dict[str, Any]:
-    """The last run of a verb; empty where there is none."""
-    return next((run for run in reversed(runs) if run["verb"] == verb), {})
+    """The last run of a verb that trained; empty where there is none.
+
+    A start that had nothing left to train says nothing of what was trained with.
+    """
+    trained = (run for run in reversed(runs) if run["verb"] == verb and run.get("trained", True))
+    return next(trained, {})
 
 
 def _changed_settings(

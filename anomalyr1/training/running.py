@@ -94,7 +94,8 @@ def train_policy(
         more["start"] = digest
         if own:
             more["own_rewards"] = own
-        runs = write_provenance(run_dir, verb, config, data, feeding=feeding(arguments), **more)
+        more["feeding"] = feeding(arguments)
+        runs = write_provenance(run_dir, verb, config, data, trained=end is None, **more)
         write_readme(run_dir, runs, config)
         for line in () if augmented is None else augmented.told():
             print(line)

@@ -343,6 +343,7 @@ def test_the_policy_to_start_from_has_not_changed_where_it_is_needed(
     train(config)
     weights = {name: w + 1e-3 for name, w in load_file(start / "model.safetensors").items()}
     save_file(weights, start / "model.safetensors", {"format": "pt"})
+    train(config)  # nothing is left to train: what it found on disk was not trained with
     config = replace(config, grpo={**config.grpo, "max_steps": 2})
     if refused:
         with pytest.raises(InputError, match=r"found other weights; put them back"):
@@ -362,11 +363,20 @@ def test_a_reward_of_the_users_own_has_not_been_rewritten(config, tmp_path, monk
     config = replace(config, grpo={**config.grpo, "max_steps": 2})
     source.write_text(source.read_text().replace("1.0", "2.0"))
     train(replace(config, grpo={**config.grpo, "max_steps": 1}))  # nothing is left to train
-    source.write_text(source.read_text().replace("2.0", "3.0"))
     with pytest.raises(InputError, match=r"source of rewritten_reward\.constant changed"):
         train(config)
     train(replace(config, resume="force"))
     assert [entry["step"] for entry in history(tmp_path / "whole")] == [1, 2]
+
+
+def test_a_start_that_trains_nothing_leaves_the_config_of_what_was_trained(config, tmp_path):
+    config = replace(config, grpo={**config.grpo, "max_steps": 1})
+    train(config)
+    kept = (tmp_path / "whole" / "config.yaml").read_text()
+    train(replace(config, resume="force", grpo={**config.grpo, "temperature": 0.5}))
+    assert (tmp_path / "whole" / "config.yaml").read_text() == kept
+    runs = json.loads((tmp_path / "whole" / "provenance.json").read_text())["runs"]
+    assert [run["trained"] for run in runs] == [True, False]
 
 
 def test_a_reference_that_followed_the_policy_is_in_no_checkpoint(config, tmp_path):
