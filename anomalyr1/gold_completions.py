@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anomalyr1.geometry import Frame, grid_cell
-from anomalyr1.prompts import Template, asks_for_reasoning
+from anomalyr1.prompts import Template, asks_for_reasoning, build_messages, template_for
 from anomalyr1.schema import ANOMALY_DETECTION, GROUNDING, Box, Question, Sample
 from anomalyr1.values import in_words
 
@@ -74,6 +74,21 @@ def gold_completion(
     return (
         f"<think>{reasoning}</think>\n<answer>{format_answer(question, template, boxes)}</answer>"
     )
+
+
+def texts_about(samples: Iterable[Sample], frame: Frame) -> list[str]:
+    """All that a policy reads and writes of samples, each question with its own template.
+
+    It is what the tokenizer of a tiny policy is made of.
+    """
+    texts = []
+    for sample in samples:
+        for question in sample.questions:
+            template = template_for(question)
+            for message in build_messages(sample, question, template, references=1):
+                texts += [part["text"] for part in message["content"] if part["type"] == "text"]
+            texts.append(gold_completion(sample, question, template, frame))
+    return texts
 
 
 def _observation(

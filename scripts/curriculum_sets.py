@@ -9,8 +9,7 @@ from anomalyr1.data.making.synthetic.drawing import synthesize
 from anomalyr1.data.making.synthetic.products import LOOKALIKES, PRODUCTS
 from anomalyr1.data.mmad import load_benchmark
 from anomalyr1.geometry import Frame
-from anomalyr1.gold_completions import gold_completion
-from anomalyr1.prompts import build_messages, template_for
+from anomalyr1.gold_completions import texts_about
 
 SIDE, LARGE = 112, 336  # of the images of the first five stages, and of the others
 A_SET = 500  # images drawn by one process
@@ -68,12 +67,4 @@ def sets(root: Path, images: int, large: int, seed: int) -> tuple[list[Set], lis
 
 def corpus(benchmark: Path) -> list[str]:
     """Everything the policy will read and write on this benchmark."""
-    texts = []
-    for sample in load_benchmark(benchmark).samples:
-        frame = Frame(224, 224, 112, 112)
-        for question in sample.questions:
-            template = template_for(question)
-            for message in build_messages(sample, question, template, references=1):
-                texts += [part["text"] for part in message["content"] if part["type"] == "text"]
-            texts.append(gold_completion(sample, question, template, frame))
-    return texts
+    return texts_about(load_benchmark(benchmark).samples, Frame(224, 224, 112, 112))

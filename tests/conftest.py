@@ -147,17 +147,9 @@ def toy_texts(toy_benchmark: Path) -> list[str]:
     """Prompts and gold completions of the toy benchmark."""
     from anomalyr1.data.mmad import load_benchmark
     from anomalyr1.geometry import Frame
-    from anomalyr1.gold_completions import gold_completion
-    from anomalyr1.prompts import build_messages, template_for
+    from anomalyr1.gold_completions import texts_about
 
-    texts = []
-    for sample in load_benchmark(toy_benchmark).samples:
-        for question in sample.questions:
-            template = template_for(question)
-            for message in build_messages(sample, question, template, references=1):
-                texts += [part["text"] for part in message["content"] if part["type"] == "text"]
-            texts.append(gold_completion(sample, question, template, Frame(112, 112, 112, 112)))
-    return texts
+    return texts_about(load_benchmark(toy_benchmark).samples, Frame(112, 112, 112, 112))
 
 
 @pytest.fixture(scope="session")
