@@ -88,13 +88,11 @@ def train_policy(
             refuse_other_rewards(run_dir, verb, config, own)
             refuse_lost_reference(run_dir, verb, config)
     if PartialState().is_main_process:
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"feeding": feeding(arguments), "start": digest}
         if augmented is not None:
             more["augmented"] = augmented.counts()
-        more["start"] = digest
         if own:
             more["own_rewards"] = own
-        more["feeding"] = feeding(arguments)
         runs = write_provenance(run_dir, verb, config, data, trained=end is None, **more)
         write_readme(run_dir, runs, config)
         for line in () if augmented is None else augmented.told():
